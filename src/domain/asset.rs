@@ -1,0 +1,252 @@
+//! What a player can be given: tracks of segments on one timeline, and where each segment's bytes lie.
+//!
+//! The *grid* is data: an explicit list of starts and durations, never `index × 4 s`. Segments are named by number in
+//! URLs; spans and samples behind them are never named outside.
+use serde::{Deserialize, Serialize};
+
+use super::ids::{PlaybackId, VideoId};
+
+/// Presentation time of a VOD asset's first picture, in seconds: leaves room before it for codec priming and reordered
+/// decode times, so that every timestamp stays unsigned in every track without an edit list.
+pub const TIMELINE_ORIGIN_SECS: u32 = 1;
+
+/// A key in the blob store, e.g. `raw-uploads/upl_x/0`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BlobKey(pub String);
+
+impl BlobKey {
+    /// A key below a bucket or prefix.
+    pub fn new(key: impl Into<String>) -> Self {
+        Self(key.into())
+    }
+
+    /// The key as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for BlobKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A run of bytes of one blob. A source is an ordered list of these, so that completing or concatenating uploads copies
+/// nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extent {
+    /// The blob.
+    pub key: BlobKey,
+    /// Its length in bytes; extents are whole blobs.
+    pub bytes: u64,
+}
+
+/// Time in ticks of a timescale: compared as a rational, never as a float.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ticks {
+    /// The number of ticks.
+    pub value: i64,
+    /// Ticks per second; never zero.
+    pub timescale: u32,
+}
+
+impl Ticks {
+    /// Seconds, for display and playlists only.
+    pub fn as_secs_f64(self) -> f64 {
+        self.value as f64 / f64::from(self.timescale.max(1))
+    }
+
+    /// The same instant in another timescale, rounded down.
+    pub fn rescale(self, timescale: u32) -> i64 {
+        let scaled = i128::from(self.value) * i128::from(timescale);
+        i64::try_from(scaled.div_euclid(i128::from(self.timescale.max(1)))).unwrap_or(i64::MAX)
+    }
+}
+
+impl PartialOrd for Ticks {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        let left = i128::from(self.value) * i128::from(other.timescale);
+        let right = i128::from(other.value) * i128::from(self.timescale);
+        Some(left.cmp(&right))
+    }
+}
+
+/// What a track carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrackKind {
+    /// Pictures.
+    Video,
+    /// Sound.
+    Audio,
+}
+
+/// One picture track's properties.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VideoProperties {
+    /// Coded picture width in pixels, after cropping, before rotation.
+    pub width: u32,
+    /// Coded picture height in pixels, after cropping, before rotation.
+    pub height: u32,
+    /// Clockwise rotation to apply for display: 0, 90, 180 or 270 degrees.
+    pub rotation: u16,
+    /// Frames per second as a fraction; the average for variable frame rate.
+    pub frame_rate: (u32, u32),
+}
+
+impl VideoProperties {
+    /// Width and height as shown, rotation applied.
+    pub fn display_size(&self) -> (u32, u32) {
+        if self.rotation % 180 == 90 { (self.height, self.width) } else { (self.width, self.height) }
+    }
+
+    /// What a rung is named by: the short side as shown.
+    pub fn short_side(&self) -> u32 {
+        self.width.min(self.height)
+    }
+}
+
+/// One sound track's properties.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AudioProperties {
+    /// Samples per second.
+    pub sample_rate: u32,
+    /// Number of channels.
+    pub channels: u16,
+    /// BCP 47 language, `und` when unknown.
+    pub language: String,
+    /// Whether a player should choose it by itself.
+    pub default: bool,
+}
+
+/// Where the bytes of a segment come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SegmentBytes {
+    /// Built on request from sample records: `samples` records from record `first` on of the track's sample table, the
+    /// media bytes being ranges of the original.
+    Virtual {
+        /// Index of the first sample record.
+        first: u64,
+        /// Number of sample records.
+        samples: u32,
+    },
+    /// A byte range of one of the track's spans.
+    Span {
+        /// Index into [`AssetTrack::spans`].
+        span: u32,
+        /// First byte.
+        offset: u64,
+        /// Number of bytes.
+        bytes: u32,
+    },
+}
+
+/// One segment of a track: one line of a playlist.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Segment {
+    /// Start of presentation in ticks of the track's timescale, [`TIMELINE_ORIGIN_SECS`] included.
+    pub start: i64,
+    /// Duration in ticks of the track's timescale.
+    pub duration: u32,
+    /// Size of the whole segment as delivered, in bytes.
+    pub bytes: u32,
+    /// Where its bytes come from.
+    pub source: SegmentBytes,
+}
+
+/// A picture that decodes by itself, for trick play.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyFrame {
+    /// Presentation time in ticks of the track's timescale.
+    pub start: i64,
+    /// Ticks until the next one (or the end).
+    pub duration: u32,
+    /// Size of the delivered segment in bytes.
+    pub bytes: u32,
+    /// Where its bytes come from.
+    pub source: SegmentBytes,
+}
+
+/// One track of an asset: a rendition's worth of segments.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AssetTrack {
+    /// Name in URLs, unique within the asset and never reused for other bytes, e.g. `v0-1` (track and generation).
+    pub name: String,
+    /// What it carries.
+    pub kind: TrackKind,
+    /// RFC 6381 codec string, e.g. `avc1.64001f` or `mp4a.40.2`.
+    pub codec: String,
+    /// Ticks per second of all times below.
+    pub timescale: u32,
+    /// Set for pictures.
+    pub video: Option<VideoProperties>,
+    /// Set for sound.
+    pub audio: Option<AudioProperties>,
+    /// Initialisation segment (ftyp + moov).
+    pub init: bytes::Bytes,
+    /// Where the sample records of [`SegmentBytes::Virtual`] lie.
+    pub sample_table: Option<BlobKey>,
+    /// The spans of [`SegmentBytes::Span`].
+    pub spans: Vec<BlobKey>,
+    /// The grid.
+    pub segments: Vec<Segment>,
+    /// For the I-frame playlist; empty for sound.
+    pub key_frames: Vec<KeyFrame>,
+}
+
+impl AssetTrack {
+    /// Presentation length in ticks of the track's timescale.
+    pub fn duration_ticks(&self) -> i64 {
+        match (self.segments.first(), self.segments.last()) {
+            (Some(first), Some(last)) => last.start + i64::from(last.duration) - first.start,
+            _ => 0,
+        }
+    }
+
+    /// Longest segment, in ticks.
+    pub fn longest_segment_ticks(&self) -> u32 {
+        self.segments.iter().map(|segment| segment.duration).max().unwrap_or(0)
+    }
+
+    /// Measured peak bit rate: that of the segment with the highest one (RFC 8216bis section 4.4.6.2, BANDWIDTH).
+    pub fn peak_bits_per_sec(&self) -> u64 {
+        let rate =
+            |segment: &Segment| bits_per_sec(u64::from(segment.bytes), i64::from(segment.duration), self.timescale);
+        self.segments.iter().map(rate).max().unwrap_or(0)
+    }
+
+    /// Measured average bit rate (AVERAGE-BANDWIDTH).
+    pub fn average_bits_per_sec(&self) -> u64 {
+        let bytes = self.segments.iter().map(|segment| u64::from(segment.bytes)).sum();
+        bits_per_sec(bytes, self.duration_ticks(), self.timescale)
+    }
+}
+
+fn bits_per_sec(bytes: u64, ticks: i64, timescale: u32) -> u64 {
+    let ticks = u128::try_from(ticks).unwrap_or(0).max(1);
+    u64::try_from((u128::from(bytes) * 8 * u128::from(timescale)).div_ceil(ticks)).unwrap_or(u64::MAX)
+}
+
+/// Everything needed to list and deliver one playable video. Immutable once stored: a change is a new generation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Asset {
+    /// Whose it is.
+    pub video_id: VideoId,
+    /// What its URLs are named by.
+    pub playback_id: PlaybackId,
+    /// Generation of this index; a higher one replaces a lower one.
+    pub generation: u32,
+    /// The original, for virtual tracks.
+    pub source: Vec<Extent>,
+    /// Pictures first, then sound, each in order of preference.
+    pub tracks: Vec<AssetTrack>,
+}
+
+impl Asset {
+    /// The track named so in URLs.
+    pub fn track(&self, name: &str) -> Option<&AssetTrack> {
+        self.tracks.iter().find(|track| track.name == name)
+    }
+}

@@ -1,0 +1,423 @@
+//! What the rest of the program is asked for: traits that `storage` and `media` implement. Methods say *what*; SQL, file
+//! names and buckets stay behind them, so that PostgreSQL and S3 come in without touching a caller.
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use serde::Serialize;
+
+use super::account::{Login, NewUser, ProfilePatch, Rotation, User};
+use super::asset::{Asset, BlobKey, Extent};
+use super::events::{Event, NewEvent};
+use super::ids::{LoginId, PlaybackId, PlaybackSessionId, UploadId, UserId, VideoId};
+use super::playback::{SessionSummary, WatchPosition};
+use super::time::Timestamp;
+use super::upload::Upload;
+use super::video::{Failure, MediaInfo, NonStandard, Rendition, Thumbnail, Video, VideoDetails, VideoStatus};
+
+/// Wall-clock time.
+pub trait Clock: Send + Sync {
+    /// Now.
+    fn now(&self) -> Timestamp;
+}
+
+/// Randomness fit for secrets.
+pub trait Entropy: Send + Sync {
+    /// Fills `bytes` with random bytes.
+    fn fill(&self, bytes: &mut [u8]);
+}
+
+/// Why the catalog refused or failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CatalogError {
+    /// Something unique is taken; the name says what, e.g. `username`.
+    #[error("{0} is already taken")]
+    Conflict(&'static str),
+    /// No such row.
+    #[error("no such row")]
+    NotFound,
+    /// The row has changed since the caller read it.
+    #[error("changed in the meantime")]
+    Stale,
+    /// The account's quota would be exceeded.
+    #[error("quota of {limit} exceeded: {used} in use")]
+    QuotaExceeded {
+        /// In use now, bytes or uploads.
+        used: u64,
+        /// Allowed, same unit.
+        limit: u64,
+    },
+    /// A cursor that this query did not make.
+    #[error("not a cursor of this list")]
+    InvalidCursor,
+    /// The database did not answer or refused; worth another try.
+    #[error("catalog unavailable: {0}")]
+    Unavailable(String),
+    /// A stored value cannot be read.
+    #[error("catalog holds an unreadable value: {0}")]
+    Corrupt(String),
+}
+
+/// Which part of a list is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageRequest {
+    /// Most items.
+    pub limit: u32,
+    /// Opaque mark from the page before.
+    pub cursor: Option<String>,
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Mark of the next page; `None` on the last.
+    pub next_cursor: Option<String>,
+    /// About how many items the whole list has.
+    pub total_estimate: u64,
+}
+
+/// Accounts and sign-ins.
+#[async_trait]
+pub trait AccountCatalog: Send + Sync {
+    /// Stores a new account with its channel and a `user.registered` event. `Conflict("username" | "email")` when taken.
+    async fn register(&self, user: NewUser, now: Timestamp) -> Result<User, CatalogError>;
+    /// The account with this id.
+    async fn user(&self, id: &UserId) -> Result<Option<User>, CatalogError>;
+    /// The account with this name or address, compared without case.
+    async fn user_by_name(&self, username_or_email: &str) -> Result<Option<User>, CatalogError>;
+    /// Changes a profile; `Stale` when `expected_revision` is given and another.
+    async fn update_profile(
+        &self,
+        id: &UserId,
+        patch: ProfilePatch,
+        expected_revision: Option<u64>,
+        now: Timestamp,
+    ) -> Result<User, CatalogError>;
+    /// Whether any account exists.
+    async fn has_users(&self) -> Result<bool, CatalogError>;
+    /// Stores a new sign-in with an `auth.login` event.
+    async fn open_login(&self, login: Login) -> Result<(), CatalogError>;
+    /// A sign-in, revoked or not.
+    async fn login(&self, id: &LoginId) -> Result<Option<Login>, CatalogError>;
+    /// Replaces the refresh token hashed `shown` by `next` in one step; reuse revokes the family (`auth.refresh_reused`).
+    async fn rotate_refresh(
+        &self,
+        shown: &str,
+        next: &str,
+        address: &str,
+        expires_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<Rotation, CatalogError>;
+    /// Live sign-ins of an account, newest first.
+    async fn logins(&self, user: &UserId) -> Result<Vec<Login>, CatalogError>;
+    /// Revokes one sign-in of this account; `NotFound` when it has no such live one.
+    async fn revoke_login(&self, user: &UserId, id: &LoginId, now: Timestamp) -> Result<(), CatalogError>;
+    /// Revokes all sign-ins of an account but `except`; returns how many.
+    async fn revoke_logins(&self, user: &UserId, except: Option<&LoginId>, now: Timestamp)
+    -> Result<u64, CatalogError>;
+    /// Deletes sign-ins that ended before `before`; returns how many.
+    async fn drop_ended_logins(&self, before: Timestamp) -> Result<u64, CatalogError>;
+    /// Records a failed or otherwise notable sign-in in the change feed.
+    async fn record_event(&self, event: NewEvent, now: Timestamp) -> Result<(), CatalogError>;
+    /// A secret of this installation by name, made by `make` and stored on first use.
+    async fn secret(
+        &self,
+        name: &'static str,
+        make: &(dyn Fn() -> Vec<u8> + Send + Sync),
+    ) -> Result<Vec<u8>, CatalogError>;
+}
+
+/// Limits checked inside the transaction that creates an upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UploadQuota {
+    /// Bytes one account may have stored and in flight.
+    pub bytes: u64,
+    /// Unfinished uploads one account may have.
+    pub open_uploads: u32,
+}
+
+/// Uploads.
+#[async_trait]
+pub trait UploadCatalog: Send + Sync {
+    /// Stores a new upload and, unless it is partial, its video in `uploading`. `QuotaExceeded` when it would not fit.
+    async fn create_upload(
+        &self,
+        upload: Upload,
+        playback_id: Option<PlaybackId>,
+        quota: UploadQuota,
+    ) -> Result<Upload, CatalogError>;
+    /// The upload with this id, whatever its state.
+    async fn upload(&self, id: &UploadId) -> Result<Option<Upload>, CatalogError>;
+    /// Declares a deferred length; `QuotaExceeded` when it would not fit.
+    async fn set_upload_length(&self, id: &UploadId, length: u64, quota: UploadQuota) -> Result<(), CatalogError>;
+    /// Moves the expiry.
+    async fn set_upload_expiry(&self, id: &UploadId, expires_at: Timestamp) -> Result<(), CatalogError>;
+    /// All bytes are stored: the video gets them as its source and goes to `verifying` (when a digest is expected) or
+    /// `processing`, with an `upload.completed` event. Repeating it changes nothing and returns the same.
+    async fn complete_upload(
+        &self,
+        id: &UploadId,
+        extents: Vec<Extent>,
+        now: Timestamp,
+    ) -> Result<Upload, CatalogError>;
+    /// Ends an unfinished upload and drops its video row; the caller removes the bytes. A partial upload that a final one
+    /// has taken cannot be terminated (`Conflict`).
+    async fn terminate_upload(&self, id: &UploadId, reason: &'static str, now: Timestamp) -> Result<(), CatalogError>;
+    /// Unfinished uploads past their expiry.
+    async fn expired_uploads(&self, now: Timestamp, limit: u32) -> Result<Vec<Upload>, CatalogError>;
+}
+
+/// Which videos a list holds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct VideoFilter {
+    /// Only this account's, of every privacy and state; otherwise only public ones that can be watched.
+    pub owner: Option<UserId>,
+    /// Only this category.
+    pub category: Option<String>,
+}
+
+/// A step in a video's life; each is one transaction with its event.
+#[derive(Debug, Clone, PartialEq)]
+pub enum VideoStep {
+    /// The expected digest was right: on to `processing`.
+    Verified,
+    /// What was found in the file.
+    Inspected {
+        /// Tracks, codecs, duration.
+        media: MediaInfo,
+        /// Conditions of standard input not met.
+        non_standard: Vec<NonStandard>,
+    },
+    /// Progress of the work that is left, percent.
+    Progress(u8),
+    /// A new asset index is stored under this generation: `playable` from now on, with a `video.playable` event the first
+    /// time.
+    Published {
+        /// Generation of the stored index.
+        generation: u32,
+        /// Its renditions.
+        renditions: Vec<Rendition>,
+        /// Blobs it refers to, its index included, with their sizes.
+        blobs: Vec<Extent>,
+    },
+    /// Thumbnails are stored.
+    Illustrated {
+        /// Full size first.
+        thumbnails: Vec<Thumbnail>,
+        /// Their blobs.
+        blobs: Vec<Extent>,
+    },
+    /// Nothing is left to do: `ready`.
+    Finished,
+    /// Will not become playable: `failed`.
+    Failed(Failure),
+}
+
+/// Videos.
+#[async_trait]
+pub trait VideoCatalog: Send + Sync {
+    /// The video with this id; deleted ones are not found.
+    async fn video(&self, id: &VideoId) -> Result<Option<Video>, CatalogError>;
+    /// The video played under this id; deleted ones are not found.
+    async fn video_by_playback(&self, id: &PlaybackId) -> Result<Option<Video>, CatalogError>;
+    /// Videos, newest first.
+    async fn list_videos(&self, filter: VideoFilter, page: PageRequest) -> Result<Page<Video>, CatalogError>;
+    /// Replaces a video's details with a `video.updated` event; `Stale` when `expected_revision` is given and another.
+    async fn update_video(
+        &self,
+        id: &VideoId,
+        details: VideoDetails,
+        expected_revision: Option<u64>,
+        now: Timestamp,
+    ) -> Result<Video, CatalogError>;
+    /// Takes one step; `NotFound` when the video was deleted meanwhile.
+    async fn step_video(&self, id: &VideoId, step: VideoStep, now: Timestamp) -> Result<Video, CatalogError>;
+    /// Videos in this state, oldest first: what a restarted node takes up again.
+    async fn videos_in(&self, status: VideoStatus, limit: u32) -> Result<Vec<Video>, CatalogError>;
+    /// Marks a video deleted with a `video.deleted` event; from now on it is not found.
+    async fn delete_video(&self, id: &VideoId, now: Timestamp) -> Result<(), CatalogError>;
+    /// Deleted videos whose bytes are still to go, each with all its blobs.
+    async fn deleted_videos(&self, limit: u32) -> Result<Vec<(VideoId, Vec<BlobKey>)>, CatalogError>;
+    /// Forgets a deleted video, once its bytes are gone.
+    async fn purge_video(&self, id: &VideoId) -> Result<(), CatalogError>;
+    /// Those of these blobs that nothing refers to: no live video, no open upload, no work under way.
+    async fn orphans(&self, keys: Vec<BlobKey>) -> Result<Vec<BlobKey>, CatalogError>;
+}
+
+/// What viewers leave behind.
+#[async_trait]
+pub trait WatchCatalog: Send + Sync {
+    /// Where this account left off in this video.
+    async fn watch_position(&self, user: &UserId, video: &VideoId) -> Result<Option<WatchPosition>, CatalogError>;
+    /// Stores where it left off.
+    async fn record_position(&self, position: WatchPosition) -> Result<(), CatalogError>;
+    /// Counts a view of this session, once however often it is asked.
+    async fn count_view(
+        &self,
+        session: &PlaybackSessionId,
+        video: &VideoId,
+        now: Timestamp,
+    ) -> Result<(), CatalogError>;
+    /// Stores what a session came to, once however often it is asked.
+    async fn record_session(&self, summary: SessionSummary) -> Result<(), CatalogError>;
+}
+
+/// The transactional change feed.
+#[async_trait]
+pub trait ChangeFeed: Send + Sync {
+    /// Events after `sequence` in commit order.
+    async fn events_after(&self, sequence: u64, limit: u32) -> Result<Vec<Event>, CatalogError>;
+}
+
+/// The whole catalog.
+#[async_trait]
+pub trait Catalog: AccountCatalog + UploadCatalog + VideoCatalog + WatchCatalog + ChangeFeed {
+    /// Whether the database answers.
+    async fn ping(&self) -> Result<(), CatalogError>;
+}
+
+/// Why a blob could not be read or written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BlobError {
+    /// No such blob, or the range is outside it.
+    #[error("no such blob: {0}")]
+    NotFound(BlobKey),
+    /// The disk or bucket is full.
+    #[error("storage is full")]
+    Full,
+    /// The store failed; worth another try.
+    #[error("storage unavailable: {0}")]
+    Unavailable(String),
+}
+
+/// A stored blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlobMeta {
+    /// Its key.
+    pub key: BlobKey,
+    /// Its size.
+    pub bytes: u64,
+    /// When it was last written.
+    pub modified: Timestamp,
+}
+
+/// Immutable blobs by key.
+#[async_trait]
+pub trait BlobStore: Send + Sync {
+    /// Stores a small blob whole; replaces one of the same key.
+    async fn put(&self, key: &BlobKey, bytes: Bytes) -> Result<(), BlobError>;
+    /// Takes over a finished local file, without copying where the store is on the same disk.
+    async fn adopt(&self, key: &BlobKey, file: &Path) -> Result<u64, BlobError>;
+    /// Reads a range.
+    async fn read(&self, key: &BlobKey, range: Range<u64>) -> Result<Bytes, BlobError>;
+    /// Reads the whole blob.
+    async fn read_all(&self, key: &BlobKey) -> Result<Bytes, BlobError>;
+    /// Streams a range in order.
+    fn stream(&self, key: &BlobKey, range: Range<u64>) -> BoxStream<'static, Result<Bytes, BlobError>>;
+    /// Deletes a blob; deleting an absent one succeeds.
+    async fn delete(&self, key: &BlobKey) -> Result<(), BlobError>;
+    /// Everything below a prefix (a whole path component).
+    fn list(&self, prefix: &str) -> BoxStream<'static, Result<BlobMeta, BlobError>>;
+    /// The file behind a blob, when the store is a local disk.
+    fn local_path(&self, key: &BlobKey) -> Option<PathBuf>;
+    /// Bytes free in the store, when it has an end.
+    async fn free_bytes(&self) -> Result<Option<u64>, BlobError>;
+}
+
+/// Where the bytes of unfinished uploads go. Locally, the fsynced length of the file *is* the offset.
+#[async_trait]
+pub trait UploadStore: Send + Sync {
+    /// Makes room for a new upload.
+    async fn create(&self, id: &UploadId) -> Result<(), BlobError>;
+    /// The durable offset: everything before it survives a crash. Drops the bytes of an append that was to be checked
+    /// and was cut off before it was.
+    async fn offset(&self, id: &UploadId) -> Result<u64, BlobError>;
+    /// Opens the upload for appending at its durable offset. When `checked`, nothing counts before [`UploadWriter::finish`].
+    async fn append(&self, id: &UploadId, checked: bool) -> Result<Box<dyn UploadWriter>, BlobError>;
+    /// No more bytes will come: its bytes as extents, without copying.
+    async fn seal(&self, id: &UploadId) -> Result<Vec<Extent>, BlobError>;
+    /// Removes all its bytes; removing absent ones succeeds.
+    async fn remove(&self, id: &UploadId) -> Result<(), BlobError>;
+}
+
+/// One append to an upload. Dropping it leaves what was written, unless it was to be checked.
+#[async_trait]
+pub trait UploadWriter: Send {
+    /// The offset at which the next byte goes.
+    fn offset(&self) -> u64;
+    /// Writes bytes at the offset.
+    async fn write(&mut self, bytes: Bytes) -> Result<(), BlobError>;
+    /// Makes all written bytes durable and returns the new offset.
+    async fn finish(self: Box<Self>) -> Result<u64, BlobError>;
+    /// Takes back all bytes of this append and returns the offset before it.
+    async fn discard(self: Box<Self>) -> Result<u64, BlobError>;
+}
+
+/// Stored asset indexes.
+#[async_trait]
+pub trait AssetStore: Send + Sync {
+    /// Stores an index under its generation; returns its blob.
+    async fn save_asset(&self, asset: &Asset) -> Result<Extent, BlobError>;
+    /// Reads the index of this generation.
+    async fn load_asset(&self, video: &VideoId, generation: u32) -> Result<Arc<Asset>, BlobError>;
+}
+
+/// One write to the journal: all of it or nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JournalBatch {
+    /// Values to store: tree, key, value.
+    pub puts: Vec<(&'static str, Vec<u8>, Vec<u8>)>,
+    /// Keys to remove: tree, key.
+    pub removes: Vec<(&'static str, Vec<u8>)>,
+}
+
+/// The journal did not take or give a record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("journal unavailable: {0}")]
+pub struct JournalError(pub String);
+
+/// The node's own journal of what may be rebuilt or drained.
+#[async_trait]
+pub trait Journal: Send + Sync {
+    /// Applies a batch; on return it survives the death of the process, and power loss within the flush interval.
+    async fn write(&self, batch: JournalBatch) -> Result<(), JournalError>;
+    /// Every record of a tree, in key order.
+    async fn scan(&self, tree: &'static str) -> Result<Vec<(Vec<u8>, Vec<u8>)>, JournalError>;
+}
+
+/// What of a track is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MediaObject {
+    /// The initialisation segment.
+    Init,
+    /// The segment with this number.
+    Segment(u32),
+    /// The key frame with this number, alone.
+    KeyFrame(u32),
+}
+
+/// Why bytes could not be resolved.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ResolveError {
+    /// No such track or number.
+    #[error("no such media object")]
+    NotFound,
+    /// The stored index and the stored bytes do not fit together.
+    #[error("media is damaged: {0}")]
+    Damaged(String),
+    /// The store failed.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+}
+
+/// The one way to media bytes, be they live, stored, virtual, remote or to be made.
+#[async_trait]
+pub trait SegmentSource: Send + Sync {
+    /// The bytes of one object of a track.
+    async fn resolve(&self, asset: &Asset, track: &str, object: MediaObject) -> Result<Bytes, ResolveError>;
+}

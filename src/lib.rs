@@ -1,0 +1,5 @@
+//! Playhouse: a self-hosted video platform in one clusterable binary. See `ARCHITECTURE.md`.
+#![forbid(clippy::undocumented_unsafe_blocks)]
+#![warn(missing_docs, unreachable_pub, clippy::mod_module_files)]
+
+pub mod domain;
