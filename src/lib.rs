@@ -2,4 +2,6 @@
 #![forbid(clippy::undocumented_unsafe_blocks)]
 #![warn(missing_docs, unreachable_pub, clippy::mod_module_files)]
 
+pub mod actors;
 pub mod domain;
+pub mod settings;

@@ -11,10 +11,8 @@ use super::time::Timestamp;
 pub enum StopReason {
     /// It was done, idle or asked to stop.
     Finished,
-    /// Its `handle` returned an error: its state could no longer be trusted.
+    /// It panicked, was killed, or its `handle` returned an error: its state could no longer be trusted.
     Failed,
-    /// It panicked.
-    Panicked,
 }
 
 /// What the supervisor does about it.
@@ -63,16 +61,28 @@ pub struct RestartHistory {
     restarts: VecDeque<Timestamp>,
 }
 
+impl RestartHistory {
+    /// The last restart.
+    pub fn last(&self) -> Option<Timestamp> {
+        self.restarts.back().copied()
+    }
+}
+
 impl RestartPolicy {
+    /// Whether all restarts of the window are used up at `now`.
+    pub fn is_exhausted(&self, history: &mut RestartHistory, now: Timestamp) -> bool {
+        while history.restarts.front().is_some_and(|at| now.since(*at) > self.window) {
+            history.restarts.pop_front();
+        }
+        history.restarts.len() >= self.restarts_max
+    }
+
     /// Decides on a child that ended at `now`, and remembers a restart.
     pub fn decide(&self, history: &mut RestartHistory, reason: StopReason, now: Timestamp) -> Decision {
         if reason == StopReason::Finished {
             return Decision::Forget;
         }
-        while history.restarts.front().is_some_and(|at| now.since(*at) > self.window) {
-            history.restarts.pop_front();
-        }
-        if history.restarts.len() >= self.restarts_max {
+        if self.is_exhausted(history, now) {
             return Decision::GiveUp;
         }
         let doublings = u32::try_from(history.restarts.len()).unwrap_or(u32::MAX);
@@ -101,7 +111,7 @@ mod tests {
         let policy =
             RestartPolicy { restarts_max: 3, backoff_max: Duration::from_millis(250), ..RestartPolicy::default() };
         let mut history = RestartHistory::default();
-        let mut decide = |secs| policy.decide(&mut history, StopReason::Panicked, at(secs));
+        let mut decide = |secs| policy.decide(&mut history, StopReason::Failed, at(secs));
         assert_eq!(decide(0), Decision::Restart { after: Duration::from_millis(100) });
         assert_eq!(decide(1), Decision::Restart { after: Duration::from_millis(200) });
         assert_eq!(decide(2), Decision::Restart { after: Duration::from_millis(250) });

@@ -1,0 +1,8 @@
+//! Actors: one file per actor, the supervisors, and the typed handles others use. Media bytes never ride a mailbox.
+//!
+//! The tree: `NodeRoot` starts one supervisor per family and restarts it when it fails; each family's supervisor
+//! ([`supervisor::Supervisor`]) starts its children by key when they are asked for and restarts them by
+//! [`crate::domain::restart::RestartPolicy`].
+pub mod describe;
+pub mod reply;
+pub mod supervisor;

@@ -1,0 +1,303 @@
+//! Typed settings: `config/playhouse.toml`, environment variables `PLAYHOUSE_SECTION__KEY`, then command-line flags, later
+//! ones winning. Unknown keys are refused; sizes and durations have units (`4 GiB`, `30 s`).
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A duration written with its unit, e.g. `30s`, `15m`, `7d`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HumanDuration(pub Duration);
+
+impl HumanDuration {
+    const fn secs(secs: u64) -> Self {
+        Self(Duration::from_secs(secs))
+    }
+    const fn millis(millis: u64) -> Self {
+        Self(Duration::from_millis(millis))
+    }
+}
+
+impl Serialize for HumanDuration {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_duration(self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for HumanDuration {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        humantime::parse_duration(&text).map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+macro_rules! section {
+    ($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident: $type:ty = $default:expr),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct $name { $($(#[$fdoc])* pub $field: $type),+ }
+        impl Default for $name {
+            fn default() -> Self { Self { $($field: $default),+ } }
+        }
+    };
+}
+
+section!(
+    /// The node as a whole.
+    ServerSettings {
+        /// Where everything is kept.
+        data_dir: PathBuf = "data".into(),
+        /// What every generated URL starts with; empty: the address the request came to.
+        public_url: String = String::new(),
+        /// How long a stopping node waits for requests under way.
+        drain_timeout: HumanDuration = HumanDuration::secs(20),
+        /// How long a stopping node answers `/readyz` with 503 before it closes its listeners, so that balancers notice.
+        drain_delay: HumanDuration = HumanDuration::secs(0),
+    }
+);
+
+section!(
+    /// The HTTP listener.
+    HttpSettings {
+        /// Address to listen on.
+        address: IpAddr = IpAddr::from([0, 0, 0, 0]),
+        /// Port to listen on.
+        port: u16 = 8080,
+        /// Most connections at once; further ones wait in the kernel's queue.
+        connections_max: usize = 10_000,
+        /// Time a client has to send a request's head.
+        header_timeout: HumanDuration = HumanDuration::secs(15),
+        /// Largest request head.
+        header_bytes_max: ByteSize = ByteSize::kib(64),
+        /// Largest JSON body.
+        json_bytes_max: ByteSize = ByteSize::mib(1),
+        /// Time without a byte after which a request body is given up.
+        body_stall_timeout: HumanDuration = HumanDuration::secs(60),
+        /// Addresses or networks (CIDR) whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
+        trusted_proxies: Vec<String> = Vec::new(),
+        /// Whether the cookie of browser sessions carries `Secure` (set it when the site is reached over HTTPS).
+        secure_cookies: bool = false,
+    }
+);
+
+section!(
+    /// Logs.
+    LogSettings {
+        /// What is logged, in the form of `tracing`'s `EnvFilter`, e.g. `info,playhouse=debug`.
+        filter: String = "info".into(),
+        /// One JSON object a line instead of text.
+        json: bool = false,
+    }
+);
+
+section!(
+    /// Accounts and sign-ins.
+    AccountSettings {
+        /// Whether anyone may register.
+        registration_open: bool = true,
+        /// Life of an access token.
+        access_token_ttl: HumanDuration = HumanDuration::secs(15 * 60),
+        /// Life of a sign-in without use.
+        refresh_token_ttl: HumanDuration = HumanDuration::secs(30 * 24 * 3600),
+        /// Password hashes computed at once; further sign-ins wait. Each takes 19 MiB and a core.
+        hashes_at_once: usize = 2,
+    }
+);
+
+section!(
+    /// Request limits, per address unless said otherwise, as tokens that refill evenly over a minute.
+    RateSettings {
+        /// Requests to the API per minute and address.
+        api_per_minute: u32 = 600,
+        /// Sign-in attempts per minute and address.
+        login_per_minute_per_address: u32 = 20,
+        /// Sign-in attempts per minute and account, whatever the address.
+        login_per_minute_per_account: u32 = 10,
+        /// Registrations per minute and address.
+        register_per_minute: u32 = 10,
+        /// Uploads created per minute and account.
+        uploads_per_minute_per_account: u32 = 60,
+        /// Addresses and accounts remembered at most; beyond that the longest unseen are forgotten.
+        keys_max: u64 = 100_000,
+    }
+);
+
+section!(
+    /// Uploads.
+    UploadSettings {
+        /// Largest file.
+        size_max: ByteSize = ByteSize::gib(4),
+        /// Bytes one account may have stored and in flight.
+        quota_per_user: ByteSize = ByteSize::gib(100),
+        /// Unfinished uploads one account may have.
+        open_per_user_max: u32 = 100,
+        /// Chunk size told to clients of `initiate`.
+        chunk_size: ByteSize = ByteSize::mib(5),
+        /// Largest chunk accepted in one request of the chunk API.
+        chunk_size_max: ByteSize = ByteSize::mib(200),
+        /// How long an unfinished upload is kept after its last byte.
+        expiry: HumanDuration = HumanDuration::secs(24 * 3600),
+        /// A writer that brought no byte for this long is dead: a second one pre-empts it.
+        writer_stall: HumanDuration = HumanDuration::millis(2000),
+        /// Free space to leave on the disk.
+        disk_reserve: ByteSize = ByteSize::mib(512),
+        /// Most partial uploads in one concatenation.
+        concatenation_parts_max: u32 = 1000,
+        /// Most upload sessions in memory at once.
+        sessions_max: usize = 10_000,
+        /// An upload session without requests leaves memory after this long; its bytes stay.
+        session_idle: HumanDuration = HumanDuration::secs(120),
+    }
+);
+
+section!(
+    /// Inspection and packaging.
+    MediaSettings {
+        /// Aimed-at segment duration of stored video.
+        segment_duration: HumanDuration = HumanDuration::secs(4),
+        /// Longest GOP of standard input; also the longest segment.
+        gop_duration_max: HumanDuration = HumanDuration::secs(10),
+        /// Highest bit rate of standard input, bits per second.
+        bit_rate_max: u64 = 50_000_000,
+        /// Largest `moov` box read.
+        moov_size_max: ByteSize = ByteSize::mib(256),
+        /// Memory for finished segments, shared by all viewers.
+        segment_cache: ByteSize = ByteSize::mib(96),
+        /// Memory for asset indexes.
+        asset_cache: ByteSize = ByteSize::mib(32),
+    }
+);
+
+section!(
+    /// Worker processes, which do all decoding of outside bytes.
+    WorkerSettings {
+        /// Processes at once; 0: one per core.
+        processes: usize = 0,
+        /// Nice level of a worker.
+        nice: i32 = 10,
+        /// Address space of a worker.
+        address_space_max: ByteSize = ByteSize::gib(8),
+        /// A task without a sign of progress for this long is ended with its worker.
+        watchdog: HumanDuration = HumanDuration::secs(30),
+        /// Attempts at a task before it fails its video.
+        attempts_max: u32 = 2,
+    }
+);
+
+section!(
+    /// Watching.
+    PlaybackSettings {
+        /// A session without a heartbeat or request for this long has ended.
+        session_idle: HumanDuration = HumanDuration::secs(60),
+        /// Most sessions in memory at once; beyond that videos play without one.
+        sessions_max: usize = 100_000,
+        /// Watched time after which a session counts as a view (or the whole video, when shorter).
+        view_after: HumanDuration = HumanDuration::secs(1),
+        /// Life of the token in links to private and unlisted media.
+        token_ttl: HumanDuration = HumanDuration::secs(6 * 3600),
+        /// `max-age` of stored manifests.
+        manifest_max_age: HumanDuration = HumanDuration::secs(60),
+    }
+);
+
+section!(
+    /// Clean-up.
+    JanitorSettings {
+        /// Time between rounds.
+        interval: HumanDuration = HumanDuration::secs(60),
+        /// Files that nothing refers to are deleted when they are older than this.
+        orphan_age: HumanDuration = HumanDuration::secs(3600),
+        /// Time between searches for such files.
+        orphan_interval: HumanDuration = HumanDuration::secs(6 * 3600),
+    }
+);
+
+/// All settings.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// The node as a whole.
+    pub server: ServerSettings,
+    /// The HTTP listener.
+    pub http: HttpSettings,
+    /// Logs.
+    pub log: LogSettings,
+    /// Accounts and sign-ins.
+    pub accounts: AccountSettings,
+    /// Request limits.
+    pub rates: RateSettings,
+    /// Uploads.
+    pub uploads: UploadSettings,
+    /// Inspection and packaging.
+    pub media: MediaSettings,
+    /// Worker processes.
+    pub workers: WorkerSettings,
+    /// Watching.
+    pub playback: PlaybackSettings,
+    /// Clean-up.
+    pub janitor: JanitorSettings,
+}
+
+/// Why settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file named on the command line is not there.
+    #[error("no settings file at {}", .0.display())]
+    NoFile(PathBuf),
+    /// A key is unknown or a value has the wrong form; the message names both.
+    #[error("{0}")]
+    Invalid(Box<figment::Error>),
+    /// Values that do not fit together or are out of range.
+    #[error("{key}: {message}")]
+    OutOfRange {
+        /// The key, with its section.
+        key: &'static str,
+        /// What is allowed.
+        message: String,
+    },
+}
+
+impl Settings {
+    /// Merges defaults, the file (when given) and the environment, and checks the result.
+    pub fn load(file: Option<&Path>) -> Result<Self, SettingsError> {
+        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        if let Some(file) = file {
+            if !file.is_file() {
+                return Err(SettingsError::NoFile(file.to_owned()));
+            }
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        let environment = Env::prefixed("PLAYHOUSE_").filter(|key| key.as_str().contains("__")).split("__");
+        let settings: Self =
+            figment.merge(environment).extract().map_err(|error| SettingsError::Invalid(Box::new(error)))?;
+        settings.validate()?;
+        Ok(settings)
+    }
+
+    /// Checks what types cannot.
+    pub fn validate(&self) -> Result<(), SettingsError> {
+        let refuse = |key, message: &str| Err(SettingsError::OutOfRange { key, message: message.to_owned() });
+        let url = &self.server.public_url;
+        if !(url.is_empty() || url.starts_with("http://") || url.starts_with("https://")) {
+            return refuse("server.public_url", "must be empty or start with http:// or https://");
+        }
+        if self.uploads.chunk_size.as_u64() == 0 || self.uploads.chunk_size > self.uploads.chunk_size_max {
+            return refuse("uploads.chunk_size", "must be above zero and at most uploads.chunk_size_max");
+        }
+        if self.media.segment_duration.0.is_zero() || self.media.segment_duration.0 > self.media.gop_duration_max.0 {
+            return refuse("media.segment_duration", "must be above zero and at most media.gop_duration_max");
+        }
+        if self.workers.attempts_max == 0 {
+            return refuse("workers.attempts_max", "must be at least 1");
+        }
+        if self.accounts.hashes_at_once == 0 {
+            return refuse("accounts.hashes_at_once", "must be at least 1");
+        }
+        Ok(())
+    }
+}
