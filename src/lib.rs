@@ -1,7 +1,8 @@
 //! Playhouse: a self-hosted video platform in one clusterable binary. See `ARCHITECTURE.md`.
-#![forbid(clippy::undocumented_unsafe_blocks)]
+#![deny(clippy::undocumented_unsafe_blocks)]
 #![warn(missing_docs, unreachable_pub, clippy::mod_module_files)]
 
 pub mod actors;
+pub mod cli;
 pub mod domain;
 pub mod settings;
