@@ -1,0 +1,95 @@
+/** What the API returns; field names as on the wire. */
+
+export interface User {
+  user_id: string;
+  username: string;
+  display_name: string;
+  email?: string;
+  role?: string;
+}
+
+export interface TokenReply {
+  access_token: string;
+  token_type: string;
+  /** Seconds. */
+  expires_in: number;
+  user: User;
+}
+
+export interface Page<T> {
+  data: T[];
+  next_cursor: string | null;
+  has_more: boolean;
+  total_estimate: number;
+}
+
+/** A signed-in device. */
+export interface Device {
+  id: string;
+  user_agent: string;
+  address: string;
+  created_at: string;
+  used_at: string;
+  current: boolean;
+}
+
+export type Privacy = 'public' | 'unlisted' | 'private';
+export type VideoStatus = 'uploading' | 'verifying' | 'processing' | 'playable' | 'ready' | 'failed';
+
+/** A stable code with one sentence for a person. */
+export interface Reason {
+  code: string;
+  message: string;
+}
+
+export interface Thumbnail {
+  url: string;
+  width: number;
+  height: number;
+}
+
+export interface Details {
+  title: string;
+  description: string;
+  tags: string[];
+  privacy: Privacy;
+}
+
+export interface Video extends Details {
+  id: string;
+  category: string | null;
+  status: VideoStatus;
+  /** Percent. */
+  progress: number;
+  failure: Reason | null;
+  non_standard: Reason[];
+  /** Seconds; null until probed. */
+  duration: number | null;
+  resolution: string | null;
+  user: User;
+  view_count: number;
+  created_at: string;
+  published_at: string | null;
+  thumbnails: Thumbnail[];
+  video_urls: { hls?: string | null };
+}
+
+export interface StatusReply {
+  video_id: string;
+  status: VideoStatus;
+  progress: number;
+  /** Seconds. */
+  estimated_time_remaining: number | null;
+  failure: Reason | null;
+}
+
+export interface PlaybackReply {
+  session: string;
+  /** Seconds. */
+  resume_position: number | null;
+  urls: { hls: string };
+}
+
+export function isPlayable(status: VideoStatus): boolean {
+  return status === 'playable' || status === 'ready';
+}

@@ -1,0 +1,190 @@
+/** One viewing of one video: the session on the server, the engine that feeds the element, and the beats about it. */
+import { ApiError, explain, request } from '../lib/api';
+import { session } from '../lib/session.svelte';
+import type { PlaybackReply } from '../lib/types';
+import { openPlayback } from '../lib/videos';
+import { Beacon, type Beat } from './beacon';
+import { attachEngine, preloadEngine, type Engine, type FailureKind } from './engine';
+
+const BEAT_EVERY_MS = 10_000;
+/** A lost connection is tried again after each of these before the viewer is asked. */
+const REOPEN_AFTER_MS = [500, 2000, 5000];
+/** A position closer than this to either end is not resumed. */
+const RESUME_MARGIN_S = 5;
+
+const FAILURES: Record<FailureKind, string> = {
+  network: 'The video cannot be loaded. Check your connection and try again.',
+  media: 'This browser cannot play the video.',
+  unsupported: 'This browser can play neither Media Source Extensions nor HLS.',
+};
+
+export class Viewing {
+  failure = $state<string | null>(null);
+  /** Seconds where an earlier viewing left off, when this one began there. */
+  resumedAt = $state<number | null>(null);
+
+  #engine: Engine | null = null;
+  #beacon: Beacon | null = null;
+  #attempt = 0;
+  #timer = 0;
+  #closed = false;
+  #sessionGone = false;
+  #began = 0;
+  /** A picture was shown: from then on seeking is the viewer's doing, before it is the resume point being set. */
+  #shown = false;
+  #controller = new AbortController();
+
+  constructor(
+    private readonly videoId: string,
+    private readonly duration: number | null,
+    private readonly video: HTMLVideoElement,
+  ) {
+    this.#listen();
+  }
+
+  /** Opens a session and loads the video; at `startAt`, or where the viewer left off. */
+  async open(startAt: number | null = null): Promise<void> {
+    this.failure = null;
+    this.#began = performance.now();
+    void preloadEngine().catch(() => undefined);
+    try {
+      const reply = await openPlayback(this.videoId);
+      if (!this.#closed) await this.#load(reply, startAt ?? this.#resumePoint(reply));
+    } catch (error) {
+      if (!this.#closed) this.#failed(error);
+    }
+  }
+
+  async #load(reply: PlaybackReply, startAt: number): Promise<void> {
+    this.#newBeacon(reply.session);
+    this.#shown = false;
+    this.#engine?.destroy();
+    const engine = await attachEngine(this.video, {
+      url: reply.urls.hls,
+      startAt,
+      onFailure: (kind) => this.#engineFailed(kind),
+    });
+    if (this.#closed) return engine.destroy();
+    this.#engine = engine;
+    this.#onFirstFrame(() => {
+      this.#attempt = 0;
+      this.#shown = true;
+      this.#beacon?.started(performance.now() - this.#began);
+      void this.#beacon?.beat();
+    });
+  }
+
+  #resumePoint(reply: PlaybackReply): number {
+    const at = reply.resume_position ?? 0;
+    const worth = at >= RESUME_MARGIN_S && (this.duration === null || at <= this.duration - RESUME_MARGIN_S);
+    this.resumedAt = worth ? at : null;
+    return worth ? at : 0;
+  }
+
+  #failed(error: unknown): void {
+    const temporary = error instanceof ApiError && (error.status === 0 || error.status >= 500);
+    if (temporary && this.#retryLater()) return;
+    this.failure = explain(error);
+  }
+
+  #engineFailed(kind: FailureKind): void {
+    // The link may have expired or the network may be away: a new session brings a new link.
+    if (kind === 'network' && this.#retryLater()) return;
+    this.failure = FAILURES[kind];
+  }
+
+  #retryLater(): boolean {
+    const delay = REOPEN_AFTER_MS[this.#attempt];
+    if (delay === undefined || this.#closed) return false;
+    this.#attempt += 1;
+    const at = this.video.currentTime || null;
+    const playing = !this.video.paused;
+    this.#timer = window.setTimeout(() => {
+      void this.open(at).then(() => (playing ? this.video.play().catch(() => undefined) : undefined));
+    }, delay);
+    return true;
+  }
+
+  /** The viewer asks again after a failure. */
+  async retry(): Promise<void> {
+    this.#attempt = 0;
+    await this.open(this.video.currentTime || null);
+  }
+
+  #listen(): void {
+    const { signal } = this.#controller;
+    const on = (type: string, act: () => void) => this.video.addEventListener(type, act, { signal });
+    const tell = (type: 'play' | 'pause' | 'seek' | 'end') => {
+      this.#beacon?.record(type);
+      void this.#beacon?.beat();
+    };
+    on('play', () => {
+      if (this.#sessionGone) void this.#renewSession();
+      tell('play');
+    });
+    on('pause', () => {
+      this.#beacon?.flowing();
+      if (!this.video.ended) tell('pause');
+    });
+    on('seeked', () => {
+      if (this.#shown) tell('seek');
+    });
+    on('ended', () => tell('end'));
+    on('waiting', () => {
+      if (!this.video.seeking && this.video.played.length > 0) this.#beacon?.stall();
+    });
+    on('playing', () => this.#beacon?.flowing());
+    const beats = setInterval(() => {
+      if (!this.video.paused) void this.#beacon?.beat();
+    }, BEAT_EVERY_MS);
+    signal.addEventListener('abort', () => clearInterval(beats));
+    addEventListener('pagehide', () => this.#beacon?.leave(), { signal });
+  }
+
+  #newBeacon(id: string): void {
+    this.#beacon?.leave();
+    this.#sessionGone = false;
+    this.#beacon = new Beacon(
+      id,
+      (beat, leaving) => this.#send(beat, leaving),
+      () => ({ position: this.video.currentTime, bitrate: this.#engine?.bitrate() ?? null }),
+    );
+  }
+
+  async #send(beat: Beat, leaving: boolean): Promise<void> {
+    const token = leaving ? session.tokenNow : await session.token();
+    try {
+      await request('POST', `/videos/${this.videoId}/heartbeat`, { body: beat, token, keepalive: true });
+    } catch (error) {
+      const status = error instanceof ApiError ? error.status : 0;
+      if (status === 404 || status === 410) this.#sessionGone = true;
+      const worthRepeating = status === 0 || status === 401 || status === 429 || status >= 500;
+      if (worthRepeating) throw error;
+    }
+  }
+
+  /** The server closed an idle session; watching on needs a new one, the media loaded stay. */
+  async #renewSession(): Promise<void> {
+    try {
+      this.#newBeacon((await openPlayback(this.videoId)).session);
+      this.#beacon?.record('play');
+    } catch {
+      this.#sessionGone = true;
+    }
+  }
+
+  #onFirstFrame(act: () => void): void {
+    if ('requestVideoFrameCallback' in this.video) this.video.requestVideoFrameCallback(act);
+    else (this.video as HTMLVideoElement).addEventListener('loadeddata', act, { once: true });
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.#beacon?.leave();
+    this.#beacon = null;
+    this.#controller.abort();
+    this.#engine?.destroy();
+    this.#engine = null;
+  }
+}
