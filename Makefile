@@ -1,0 +1,70 @@
+# Two commands do everything on a fresh Debian 12+ or Ubuntu 24.04+: `make run` and `make test`. `make help` lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
+
+# Build products are kept outside the clone, so that a new clone builds fast; without a writable home they go to ./target.
+ifeq ($(origin CARGO_TARGET_DIR),undefined)
+ifeq ($(shell mkdir -p "$$HOME/.cache/playhouse" 2>/dev/null && test -w "$$HOME/.cache/playhouse" && echo yes),yes)
+export CARGO_TARGET_DIR := $(HOME)/.cache/playhouse/target
+endif
+endif
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+PLAYHOUSE := $(TARGET_DIR)/release/playhouse
+
+WEB_SOURCES := $(shell find web -path web/node_modules -prune -o -path web/dist -prune -o -type f -print 2>/dev/null)
+
+.PHONY: help deps deps-test deps-bench deps-lint web build run demo test lint bench fuzz soak clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+
+deps: ## Install what building and running need, if missing
+	@.ci/deps run
+deps-test: ## … and what the tests need
+	@.ci/deps test
+deps-bench: ## … and what the benches need
+	@.ci/deps bench
+deps-lint: ## … and what the linters need
+	@.ci/deps lint
+
+web: deps web/dist/index.html ## Build the web page
+web/dist/index.html: $(WEB_SOURCES)
+	@.ci/deps run
+	cd web && npm run build
+
+build: web ## Build the server
+	cargo build --release --locked
+
+run: build ## Build and start the server on ./data (ARGS="--config FILE …" adds arguments)
+	@exec $(PLAYHOUSE) serve --data data $(ARGS)
+
+demo: build ## Upload a generated clip; starts a server first when none runs
+	@.ci/demo $(PLAYHOUSE)
+
+test: deps-test web/dist/index.html ## Run every test
+	cd web && npm run check
+	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked --no-fail-fast; \
+	else cargo test --locked --no-fail-fast; fi
+
+lint: deps-lint web/dist/index.html ## Format, clippy, docs, dependencies, web page
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+	cargo deny check
+	cd web && npm run check
+
+bench: deps-bench web/dist/index.html ## Measure against others, as ratios of one run (BENCH=delivery for one of them)
+	cargo bench --locked $(if $(BENCH),--bench $(BENCH),--benches)
+
+fuzz: deps-test ## Feed mutated input to every parser (FUZZ_CASES, FUZZ_SEED)
+	FUZZ_CASES=$${FUZZ_CASES:-2000000} cargo test --locked --test fuzz -- --nocapture
+
+soak: deps-test web/dist/index.html ## Kill the server in the middle of 50 uploads (SOAK_KILLS)
+	SOAK_KILLS=$${SOAK_KILLS:-50} cargo test --locked --test kill -- --nocapture
+
+clean: ## Remove build products and node_modules; ./data stays
+	cargo clean
+	rm -rf web/dist web/node_modules tests/clients/node_modules
