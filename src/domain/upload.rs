@@ -6,6 +6,10 @@ use super::ids::{UploadId, UserId, VideoId};
 use super::time::Timestamp;
 use super::video::{VideoDetails, text_enum};
 
+pub mod error;
+pub mod machine;
+pub mod sniff;
+
 text_enum!(
     /// Which protocol created an upload; what differs later is only how it is described to its client.
     UploadProtocol {

@@ -1,0 +1,133 @@
+//! Why an upload cannot do what it was asked.
+use crate::domain::ports::{BlobError, CatalogError};
+use crate::domain::video::InvalidField;
+
+/// What went wrong outside the upload's own rules.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UploadFault {
+    /// The account's quota would be exceeded.
+    #[error("quota of {limit} exceeded: {used} in use")]
+    Quota {
+        /// In use now, bytes or uploads.
+        used: u64,
+        /// Allowed, same unit.
+        limit: u64,
+    },
+    /// The disk or bucket is full, or what is left of it is kept in reserve.
+    #[error("storage is full")]
+    Full,
+    /// Something else has a hold on it, e.g. a final upload on its parts.
+    #[error("{0} is in use")]
+    InUse(&'static str),
+    /// Catalog or store did not answer; worth another try.
+    #[error("not available right now: {0}")]
+    Unavailable(String),
+}
+
+impl From<CatalogError> for UploadFault {
+    fn from(error: CatalogError) -> Self {
+        match error {
+            CatalogError::QuotaExceeded { used, limit } => Self::Quota { used, limit },
+            CatalogError::Conflict(what) => Self::InUse(what),
+            other => Self::Unavailable(other.to_string()),
+        }
+    }
+}
+
+impl From<BlobError> for UploadFault {
+    fn from(error: BlobError) -> Self {
+        match error {
+            BlobError::Full => Self::Full,
+            other => Self::Unavailable(other.to_string()),
+        }
+    }
+}
+
+/// Why a request about an upload is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UploadError {
+    /// There is none, or it is somebody else's.
+    #[error("no such upload")]
+    NotFound,
+    /// It was ended, by its owner, by expiry, or because it cannot become a video.
+    #[error("the upload was ended")]
+    Ended,
+    /// It has all its bytes: neither more nor fewer are possible.
+    #[error("the upload is complete")]
+    Complete,
+    /// It is made of other uploads and takes no bytes itself.
+    #[error("a final upload takes no bytes")]
+    FinalUpload,
+    /// Another request is writing to it and lives.
+    #[error("another request is writing to this upload")]
+    Locked,
+    /// A later request took this one's place; what came is kept.
+    #[error("a later request took over")]
+    Preempted,
+    /// The append does not start where the upload ends.
+    #[error("the upload is at offset {expected}, not {provided}")]
+    OffsetMismatch {
+        /// The upload's offset.
+        expected: u64,
+        /// The request's.
+        provided: u64,
+    },
+    /// A file larger than allowed.
+    #[error("larger than the {limit} bytes allowed")]
+    TooLarge {
+        /// Largest file, bytes.
+        limit: u64,
+    },
+    /// More bytes than the upload has left.
+    #[error("more bytes than the upload's length of {length}")]
+    Overrun {
+        /// The upload's length.
+        length: u64,
+    },
+    /// Two lengths that contradict each other.
+    #[error("length {declared} contradicts {known}")]
+    LengthConflict {
+        /// What is known.
+        known: u64,
+        /// What the request says.
+        declared: u64,
+    },
+    /// Bytes are missing.
+    #[error("not all bytes are here: {offset} so far")]
+    Incomplete {
+        /// Bytes so far.
+        offset: u64,
+        /// Total length, unless deferred.
+        length: Option<u64>,
+    },
+    /// A part of a concatenation is missing, is not complete, is no partial upload, or is used already.
+    #[error("{0} cannot be concatenated")]
+    BadPart(String),
+    /// More parts than allowed.
+    #[error("more than {limit} parts")]
+    TooManyParts {
+        /// Most parts.
+        limit: u32,
+    },
+    /// What its creator said of the video is not allowed.
+    #[error(transparent)]
+    Invalid(#[from] InvalidField),
+    /// Too many uploads are in memory.
+    #[error("too many uploads at once")]
+    Busy,
+    /// Something outside failed.
+    #[error(transparent)]
+    Fault(#[from] UploadFault),
+}
+
+impl From<CatalogError> for UploadError {
+    fn from(error: CatalogError) -> Self {
+        if error == CatalogError::NotFound { Self::NotFound } else { Self::Fault(error.into()) }
+    }
+}
+
+impl From<BlobError> for UploadError {
+    fn from(error: BlobError) -> Self {
+        Self::Fault(error.into())
+    }
+}
