@@ -28,6 +28,7 @@ class Uploader {
   title = $state('');
 
   #upload: Upload | null = null;
+  #again: (() => Promise<void>) | null = null;
   #speed = new Speed();
 
   get busy(): boolean {
@@ -42,6 +43,7 @@ class Uploader {
   /** Starts sending a file, or goes on where `resume` stopped. */
   async start(file: File, details: Details, resume: Unfinished | null): Promise<void> {
     this.reset();
+    this.#again = () => this.start(file, details, resume);
     this.phase = 'starting';
     this.fileName = file.name;
     this.title = details.title;
@@ -76,12 +78,14 @@ class Uploader {
         if (token) req.setHeader('Authorization', `Bearer ${token}`);
         for (const [name, value] of Object.entries(BROWSER_HEADER)) req.setHeader(name, value);
       },
-      onAfterResponse: (_, res) => {
+      onAfterResponse: (req, res) => {
+        // tus-js-client starts anew whenever it may not ask where it stopped, also when the server is only restarting.
+        if (req.getMethod() === 'HEAD' && mayPass(res.getStatus())) throw new Error('cannot be resumed yet');
         this.videoId = res.getHeader('Playhouse-Video-Id') ?? this.videoId;
       },
       onShouldRetry: (error) => {
         const status = error.originalResponse?.getStatus() ?? 0;
-        return status === 0 || status >= 500 || [401, 409, 423, 429].includes(status);
+        return status === 0 || mayPass(status);
       },
       onProgress: (sent, total) => this.#progress(sent, total),
       onSuccess: () => {
@@ -136,7 +140,9 @@ class Uploader {
 
   /** Tries again after a refusal that may have been temporary. */
   retry(): void {
-    if (this.phase === 'failed' && this.#upload) this.#run();
+    if (this.phase !== 'failed') return;
+    if (this.#upload) this.#run();
+    else void this.#again?.();
   }
 
   /** Gives up: the server drops what it has. */
@@ -151,6 +157,7 @@ class Uploader {
 
   reset(): void {
     this.#upload = null;
+    this.#again = null;
     this.phase = 'idle';
     this.sent = 0;
     this.total = 0;
@@ -160,6 +167,11 @@ class Uploader {
     this.fileName = '';
     this.title = '';
   }
+}
+
+/** Refusals that another try may not meet: a stale token, a lock held by a dead connection, a busy or restarting server. */
+function mayPass(status: number): boolean {
+  return status >= 500 || [401, 409, 423, 429].includes(status);
 }
 
 /** Where uploads are created: the server says so itself. */

@@ -1,0 +1,81 @@
+// Plays a manifest with plain hls.js on a page of another origin, which only works when the server allows it.
+import fs from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { createRequire } from 'node:module';
+import { recordFirstFrame, withBrowser } from './lib/browser.mjs';
+import { fairShare, look, plays, round, seekAround } from './lib/playback.mjs';
+import { must, run, until } from './lib/run.mjs';
+
+const PAGE = `<!doctype html><meta charset="utf-8"><title>hls.js</title><link rel="icon" href="data:,">
+<video muted playsinline width="640" height="360"></video><script src="/hls.js"></script><script src="/play.js"></script>`;
+
+const PLAY = `
+const hls = new Hls();
+window.errors = [];
+hls.on(Hls.Events.ERROR, (_, error) => errors.push([error.fatal ? 'fatal' : 'minor', error.details, error.reason ?? error.error?.message ?? ''].join(' ')));
+hls.on(Hls.Events.MANIFEST_PARSED, () => document.querySelector('video').play());
+hls.loadSource(new URLSearchParams(location.search).get('src'));
+hls.attachMedia(document.querySelector('video'));
+window.hls = hls;`;
+
+await run(['BASE', 'MANIFEST_URL'], { screenshot: { type: 'string' } }, async (input, results) => {
+  const manifest = new URL(input.MANIFEST_URL, input.BASE).href;
+  const server = await serve();
+  const origin = `http://127.0.0.1:${server.address().port}`;
+  must(new URL(manifest).origin !== origin, 'the manifest must be of another origin than the page');
+  try {
+    await withBrowser(({ page, trouble }) => watch(page, trouble, { origin, manifest, input, results }));
+  } finally {
+    server.close();
+  }
+});
+
+async function watch(page, trouble, { origin, manifest, input, results }) {
+  await recordFirstFrame(page);
+  await page.goto(`${origin}/?src=${encodeURIComponent(manifest)}`);
+  await until('enough to play', async () => {
+    const errors = await page.evaluate(() => window.errors);
+    must(!errors.some((error) => error.startsWith('fatal')), `hls.js gave up: ${errors.join(' | ')}`);
+    return (await look(page)).ready >= 2;
+  }, 30_000);
+  const { duration, width, height } = await look(page);
+  Object.assign(results, { duration: round(duration), width, height }, await describe(page));
+  results.played_to = round((await plays(page, fairShare(duration, 2), 'from the start')).time);
+  results.seeks = await seekAround(page, (seconds) =>
+    page.evaluate((to) => {
+      const video = document.querySelector('video');
+      video.currentTime = to;
+      return video.play();
+    }, seconds),
+  );
+  results.first_frame_ms = width > 0 ? Math.round(await page.evaluate(() => window.firstFrameMs)) : null;
+  results.errors = await page.evaluate(() => window.errors);
+  results.trouble = trouble;
+  if (input.screenshot) await page.screenshot({ path: input.screenshot });
+  must(trouble.length === 0, `the page had trouble: ${trouble.join(' | ')}`);
+  must(results.errors.length === 0, `hls.js reported: ${results.errors.join(' | ')}`);
+}
+
+/** What hls.js made of the multivariant playlist. */
+function describe(page) {
+  return page.evaluate(() => ({
+    levels: hls.levels.map(({ width, height, bitrate, codecSet, attrs }) => ({ width, height, bitrate, codecs: attrs.CODECS ?? codecSet })),
+    audio_tracks: hls.audioTracks.map(({ name, lang, groupId }) => ({ name, lang, group: groupId })),
+  }));
+}
+
+async function serve() {
+  const library = createRequire(import.meta.url).resolve('hls.js/dist/hls.min.js');
+  const files = {
+    '/': ['text/html', PAGE],
+    '/play.js': ['text/javascript', PLAY],
+    '/hls.js': ['text/javascript', await fs.readFile(library)],
+  };
+  const server = createServer((request, response) => {
+    const file = files[request.url.split('?')[0]];
+    response.writeHead(file ? 200 : 404, { 'Content-Type': file?.[0] ?? 'text/plain' });
+    response.end(file?.[1]);
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return server;
+}

@@ -1,0 +1,30 @@
+/** Which page a path names, and the way back to one. */
+
+export type Route =
+  | { name: 'home' | 'upload' | 'login' | 'register' | 'account' | 'missing' }
+  | { name: 'watch'; id: string };
+
+/** Which page a path names. */
+export function match(path: string): Route {
+  const watch = /^\/watch\/([A-Za-z0-9_]+)\/?$/.exec(path);
+  if (watch?.[1]) return { name: 'watch', id: watch[1] };
+  switch (path.replace(/\/+$/, '') || '/') {
+    case '/': return { name: 'home' };
+    case '/upload': return { name: 'upload' };
+    case '/login': return { name: 'login' };
+    case '/register': return { name: 'register' };
+    case '/account': return { name: 'account' };
+    default: return { name: 'missing' };
+  }
+}
+
+/** Where to go after signing in; only a path of ours is followed. */
+export function nextPath(search: string): string {
+  const next = new URLSearchParams(search).get('next') ?? '/';
+  return /^\/(?![/\\])/.test(next) ? next : '/';
+}
+
+/** The sign-in page that leads back to `path`. */
+export function loginPath(path: string): string {
+  return path === '/' ? '/login' : `/login?next=${encodeURIComponent(path)}`;
+}
