@@ -45,7 +45,7 @@ demo: build ## Upload a generated clip; starts a server first when none runs
 	@.ci/demo $(PLAYHOUSE)
 
 test: deps-test web/dist/index.html ## Run every test
-	cd web && npm run check
+	cd web && npm run check && npm test
 	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked --no-fail-fast; \
 	else cargo test --locked --no-fail-fast; fi
 
