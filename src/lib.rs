@@ -5,4 +5,6 @@
 pub mod actors;
 pub mod cli;
 pub mod domain;
+pub mod media;
+pub mod protocols;
 pub mod settings;

@@ -1,0 +1,14 @@
+//! Media: frames, codecs, reading of MP4 and QuickTime indexes, the segment grid, packaging to CMAF, and the one way to
+//! segment bytes. `pipelines` (elsewhere) is the only part that decodes; everything here works without it.
+pub mod codecs;
+pub mod frames;
+pub mod grid;
+pub mod index;
+pub mod movie;
+pub mod packager;
+pub mod records;
+pub mod resolve;
+pub mod source;
+pub mod standard;
+#[cfg(test)]
+pub(crate) mod testing;

@@ -1,0 +1,49 @@
+//! From a track's own times to the output timeline: edit list, initial gap, and the origin that keeps all of it unsigned.
+use crate::domain::asset::{TIMELINE_ORIGIN_SECS, Ticks};
+use crate::domain::video::NonStandard;
+use crate::media::movie::MovieTrack;
+use crate::media::standard::unmet;
+
+/// How a track's times are moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shift {
+    /// Added to presentation times.
+    pub(crate) presentation: i64,
+    /// Added to decode times; at most `presentation`, so that composition offsets come out unsigned.
+    pub(crate) decode: i64,
+    /// Where in the track presentation starts, in its own times.
+    pub(crate) media_start: i64,
+    /// Where in the track presentation ends, in its own times, when the edit list says so.
+    pub(crate) media_end: Option<i64>,
+}
+
+/// Reads a trivial edit list: an optional empty edit, then at most one at normal speed that cuts less than the origin.
+pub(crate) fn shift_of(track: &MovieTrack, movie_timescale: u32) -> Result<Shift, NonStandard> {
+    let timescale = track.timescale;
+    let in_track =
+        |ticks: u64| Ticks { value: ticks.min(1 << 50) as i64, timescale: movie_timescale }.rescale(timescale);
+    let (gap, rest) = match track.edits.as_slice() {
+        [first, rest @ ..] if first.media_time == -1 => (in_track(first.duration), rest),
+        all => (0, all),
+    };
+    let (media_start, media_end) = match rest {
+        [] => (0, None),
+        [edit] if edit.media_time >= 0 && edit.normal_rate => {
+            let end = (edit.duration > 0).then(|| edit.media_time.saturating_add(in_track(edit.duration)));
+            (edit.media_time, end)
+        }
+        [edit] if !edit.normal_rate => return Err(unmet("edit_list", "the edit list changes the speed")),
+        _ => return Err(unmet("edit_list", format!("the edit list has {} parts", track.edits.len()))),
+    };
+    let origin = i64::from(TIMELINE_ORIGIN_SECS) * i64::from(timescale);
+    if media_start > origin {
+        let cut = Ticks { value: media_start, timescale }.as_secs_f64();
+        return Err(unmet("edit_list", format!("the edit list cuts {cut:.3} s from the start")));
+    }
+    let presentation = origin + gap - media_start;
+    let decode = presentation + i64::from(track.tables.least_composition().min(0));
+    if decode < 0 {
+        return Err(unmet("timestamps", "pictures are shown too long before they are decoded"));
+    }
+    Ok(Shift { presentation, decode, media_start, media_end })
+}

@@ -1,0 +1,148 @@
+//! Initialisation segments.
+use bytes::Bytes;
+use mp4_atom::{
+    Atom, Audio, Avc1, Avcc, Codec, Colr, Dinf, Dref, DrefEntry, Encode, Esds, FixedPoint, FourCC, Ftyp, Hdlr, Matrix,
+    Mdhd, Mdia, Minf, Moov, Mp4a, Mvex, Mvhd, Pasp, Smhd, Stbl, Stco, Stsd, Tkhd, Trak, Trex, Url, Visual, Vmhd,
+};
+
+use super::{NON_SYNC_FLAGS, SYNC_FLAGS, TRACK_ID};
+use crate::domain::asset::TrackKind;
+use crate::domain::asset::{AudioProperties, VideoProperties};
+use crate::media::frames::{CodecConfig, InvalidConfig, TrackConfig};
+
+/// Builds the initialisation segment of a track: `ftyp` with the CMAF brands, and a `moov` without samples and without
+/// edit list whose display matrix carries the rotation.
+pub fn init_segment(config: &TrackConfig) -> Result<Bytes, InvalidConfig> {
+    let brand = |code: &[u8; 4]| FourCC::new(code);
+    let compatible_brands = vec![brand(b"iso6"), brand(b"cmfc"), brand(b"mp41")];
+    let ftyp = Ftyp { major_brand: brand(b"iso6"), minor_version: 0, compatible_brands };
+    let moov = movie(config)?;
+    let mut out = Vec::new();
+    ftyp.encode(&mut out).and_then(|()| moov.encode(&mut out)).map_err(|_| InvalidConfig("track"))?;
+    Ok(out.into())
+}
+
+fn movie(config: &TrackConfig) -> Result<Moov, InvalidConfig> {
+    let is_video = config.kind() == TrackKind::Video;
+    let mvhd = Mvhd {
+        timescale: config.timescale,
+        rate: FixedPoint::new(1, 0),
+        volume: FixedPoint::new(1, 0),
+        matrix: matrix(0, (0, 0)),
+        next_track_id: TRACK_ID + 1,
+        ..Default::default()
+    };
+    let trex = Trex {
+        track_id: TRACK_ID,
+        default_sample_description_index: 1,
+        default_sample_flags: if is_video { NON_SYNC_FLAGS } else { SYNC_FLAGS },
+        ..Default::default()
+    };
+    let mvex = Some(Mvex { mehd: None, trex: vec![trex] });
+    Ok(Moov { mvhd, mvex, trak: vec![track(config)?], meta: None, udta: None, ainf: None })
+}
+
+fn track(config: &TrackConfig) -> Result<Trak, InvalidConfig> {
+    let video = config.video_properties((0, 1))?;
+    let audio = config.audio_properties()?;
+    let size = video.as_ref().map_or((0, 0), |video| (side(video.width), side(video.height)));
+    let shown_width = config.pixel_aspect.map_or(size.0, |(x, y)| {
+        u16::try_from(u64::from(size.0) * u64::from(x) / u64::from(y.max(1))).unwrap_or(size.0)
+    });
+    let tkhd = Tkhd {
+        track_id: TRACK_ID,
+        enabled: true,
+        in_movie: true,
+        volume: FixedPoint::new(u8::from(video.is_none()), 0),
+        matrix: matrix(config.rotation, (shown_width, size.1)),
+        width: FixedPoint::new(shown_width, 0),
+        height: FixedPoint::new(size.1, 0),
+        ..Default::default()
+    };
+    let (handler, name) = if video.is_some() { (b"vide", "VideoHandler") } else { (b"soun", "SoundHandler") };
+    let hdlr = Hdlr { handler: FourCC::new(handler), name: name.into() };
+    let mdhd = Mdhd { timescale: config.timescale, language: language(&config.language), ..Default::default() };
+    let stsd = Stsd { codecs: vec![sample_entry(config, video, audio)?] };
+    let minf = Minf {
+        vmhd: (config.kind() == TrackKind::Video).then(Vmhd::default),
+        smhd: (config.kind() == TrackKind::Audio).then(Smhd::default),
+        dinf: Dinf { dref: Dref { entries: vec![DrefEntry::Url(Url::default())] } },
+        stbl: Stbl { stsd, stco: Some(Stco::default()), ..Default::default() },
+        ..Default::default()
+    };
+    Ok(Trak { tkhd, mdia: Mdia { mdhd, hdlr, minf }, edts: None, meta: None, senc: None, tref: None, udta: None })
+}
+
+fn side(pixels: u32) -> u16 {
+    u16::try_from(pixels).unwrap_or(u16::MAX)
+}
+
+/// `mdhd` takes three letters; what is shorter or longer is told by the playlist alone.
+fn language(tag: &str) -> String {
+    let fits = tag.len() == 3 && tag.bytes().all(|byte| byte.is_ascii_lowercase());
+    if fits { tag.to_owned() } else { "und".to_owned() }
+}
+
+/// A display matrix that rotates clockwise and moves the picture back into the first quadrant.
+fn matrix(rotation: u16, (width, height): (u16, u16)) -> Matrix {
+    const ONE: i32 = 1 << 16;
+    let fixed = |pixels: u16| (u32::from(pixels) << 16).min(i32::MAX as u32) as i32;
+    let (a, b, c, d, x, y) = match rotation {
+        90 => (0, ONE, -ONE, 0, fixed(height), 0),
+        180 => (-ONE, 0, 0, -ONE, fixed(width), fixed(height)),
+        270 => (0, -ONE, ONE, 0, 0, fixed(width)),
+        _ => (ONE, 0, 0, ONE, 0, 0),
+    };
+    Matrix { a, b, u: 0, c, d, v: 0, x, y, w: 1 << 30 }
+}
+
+fn sample_entry(
+    config: &TrackConfig,
+    video: Option<VideoProperties>,
+    audio: Option<AudioProperties>,
+) -> Result<Codec, InvalidConfig> {
+    match &config.codec {
+        CodecConfig::H264 { avcc } => {
+            let video = video.ok_or(InvalidConfig("H.264"))?;
+            let visual = Visual {
+                data_reference_index: 1,
+                width: side(video.width),
+                height: side(video.height),
+                ..Default::default()
+            };
+            let avcc = Avcc::decode_body(&mut avcc.as_ref()).map_err(|_| InvalidConfig("H.264"))?;
+            let colr = config.colour.map(|colour| Colr::Nclx {
+                colour_primaries: colour.primaries,
+                transfer_characteristics: colour.transfer,
+                matrix_coefficients: colour.matrix,
+                full_range_flag: colour.full_range,
+            });
+            let pasp = config.pixel_aspect.map(|(h_spacing, v_spacing)| Pasp { h_spacing, v_spacing });
+            Ok(Codec::Avc1(Avc1 { visual, avcc, colr, pasp, ..Default::default() }))
+        }
+        CodecConfig::Aac { config } => {
+            let audio = audio.ok_or(InvalidConfig("AAC"))?;
+            let rate = u16::try_from(audio.sample_rate).unwrap_or(0);
+            let entry = Audio {
+                data_reference_index: 1,
+                channel_count: audio.channels,
+                sample_size: 16,
+                sample_rate: FixedPoint::new(rate, 0),
+            };
+            Ok(Codec::Mp4a(Mp4a { audio: entry, esds: descriptor(config), btrt: None, taic: None }))
+        }
+    }
+}
+
+fn descriptor(config: &Bytes) -> Esds {
+    use mp4_atom::esds::{DecoderConfig, DecoderSpecific, EsDescriptor, SLConfig};
+    let specific = DecoderSpecific { raw: config.to_vec(), profile: 0, freq_index: 0, chan_conf: 0 };
+    let dec_config = DecoderConfig {
+        object_type_indication: 0x40,
+        stream_type: 5,
+        dec_specific: Some(specific),
+        ..Default::default()
+    };
+    let es_desc = EsDescriptor { es_id: TRACK_ID as u16, dec_config, sl_config: SLConfig {}, ..Default::default() };
+    Esds { es_desc }
+}

@@ -1,0 +1,6 @@
+//! HLS (draft-pantos-hls-rfc8216bis): playlists of an asset and the names of its objects.
+pub mod paths;
+pub mod wire;
+
+#[cfg(test)]
+mod tests;

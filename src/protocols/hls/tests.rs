@@ -1,0 +1,141 @@
+//! Whole clips: made by ffmpeg, indexed, rendered, resolved, and given back to ffmpeg as HLS. What it decodes must be what
+//! it decodes from the original, without a warning.
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::paths::object_name;
+use super::wire::{render_key_frames, render_media, render_multivariant};
+use crate::domain::asset::{Asset, AssetTrack, BlobKey, Extent, TrackKind};
+use crate::domain::ports::{BlobStore, MediaObject, SegmentSource};
+use crate::media::index::{IndexRequest, IndexSettings, MovieIndex, index_movie};
+use crate::media::resolve::Resolver;
+use crate::media::source::{ExtentReader, LocalExtent};
+use crate::media::testing::{DirBlobs, empty_asset, make_clip, run};
+
+fn request(source: Vec<Extent>) -> IndexRequest {
+    let Asset { video_id, playback_id, .. } = empty_asset();
+    let table_prefix = BlobKey::new("vod");
+    IndexRequest { video_id, playback_id, generation: 1, source, table_prefix, settings: IndexSettings::default() }
+}
+
+/// Indexes a file that lies in the blob directory.
+fn index(clip: &Path) -> MovieIndex {
+    let bytes = fs::metadata(clip).unwrap().len();
+    let key = BlobKey::new(clip.file_name().unwrap().to_str().unwrap());
+    let mut reader = ExtentReader::new(vec![LocalExtent { path: clip.to_owned(), bytes }]);
+    index_movie(&mut reader, &request(vec![Extent { key, bytes }])).unwrap()
+}
+
+/// Writes all playlists and objects of an asset below a directory, as a server would give them; returns the multivariant
+/// playlist's path.
+async fn write_all(asset: &Asset, source: &dyn SegmentSource, out: &Path) -> PathBuf {
+    for track in &asset.tracks {
+        let dir = out.join(&track.name);
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join("media.m3u8"), render_media(asset, track)).unwrap();
+        fs::write(dir.join("iframes.m3u8"), render_key_frames(track)).unwrap();
+        for object in objects(track) {
+            let bytes = source.resolve(asset, &track.name, object).await.unwrap();
+            fs::write(dir.join(object_name(object)), bytes).unwrap();
+        }
+    }
+    fs::write(out.join("master.m3u8"), render_multivariant(asset)).unwrap();
+    out.join("master.m3u8")
+}
+
+fn objects(track: &AssetTrack) -> Vec<MediaObject> {
+    let segments = (0..track.segments.len() as u32).map(MediaObject::Segment);
+    let key_frames = (0..track.key_frames.len() as u32).map(MediaObject::KeyFrame);
+    [MediaObject::Init].into_iter().chain(segments).chain(key_frames).collect()
+}
+
+/// Indexes a clip, which must be standard, and writes it as HLS.
+async fn publish(clip: &Path) -> (Asset, PathBuf) {
+    let found = index(clip);
+    assert_eq!(found.non_standard, [], "{}", clip.display());
+    let playable = found.playable.unwrap();
+    let root = clip.parent().unwrap();
+    let blobs = Arc::new(DirBlobs::new(root));
+    for table in playable.tables {
+        blobs.put(&table.key, table.bytes).await.unwrap();
+    }
+    let resolver = Resolver::new(blobs, 64 << 20);
+    let out = root.join(format!("{}.hls", clip.file_name().unwrap().to_str().unwrap()));
+    let master = write_all(&playable.asset, &resolver, &out).await;
+    (playable.asset, master)
+}
+
+/// Hashes of all decoded frames of one kind of stream, in order, and what ffmpeg complained of. No rotation is applied.
+fn decoded(input: &Path, stream: &str) -> (Vec<String>, String) {
+    let input = input.to_str().unwrap();
+    let arguments = ["-v", "warning", "-noautorotate", "-i", input, "-map", stream, "-fps_mode", "passthrough"];
+    let (out, complaints) = run("ffmpeg", &[&arguments[..], &["-f", "framemd5", "-"]].concat());
+    let hash = |line: &str| line.rsplit(',').next().unwrap_or_default().trim().to_owned();
+    (out.lines().filter(|line| !line.starts_with('#')).map(hash).collect(), complaints)
+}
+
+/// Presentation times of all packets of one kind of stream, seconds.
+fn packet_times(input: &Path, stream: &str) -> Vec<f64> {
+    let arguments = ["-v", "error", "-select_streams", stream, "-show_entries", "packet=pts_time", "-of", "csv=p=0"];
+    let (out, _) = run("ffprobe", &[&arguments[..], &[input.to_str().unwrap()]].concat());
+    let times = out.lines().filter_map(|line| line.trim_end_matches(',').parse().ok());
+    times.collect()
+}
+
+fn earliest(times: &[f64]) -> f64 {
+    times.iter().copied().fold(f64::INFINITY, f64::min)
+}
+
+/// Compares every track of the HLS with the original.
+fn compare(clip: &Path, asset: &Asset, master: &Path) {
+    let has = |kind| asset.tracks.iter().any(|track| track.kind == kind);
+    let mut starts = Vec::new();
+    for (kind, stream) in [(TrackKind::Video, "v"), (TrackKind::Audio, "a")] {
+        if !has(kind) {
+            continue;
+        }
+        let ((original, _), (delivered, complaints)) =
+            (decoded(clip, &format!("0:{stream}:0")), decoded(master, &format!("0:{stream}:0")));
+        assert_eq!(complaints, "", "{}", clip.display());
+        let (before, after) =
+            (packet_times(clip, &format!("{stream}:0")), packet_times(master, &format!("{stream}:0")));
+        assert_eq!(before.len(), after.len(), "{stream} packets of {}", clip.display());
+        let length = |times: &[f64]| times.iter().copied().fold(0.0, f64::max) - earliest(times);
+        assert!((length(&before) - length(&after)).abs() < 0.002, "{stream} length of {}", clip.display());
+        starts.push((earliest(&before), earliest(&after)));
+        match kind {
+            TrackKind::Video => assert_eq!(original, delivered, "pictures of {}", clip.display()),
+            TrackKind::Audio => assert!(delivered.ends_with(&original[2..]), "sound of {}", clip.display()),
+        }
+    }
+    if let [video, audio] = starts[..] {
+        let (before, after) = (video.0 - audio.0, video.1 - audio.1);
+        assert!((before - after).abs() < 0.001, "offset of {}: {before} and now {after}", clip.display());
+    }
+}
+
+const PICTURES: &str = "-f lavfi -i testsrc2=s=320x180:r=25";
+const SOUND: &str = "-f lavfi -i sine=440:r=48000";
+const X264: &str = "-c:v libx264 -preset ultrafast -bf 3 -b_strategy 0 -g 50 -pix_fmt yuv420p";
+
+async fn check(dir: &Path, name: &str, arguments: &str) -> (Asset, PathBuf) {
+    let clip = make_clip(dir, name, arguments);
+    let (asset, master) = publish(&clip).await;
+    compare(&clip, &asset, &master);
+    (asset, master)
+}
+
+#[tokio::test]
+async fn pictures_with_b_frames_and_primed_sound() {
+    let dir = tempfile::tempdir().unwrap();
+    let arguments = format!("{PICTURES} {SOUND} -t 11 {X264} -c:a aac -ac 2 -movflags +faststart");
+    let (asset, _) = check(dir.path(), "clip.mp4", &arguments).await;
+    let [video, audio] = &asset.tracks[..] else { panic!("two tracks") };
+    let starts: Vec<_> = video.segments.iter().map(|segment| segment.start / i64::from(video.timescale)).collect();
+    assert_eq!(starts, [1, 5, 9]);
+    assert_eq!(video.segments[0].start, i64::from(video.timescale), "pictures start at the origin exactly");
+    assert_eq!(audio.segments.len(), 3);
+    assert!(audio.segments[0].start < i64::from(audio.timescale), "priming lies before the origin");
+    assert_eq!(video.key_frames.len(), 6);
+}

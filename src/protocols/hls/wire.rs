@@ -1,0 +1,188 @@
+//! Rendering of playlists (draft-pantos-hls-rfc8216bis section 4). Pure text, no sockets. All of an asset's media
+//! playlists share one target duration (section 6.2.4).
+use std::fmt::Write;
+
+use super::paths::{INIT, KEY_FRAMES, MEDIA, object_name};
+use crate::domain::asset::{Asset, AssetTrack, Ticks, TrackKind};
+use crate::domain::ports::MediaObject;
+
+/// `EXT-X-MAP` outside I-frame playlists needs version 6, and `EXT-X-MEDIA` with its services 7 (section 8).
+const VERSION: u32 = 7;
+
+/// Renders the multivariant playlist: one variant per picture track and group of sound, or per sound track alone.
+pub fn render_multivariant(asset: &Asset) -> String {
+    let mut out = format!("#EXTM3U\n#EXT-X-VERSION:{VERSION}\n#EXT-X-INDEPENDENT-SEGMENTS\n");
+    let groups = audio_groups(asset);
+    let videos: Vec<_> = asset.tracks.iter().filter(|track| track.kind == TrackKind::Video).collect();
+    let alone = videos.is_empty() && groups.iter().all(|group| group.tracks.len() == 1);
+    if !alone {
+        groups.iter().for_each(|group| render_group(&mut out, group));
+    }
+    for video in &videos {
+        if groups.is_empty() {
+            render_variant(&mut out, video, None);
+        }
+        groups.iter().for_each(|group| render_variant(&mut out, video, Some(group)));
+    }
+    if videos.is_empty() {
+        groups.iter().for_each(|group| render_sound_variant(&mut out, group, alone));
+    }
+    videos.iter().filter(|video| !video.key_frames.is_empty()).for_each(|video| render_trick_play(&mut out, video));
+    out
+}
+
+/// Sound tracks of one codec and number of channels.
+struct AudioGroup<'a> {
+    id: String,
+    tracks: Vec<&'a AssetTrack>,
+}
+
+impl AudioGroup<'_> {
+    fn most(&self, rate: impl Fn(&AssetTrack) -> u64) -> u64 {
+        self.tracks.iter().map(|track| rate(track)).max().unwrap_or(0)
+    }
+
+    fn codec(&self) -> &str {
+        self.tracks.first().map_or("", |track| &track.codec)
+    }
+}
+
+fn audio_groups(asset: &Asset) -> Vec<AudioGroup<'_>> {
+    let mut groups: Vec<AudioGroup> = Vec::new();
+    for track in asset.tracks.iter().filter(|track| track.kind == TrackKind::Audio) {
+        let same = |group: &&mut AudioGroup| {
+            group.tracks.first().is_some_and(|first| first.codec == track.codec && channels(first) == channels(track))
+        };
+        match groups.iter_mut().find(same) {
+            Some(group) => group.tracks.push(track),
+            None => groups.push(AudioGroup { id: format!("audio{}", groups.len()), tracks: vec![track] }),
+        }
+    }
+    groups
+}
+
+fn channels(track: &AssetTrack) -> u16 {
+    track.audio.as_ref().map_or(0, |audio| audio.channels)
+}
+
+fn render_group(out: &mut String, group: &AudioGroup) {
+    let default = group.tracks.iter().position(|track| track.audio.as_ref().is_some_and(|audio| audio.default));
+    let mut names: Vec<String> = Vec::new();
+    for (index, track) in group.tracks.iter().enumerate() {
+        let language = track.audio.as_ref().map(|audio| attribute(&audio.language)).filter(|tag| tag != "und");
+        let mut name = language.clone().unwrap_or_else(|| "Audio".to_owned());
+        if names.contains(&name) {
+            name = format!("{name} {}", index + 1);
+        }
+        let _ = write!(out, "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"{}\",NAME=\"{name}\"", group.id);
+        if let Some(language) = language {
+            let _ = write!(out, ",LANGUAGE=\"{language}\"");
+        }
+        let choice = if default.unwrap_or(0) == index { "YES" } else { "NO" };
+        let (channels, uri) = (channels(track), &track.name);
+        let _ = writeln!(out, ",DEFAULT={choice},AUTOSELECT=YES,CHANNELS=\"{channels}\",URI=\"{uri}/{MEDIA}\"");
+        names.push(name);
+    }
+}
+
+/// A text as it may stand in a quoted attribute (section 4.2).
+fn attribute(text: &str) -> String {
+    text.chars().filter(|char| !char.is_control() && *char != '"').collect()
+}
+
+fn render_variant(out: &mut String, video: &AssetTrack, group: Option<&AudioGroup>) {
+    let peak = video.peak_bits_per_sec() + group.map_or(0, |group| group.most(AssetTrack::peak_bits_per_sec));
+    let average = video.average_bits_per_sec() + group.map_or(0, |group| group.most(AssetTrack::average_bits_per_sec));
+    let sound = group.map(|group| format!(",{}", group.codec())).unwrap_or_default();
+    let codecs = format!("{}{sound}", video.codec);
+    let _ = write!(out, "#EXT-X-STREAM-INF:BANDWIDTH={peak},AVERAGE-BANDWIDTH={average},CODECS=\"{codecs}\"");
+    if let Some(properties) = &video.video {
+        let (width, height) = properties.display_size();
+        let (frames, seconds) = properties.frame_rate;
+        let _ = write!(out, ",RESOLUTION={width}x{height}");
+        if frames > 0 && seconds > 0 {
+            let _ = write!(out, ",FRAME-RATE={:.3}", f64::from(frames) / f64::from(seconds));
+        }
+    }
+    if let Some(group) = group {
+        let _ = write!(out, ",AUDIO=\"{}\"", group.id);
+    }
+    let _ = writeln!(out, "\n{}/{MEDIA}", video.name);
+}
+
+fn render_sound_variant(out: &mut String, group: &AudioGroup, alone: bool) {
+    let Some(first) = group.tracks.first() else { return };
+    let (peak, average) = (group.most(AssetTrack::peak_bits_per_sec), group.most(AssetTrack::average_bits_per_sec));
+    let codec = group.codec();
+    let _ = write!(out, "#EXT-X-STREAM-INF:BANDWIDTH={peak},AVERAGE-BANDWIDTH={average},CODECS=\"{codec}\"");
+    if !alone {
+        let _ = write!(out, ",AUDIO=\"{}\"", group.id);
+    }
+    let _ = writeln!(out, "\n{}/{MEDIA}", first.name);
+}
+
+fn render_trick_play(out: &mut String, video: &AssetTrack) {
+    let rate = |key: &crate::domain::asset::KeyFrame| {
+        u64::from(key.bytes) * 8 * u64::from(video.timescale) / u64::from(key.duration.max(1))
+    };
+    let peak = video.key_frames.iter().map(rate).max().unwrap_or(0);
+    let _ = write!(out, "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH={peak},CODECS=\"{}\"", video.codec);
+    if let Some(properties) = &video.video {
+        let (width, height) = properties.display_size();
+        let _ = write!(out, ",RESOLUTION={width}x{height}");
+    }
+    let _ = writeln!(out, ",URI=\"{}/{KEY_FRAMES}\"", video.name);
+}
+
+/// Renders a track's media playlist. Its target duration is that of the whole asset.
+pub fn render_media(asset: &Asset, track: &AssetTrack) -> String {
+    let tracks =
+        asset.tracks.iter().flat_map(|track| track.segments.iter().map(move |segment| (track, segment.duration)));
+    let target = target_duration(tracks);
+    let mut out = render_head(target);
+    out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
+    render_map(&mut out);
+    for (number, segment) in (0..).zip(&track.segments) {
+        render_entry(&mut out, track, segment.duration, MediaObject::Segment(number));
+    }
+    out.push_str("#EXT-X-ENDLIST\n");
+    out
+}
+
+/// Renders a track's I-frame playlist: each key frame is a resource of its own.
+pub fn render_key_frames(track: &AssetTrack) -> String {
+    let target = target_duration(track.key_frames.iter().map(|key| (track, key.duration)));
+    let mut out = render_head(target);
+    out.push_str("#EXT-X-I-FRAMES-ONLY\n");
+    render_map(&mut out);
+    for (number, key) in (0..).zip(&track.key_frames) {
+        render_entry(&mut out, track, key.duration, MediaObject::KeyFrame(number));
+    }
+    out.push_str("#EXT-X-ENDLIST\n");
+    out
+}
+
+fn render_head(target: u64) -> String {
+    format!(
+        "#EXTM3U\n#EXT-X-VERSION:{VERSION}\n#EXT-X-TARGETDURATION:{target}\n#EXT-X-MEDIA-SEQUENCE:0\n\
+         #EXT-X-PLAYLIST-TYPE:VOD\n"
+    )
+}
+
+fn render_map(out: &mut String) {
+    let _ = writeln!(out, "#EXT-X-MAP:URI=\"{INIT}\"");
+}
+
+fn render_entry(out: &mut String, track: &AssetTrack, duration: u32, object: MediaObject) {
+    let seconds = Ticks { value: i64::from(duration), timescale: track.timescale }.as_secs_f64();
+    let _ = writeln!(out, "#EXTINF:{seconds:.6},\n{}", object_name(object));
+}
+
+/// The longest duration, each rounded to the nearest second, and at least one (section 4.4.3.1).
+fn target_duration<'a>(durations: impl Iterator<Item = (&'a AssetTrack, u32)>) -> u64 {
+    let rounded = durations.map(|(track, duration)| {
+        let timescale = u64::from(track.timescale.max(1));
+        (u64::from(duration) * 2 + timescale) / (2 * timescale)
+    });
+    rounded.max().unwrap_or(1).max(1)
+}
