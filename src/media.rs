@@ -6,6 +6,7 @@ pub mod grid;
 pub mod index;
 pub mod movie;
 pub mod packager;
+pub mod pipelines;
 pub mod records;
 pub mod resolve;
 pub mod source;

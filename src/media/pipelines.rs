@@ -1,0 +1,3 @@
+//! The only place that knows GStreamer.
+pub mod elements;
+pub mod synthetic;
