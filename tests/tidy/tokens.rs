@@ -63,7 +63,9 @@ fn panic_at(trees: &[TokenTree], at: usize) -> Option<String> {
         }
         TokenTree::Group(group) if group.delimiter() == Delimiter::Bracket => {
             let takes_all = group.stream().to_string().trim() == "..";
-            (!takes_all && before.is_some_and(is_indexable)).then(|| "indexing".to_owned())
+            let after_lifetime = at >= 2 && is_punct(&trees[at - 2], '\'');
+            let indexes = !takes_all && !after_lifetime && before.is_some_and(is_indexable);
+            indexes.then(|| "indexing".to_owned())
         }
         _ => None,
     }
@@ -124,7 +126,7 @@ mod tests {
     fn fallible_reads_types_and_tests_pass() {
         let text = "
             #[derive(Debug)]
-            struct Box_ { kind: [u8; 4] }
+            struct Box_<'a> { kind: [u8; 4], rest: &'a [u8] }
             const NAMES: [&str; 2] = [\"a\", \"b\"];
             fn f(bytes: &mut [u8]) -> Option<[u8; 2]> {
                 for x in [1, 2] { let [a, b] = [x, x]; }
