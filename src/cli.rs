@@ -3,6 +3,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::settings::{Settings, SettingsError};
+
+pub mod doctor;
+
 /// Playhouse: a self-hosted video platform in one binary.
 #[derive(Debug, Parser)]
 #[command(name = "playhouse", version, about, arg_required_else_help = true)]
@@ -35,6 +39,17 @@ pub struct SettingsArgs {
     /// Directory where everything is kept (server.data_dir).
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+}
+
+impl SettingsArgs {
+    /// The settings that these arguments ask for.
+    pub fn load(&self) -> Result<Settings, SettingsError> {
+        let mut settings = Settings::load(self.config.as_deref())?;
+        if let Some(data) = &self.data {
+            settings.server.data_dir.clone_from(data);
+        }
+        Ok(settings)
+    }
 }
 
 /// Arguments of `serve`.
