@@ -8,3 +8,4 @@ pub mod domain;
 pub mod media;
 pub mod protocols;
 pub mod settings;
+pub mod storage;

@@ -1,0 +1,116 @@
+//! Where everything is kept: the catalog, blobs, uploads under way, asset indexes and the node's journal. Implements the
+//! ports of [`crate::domain::ports`]; [`Embedded::open`] puts all of it below one data directory.
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::assets::Assets;
+use self::blobs::Blobs;
+use self::catalog::CatalogStore;
+use self::catalog::sqlite::{SqliteExecutor, SqliteOpenError};
+use self::data_dir::{DataDir, DataDirError};
+use self::journal::{JournalOptions, SledJournal};
+use self::uploads::LocalUploads;
+use crate::domain::ports::{AssetStore, BlobError, BlobStore, Catalog, Journal, JournalError, UploadStore};
+
+pub mod assets;
+pub mod blobs;
+pub mod catalog;
+pub mod codec;
+pub mod data_dir;
+mod files;
+pub mod journal;
+pub mod uploads;
+
+/// Everything a node keeps, behind its ports.
+#[derive(Clone)]
+pub struct Storage {
+    /// Accounts, uploads, videos, watching, events.
+    pub catalog: Arc<dyn Catalog>,
+    /// Immutable bytes.
+    pub blobs: Arc<dyn BlobStore>,
+    /// Bytes of uploads under way.
+    pub uploads: Arc<dyn UploadStore>,
+    /// Asset indexes.
+    pub assets: Arc<dyn AssetStore>,
+    /// The node's journal.
+    pub journal: Arc<dyn Journal>,
+    /// Keeps the data directory locked: hold it for as long as any of the others is used.
+    pub data_dir: DataDir,
+}
+
+/// How the embedded storage is kept; each is a setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmbeddedOptions {
+    /// Connections that read the catalog.
+    pub catalog_readers: usize,
+    /// Memory for decoded asset indexes, bytes.
+    pub asset_cache_bytes: u64,
+    /// The journal's.
+    pub journal: JournalOptions,
+    /// How long to wait for a dying process to let go of the data directory.
+    pub lock_wait: Duration,
+}
+
+impl Default for EmbeddedOptions {
+    /// Four readers, 64 MiB of asset indexes, and 2 s for another process to die.
+    fn default() -> Self {
+        Self {
+            catalog_readers: 4,
+            asset_cache_bytes: 64 * 1024 * 1024,
+            journal: JournalOptions::default(),
+            lock_wait: Duration::from_secs(2),
+        }
+    }
+}
+
+/// The storage cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data directory.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The catalog.
+    #[error("cannot open the catalog: {0}")]
+    Catalog(#[from] SqliteOpenError),
+    /// The blob store.
+    #[error("cannot open the blob store: {0}")]
+    Blobs(#[from] BlobError),
+    /// The journal.
+    #[error("cannot open the journal: {0}")]
+    Journal(#[from] JournalError),
+    /// The thread that was opening it ended.
+    #[error("opening the storage was interrupted: {0}")]
+    Interrupted(String),
+}
+
+/// Storage with nothing to install: SQLite, local disk and sled below one directory.
+pub struct Embedded;
+
+impl Embedded {
+    /// Opens or creates everything below `root`, and locks it against other processes.
+    pub async fn open(root: &Path, options: EmbeddedOptions) -> Result<Storage, OpenError> {
+        let root = root.to_owned();
+        let opened = tokio::task::spawn_blocking(move || open_embedded(&root, &options)).await;
+        opened.unwrap_or_else(|error| Err(OpenError::Interrupted(error.to_string())))
+    }
+}
+
+fn open_embedded(root: &Path, options: &EmbeddedOptions) -> Result<Storage, OpenError> {
+    let data_dir = DataDir::open(root, options.lock_wait)?;
+    let executor = SqliteExecutor::open(&data_dir.catalog(), options.catalog_readers)?;
+    let blobs: Arc<dyn BlobStore> = Arc::new(Blobs::local(&data_dir.blobs())?);
+    Ok(Storage {
+        catalog: Arc::new(CatalogStore::new(Arc::new(executor))),
+        uploads: Arc::new(LocalUploads::new(&data_dir.blobs())),
+        assets: Arc::new(Assets::new(blobs.clone(), options.asset_cache_bytes)),
+        journal: Arc::new(SledJournal::open(&data_dir.journal(), &options.journal)?),
+        blobs,
+        data_dir,
+    })
+}
+
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+//! Blobs through `object_store`: a local directory now, any bucket by the same type later.
+//!
+//! Local reads go around `object_store` (measured: one hop to a blocking thread instead of two, and large streamed
+//! pieces instead of 8 KiB ones); everything that changes the store goes through it, except that a local file is adopted
+//! by renaming it.
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as ObjectPath;
+use object_store::{GetOptions, ObjectStore, ObjectStoreExt};
+
+use super::files::{blob_error, blocking};
+use crate::domain::asset::BlobKey;
+use crate::domain::ports::{BlobError, BlobMeta, BlobStore};
+use crate::domain::time::Timestamp;
+
+mod local;
+
+/// Longest key, bytes.
+const KEY_BYTES_MAX: usize = 512;
+
+/// A blob store on any object store.
+pub struct Blobs {
+    store: Arc<dyn ObjectStore>,
+    local: Option<local::LocalBlobs>,
+}
+
+impl Blobs {
+    /// On a local directory, which must exist. Everything stored is durable when the call returns.
+    pub fn local(root: &Path) -> Result<Self, BlobError> {
+        let opened = LocalFileSystem::new_with_prefix(root);
+        let opened = opened.map_err(|error| BlobError::Unavailable(error.to_string()))?;
+        let root = root.canonicalize().map_err(|error| BlobError::Unavailable(error.to_string()))?;
+        let store = Arc::new(opened.with_automatic_cleanup(true).with_fsync(true));
+        Ok(Self { store, local: Some(local::LocalBlobs { root }) })
+    }
+
+    fn local_file(&self, key: &BlobKey) -> Result<Option<PathBuf>, BlobError> {
+        object_path(key)?;
+        Ok(self.local.as_ref().map(|local| local.path(key)))
+    }
+}
+
+/// A key as a path: parts of letters, digits, `.`, `_`, `-` that do not start with a dot. Nothing outside the store can
+/// be named.
+fn object_path(key: &BlobKey) -> Result<ObjectPath, BlobError> {
+    let good_part = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+    };
+    let key_text = key.as_str();
+    if key_text.len() > KEY_BYTES_MAX || !key_text.split('/').all(good_part) {
+        return Err(BlobError::NotFound(key.clone()));
+    }
+    Ok(ObjectPath::from(key_text))
+}
+
+fn store_error(key: &BlobKey, error: object_store::Error) -> BlobError {
+    if matches!(error, object_store::Error::NotFound { .. }) {
+        return BlobError::NotFound(key.clone());
+    }
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(cause) = source {
+        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
+            return blob_error(key, io);
+        }
+        source = cause.source();
+    }
+    BlobError::Unavailable(format!("{key}: {error}"))
+}
+
+/// `None` for a file in the making, which has a name no key can have.
+fn meta_of(found: &object_store::ObjectMeta) -> Option<BlobMeta> {
+    let key = BlobKey::new(found.location.as_ref());
+    object_path(&key).ok()?;
+    Some(BlobMeta { key, bytes: found.size, modified: Timestamp::from_millis(found.last_modified.timestamp_millis()) })
+}
+
+#[async_trait]
+impl BlobStore for Blobs {
+    async fn put(&self, key: &BlobKey, bytes: Bytes) -> Result<(), BlobError> {
+        let stored = self.store.put(&object_path(key)?, bytes.into()).await;
+        stored.map(drop).map_err(|error| store_error(key, error))
+    }
+
+    async fn adopt(&self, key: &BlobKey, file: &Path) -> Result<u64, BlobError> {
+        let Some(path) = self.local_file(key)? else {
+            return Err(BlobError::Unavailable("only a local store adopts files".into()));
+        };
+        let (key, file) = (key.clone(), file.to_owned());
+        blocking(move || local::adopt(&file, &path).map_err(|error| blob_error(&key, &error))).await
+    }
+
+    async fn read(&self, key: &BlobKey, range: Range<u64>) -> Result<Bytes, BlobError> {
+        if let Some(path) = self.local_file(key)? {
+            let key = key.clone();
+            return blocking(move || local::read(&path, range).map_err(|error| blob_error(&key, &error))).await;
+        }
+        let bytes = self.store.get_range(&object_path(key)?, range.clone()).await;
+        let bytes = bytes.map_err(|error| store_error(key, error))?;
+        let is_whole = bytes.len() as u64 == range.end.saturating_sub(range.start);
+        if is_whole { Ok(bytes) } else { Err(BlobError::NotFound(key.clone())) }
+    }
+
+    async fn read_all(&self, key: &BlobKey) -> Result<Bytes, BlobError> {
+        if let Some(path) = self.local_file(key)? {
+            let key = key.clone();
+            return blocking(move || local::read_all(&path).map_err(|error| blob_error(&key, &error))).await;
+        }
+        let found = self.store.get(&object_path(key)?).await.map_err(|error| store_error(key, error))?;
+        found.bytes().await.map_err(|error| store_error(key, error))
+    }
+
+    fn stream(&self, key: &BlobKey, range: Range<u64>) -> BoxStream<'static, Result<Bytes, BlobError>> {
+        let path = match object_path(key) {
+            Ok(path) => path,
+            Err(error) => return stream::once(async { Err(error) }).boxed(),
+        };
+        if let Some(local) = &self.local {
+            return local::stream(key.clone(), local.path(key), range);
+        }
+        let (store, key) = (self.store.clone(), key.clone());
+        let opened = async move {
+            let options = GetOptions::default().with_range(Some(range));
+            let found = store.get_opts(&path, options).await.map_err(|error| store_error(&key, error))?;
+            Ok(found.into_stream().map_err(move |error| store_error(&key, error)))
+        };
+        stream::once(opened).try_flatten().boxed()
+    }
+
+    async fn delete(&self, key: &BlobKey) -> Result<(), BlobError> {
+        let Ok(path) = object_path(key) else { return Ok(()) };
+        match self.store.delete(&path).await.map_err(|error| store_error(key, error)) {
+            Err(BlobError::NotFound(_)) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    fn list(&self, prefix: &str) -> BoxStream<'static, Result<BlobMeta, BlobError>> {
+        let key = BlobKey::new(prefix);
+        let path = match object_path(&key) {
+            Ok(path) => path,
+            Err(error) => return stream::once(async { Err(error) }).boxed(),
+        };
+        let listed = self.store.list(Some(&path)).filter_map(move |entry| {
+            let entry = match entry {
+                Ok(found) => meta_of(&found).map(Ok),
+                // Nothing below the prefix, or deleted while it was being listed.
+                Err(object_store::Error::NotFound { .. }) => None,
+                Err(error) => Some(Err(store_error(&key, error))),
+            };
+            std::future::ready(entry)
+        });
+        listed.boxed()
+    }
+
+    fn local_path(&self, key: &BlobKey) -> Option<PathBuf> {
+        self.local_file(key).ok().flatten()
+    }
+
+    async fn free_bytes(&self) -> Result<Option<u64>, BlobError> {
+        let Some(root) = self.local.as_ref().map(|local| local.root.clone()) else { return Ok(None) };
+        let asked = blocking(move || {
+            let found = nix::sys::statvfs::statvfs(&root);
+            found.map_err(|error| BlobError::Unavailable(error.to_string()))
+        });
+        let found = asked.await?;
+        Ok(Some(found.blocks_available() as u64 * found.fragment_size() as u64))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,83 @@
+//! The catalog: one definition of each query in SQL that SQLite and PostgreSQL both accept, run by a thin [`Executor`].
+//!
+//! A change is a [`Transaction`](statement::Transaction) *value*: statements with parameters and the row counts they
+//! must have. Conditions (quotas, fencing, "not revoked yet") are such row counts. Where a change depends on a row's
+//! content, the row is read first and the transaction holds only if its revision is still the same; if not, it is read
+//! again. Events are rows of the same transaction.
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use self::executor::{CommitError, Executor, Row};
+use self::statement::{Statement, Transaction};
+use crate::domain::ports::{Catalog, CatalogError};
+
+mod accounts;
+mod cursor;
+pub mod executor;
+mod feed;
+mod logins;
+mod schema;
+pub mod sqlite;
+pub mod statement;
+mod uploads;
+mod videos;
+mod watch;
+
+pub use schema::SchemaError;
+
+/// How often a change is tried anew because its row was changed by another in between. Writers of one row are few (its
+/// pipeline and its owner), so that more would mean a bug.
+const EDIT_ATTEMPTS_MAX: u32 = 16;
+
+/// All catalog ports on one database.
+#[derive(Clone)]
+pub struct CatalogStore {
+    executor: Arc<dyn Executor>,
+}
+
+impl CatalogStore {
+    /// The catalog on this database, whose tables are up to date.
+    pub fn new(executor: Arc<dyn Executor>) -> Self {
+        Self { executor }
+    }
+
+    async fn rows(&self, query: Statement) -> Result<Vec<Row>, CatalogError> {
+        Ok(self.executor.read(vec![query]).await?.pop().unwrap_or_default())
+    }
+
+    async fn row(&self, query: Statement) -> Result<Option<Row>, CatalogError> {
+        Ok(self.rows(query).await?.into_iter().next())
+    }
+
+    async fn commit(&self, transaction: Transaction) -> Result<Vec<u64>, CommitError> {
+        self.executor.commit(transaction).await
+    }
+}
+
+/// For transactions whose expectations have no meaning of their own.
+impl From<CommitError> for CatalogError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Unmet(_) => CatalogError::Stale,
+            CommitError::Unique(_) => CatalogError::Conflict("id"),
+            CommitError::ForeignKey => CatalogError::NotFound,
+            CommitError::Unavailable(reason) => CatalogError::Unavailable(reason),
+        }
+    }
+}
+
+fn contended() -> CatalogError {
+    CatalogError::Unavailable(format!("changed {EDIT_ATTEMPTS_MAX} times while being edited"))
+}
+
+fn to_json(value: &impl serde::Serialize) -> Result<String, CatalogError> {
+    serde_json::to_string(value).map_err(|error| CatalogError::Corrupt(error.to_string()))
+}
+
+#[async_trait]
+impl Catalog for CatalogStore {
+    async fn ping(&self) -> Result<(), CatalogError> {
+        self.row(Statement::new("SELECT 1 AS alive")).await.map(drop)
+    }
+}

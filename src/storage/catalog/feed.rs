@@ -1,0 +1,31 @@
+//! The change feed: rows of `events` in commit order.
+use async_trait::async_trait;
+
+use super::CatalogStore;
+use super::executor::Row;
+use super::statement::Statement;
+use crate::domain::events::Event;
+use crate::domain::ports::{CatalogError, ChangeFeed};
+
+/// Most events of one answer.
+const EVENTS_MAX: u32 = 1_000;
+
+fn event_from(row: &Row) -> Result<Event, CatalogError> {
+    Ok(Event {
+        sequence: row.number("sequence")?,
+        kind: row.string("kind")?,
+        key: row.string("subject")?,
+        payload: row.json("payload")?,
+        at: row.time("committed_at")?,
+    })
+}
+
+#[async_trait]
+impl ChangeFeed for CatalogStore {
+    async fn events_after(&self, sequence: u64, limit: u32) -> Result<Vec<Event>, CatalogError> {
+        let query = "SELECT sequence, kind, subject, payload, committed_at FROM events WHERE sequence > :after \
+            ORDER BY sequence LIMIT :limit";
+        let query = Statement::new(query).bind("after", sequence).bind("limit", limit.min(EVENTS_MAX));
+        self.rows(query).await?.iter().map(event_from).collect()
+    }
+}

@@ -1,0 +1,152 @@
+//! What a step makes of a video: pure, so that it can be computed anew when the row was changed in between.
+use serde_json::json;
+
+use super::super::statement::Statement;
+use super::rows;
+use crate::domain::events::NewEvent;
+use crate::domain::ports::{CatalogError, VideoStep};
+use crate::domain::time::Timestamp;
+use crate::domain::video::{Failure, Rendition, RenditionState, Video, VideoDetails, VideoStatus};
+
+/// A video after a step, and what is to be told of it.
+pub(super) struct Stepped {
+    pub(super) video: Video,
+    pub(super) events: Vec<NewEvent>,
+}
+
+/// A video with other details.
+pub(super) fn edit(mut video: Video, details: VideoDetails, now: Timestamp) -> Video {
+    video.title = details.title;
+    video.description = details.description;
+    video.category = details.category;
+    video.tags = details.tags;
+    video.privacy = details.privacy;
+    touched(video, now)
+}
+
+fn touched(mut video: Video, now: Timestamp) -> Video {
+    video.revision += 1;
+    video.updated_at = now;
+    video
+}
+
+/// Takes a step; `None` when it was taken before, `Stale` when the video is not where the step starts from.
+pub(super) fn step(read: &Video, step: &VideoStep, now: Timestamp) -> Result<Option<Stepped>, CatalogError> {
+    if read.status == VideoStatus::Uploading {
+        return Err(CatalogError::Stale);
+    }
+    let mut video = read.clone();
+    let events = match step {
+        VideoStep::Verified => verified(&mut video),
+        VideoStep::Inspected { media, non_standard } => {
+            video.media = Some(media.clone());
+            video.non_standard.clone_from(non_standard);
+            Some(vec![event("video.inspected", &video)])
+        }
+        VideoStep::Progress(percent) => progressed(&mut video, *percent),
+        VideoStep::Published { generation, renditions, .. } => published(&mut video, *generation, renditions, now)?,
+        VideoStep::Illustrated { thumbnails, .. } => {
+            video.thumbnails.clone_from(thumbnails);
+            Some(vec![event("video.illustrated", &video)])
+        }
+        VideoStep::Finished => finished(&mut video)?,
+        VideoStep::Failed(failure) => failed(&mut video, failure)?,
+    };
+    Ok(events.map(|events| Stepped { video: touched(video, now), events }))
+}
+
+/// The rows that a step writes besides the video's own.
+pub(super) fn children(video: &Video, step: &VideoStep, now: Timestamp) -> Vec<Statement> {
+    match step {
+        VideoStep::Published { renditions, blobs, .. } => {
+            let mut statements = rows::replace_renditions(&video.id, renditions);
+            statements.extend(rows::own_blobs(&video.id, blobs, now));
+            statements
+        }
+        VideoStep::Illustrated { thumbnails, blobs } => {
+            let mut statements = rows::replace_thumbnails(&video.id, thumbnails);
+            statements.extend(rows::own_blobs(&video.id, blobs, now));
+            statements
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn event(kind: &'static str, video: &Video) -> NewEvent {
+    NewEvent::new(kind, &video.id, json!({ "video_id": video.id, "user_id": video.user_id }))
+}
+
+fn verified(video: &mut Video) -> Option<Vec<NewEvent>> {
+    if video.status != VideoStatus::Verifying {
+        return None;
+    }
+    video.status = VideoStatus::Processing;
+    Some(vec![event("video.verified", video)])
+}
+
+fn progressed(video: &mut Video, percent: u8) -> Option<Vec<NewEvent>> {
+    let percent = percent.min(100);
+    if video.progress_percent == percent {
+        return None;
+    }
+    video.progress_percent = percent;
+    Some(Vec::new())
+}
+
+fn published(
+    video: &mut Video,
+    generation: u32,
+    renditions: &[Rendition],
+    now: Timestamp,
+) -> Result<Option<Vec<NewEvent>>, CatalogError> {
+    let can_publish = matches!(video.status, VideoStatus::Processing | VideoStatus::Playable | VideoStatus::Ready);
+    if generation == video.asset_generation && video.renditions == renditions && video.is_playable() {
+        return Ok(None);
+    }
+    // A higher generation has been stored meanwhile: this index is fenced off.
+    if !can_publish || generation <= video.asset_generation {
+        return Err(CatalogError::Stale);
+    }
+    let mut events = Vec::new();
+    if video.status == VideoStatus::Processing {
+        video.status = VideoStatus::Playable;
+    }
+    if video.published_at.is_none() {
+        video.published_at = Some(now);
+        events.push(event("video.playable", video));
+    }
+    let was_ready =
+        |name: &str| video.renditions.iter().any(|known| known.name == name && known.state == RenditionState::Ready);
+    for rendition in renditions.iter().filter(|new| new.state == RenditionState::Ready && !was_ready(&new.name)) {
+        let payload = json!({ "video_id": video.id, "user_id": video.user_id, "rendition": rendition });
+        events.push(NewEvent::new("video.rendition_ready", &video.id, payload));
+    }
+    video.renditions = renditions.to_vec();
+    video.asset_generation = generation;
+    Ok(Some(events))
+}
+
+fn finished(video: &mut Video) -> Result<Option<Vec<NewEvent>>, CatalogError> {
+    match video.status {
+        VideoStatus::Ready => Ok(None),
+        VideoStatus::Playable => {
+            video.status = VideoStatus::Ready;
+            video.progress_percent = 100;
+            Ok(Some(vec![event("video.ready", video)]))
+        }
+        _ => Err(CatalogError::Stale),
+    }
+}
+
+fn failed(video: &mut Video, failure: &Failure) -> Result<Option<Vec<NewEvent>>, CatalogError> {
+    match video.status {
+        VideoStatus::Failed => Ok(None),
+        VideoStatus::Verifying | VideoStatus::Processing => {
+            video.status = VideoStatus::Failed;
+            video.failure = Some(failure.clone());
+            let payload = json!({ "video_id": video.id, "user_id": video.user_id, "failure": failure });
+            Ok(Some(vec![NewEvent::new("video.failed", &video.id, payload)]))
+        }
+        _ => Err(CatalogError::Stale),
+    }
+}

@@ -1,0 +1,147 @@
+//! What every implementation of the storage ports must do, as functions over the port. One suite runs on every
+//! database and every store.
+pub(super) mod accounts;
+pub(super) mod blobs;
+pub(super) mod upload_store;
+pub(super) mod uploads;
+pub(super) mod videos;
+pub(super) mod watch;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::domain::account::{Email, Login, NewUser, Role, User, Username};
+use crate::domain::asset::{BlobKey, Extent};
+use crate::domain::events::Event;
+use crate::domain::ids::{ChannelId, LoginId, PlaybackId, UploadId, UserId, VideoId};
+use crate::domain::ports::{Catalog, Entropy, UploadQuota};
+use crate::domain::time::Timestamp;
+use crate::domain::upload::{Concatenation, Upload, UploadProtocol, UploadState};
+use crate::domain::video::{Privacy, VideoDetails};
+
+/// Makes a test of each function for one implementation: `conformance_tests!(module, make; a, b, c)`.
+macro_rules! conformance_tests {
+    ($suite:ident, $make:expr; $($name:ident),+ $(,)?) => {
+        mod $suite {
+            use super::*;
+            $(#[tokio::test]
+            async fn $name() {
+                let made = $make;
+                $crate::storage::conformance::$suite::$name(&made.port).await;
+            })+
+        }
+    };
+}
+pub(super) use conformance_tests;
+
+/// An implementation under test, and what it needs while it is.
+pub(super) struct Made<P> {
+    pub(super) port: P,
+    pub(super) _keep: Box<dyn std::any::Any + Send>,
+}
+
+/// Randomness that differs in every draw and needs no luck.
+pub(super) struct Counting;
+
+static DRAWS: AtomicU64 = AtomicU64::new(1);
+
+impl Entropy for Counting {
+    fn fill(&self, bytes: &mut [u8]) {
+        let draw = DRAWS.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes();
+        bytes.iter_mut().zip(draw.iter().cycle()).for_each(|(byte, draw)| *byte = *draw);
+    }
+}
+
+pub(super) fn at(secs: i64) -> Timestamp {
+    Timestamp::from_millis(1_800_000_000_000 + secs * 1000)
+}
+
+pub(super) const ROOMY: UploadQuota = UploadQuota { bytes: 1 << 40, open_uploads: 100 };
+
+pub(super) fn new_user(name: &str) -> NewUser {
+    NewUser {
+        id: UserId::random(&Counting),
+        channel_id: ChannelId::random(&Counting),
+        username: Username::parse(name).unwrap(),
+        email: Email::parse(&format!("{name}@example.org")).unwrap(),
+        password_hash: "$argon2id$test".into(),
+        role: Role::Creator,
+    }
+}
+
+pub(super) async fn registered(catalog: &dyn Catalog, name: &str) -> User {
+    catalog.register(new_user(name), at(0)).await.unwrap()
+}
+
+pub(super) fn new_login(user: &UserId, refresh_hash: &str) -> Login {
+    Login {
+        id: LoginId::random(&Counting),
+        user_id: user.clone(),
+        refresh_hash: refresh_hash.into(),
+        previous_hash: None,
+        is_browser: true,
+        user_agent: "test".into(),
+        address: "192.0.2.1".into(),
+        created_at: at(0),
+        used_at: at(0),
+        expires_at: at(1000),
+        revoked_at: None,
+    }
+}
+
+pub(super) fn details(title: &str) -> VideoDetails {
+    VideoDetails {
+        title: title.into(),
+        description: "described".into(),
+        category: Some("Music".into()),
+        tags: vec!["one".into(), "two".into()],
+        privacy: Privacy::Public,
+    }
+}
+
+pub(super) fn new_upload(user: &UserId, length: Option<u64>) -> Upload {
+    Upload {
+        id: UploadId::random(&Counting),
+        user_id: user.clone(),
+        video_id: Some(VideoId::random(&Counting)),
+        protocol: UploadProtocol::Tus,
+        state: UploadState::Open,
+        length,
+        concatenation: Concatenation::None,
+        details: details("a clip"),
+        file_name: Some("clip.mp4".into()),
+        file_type: Some("video/mp4".into()),
+        expected_digest: None,
+        raw_metadata: Some("filename Y2xpcC5tcDQ=".into()),
+        extents: Vec::new(),
+        created_at: at(1),
+        expires_at: at(100),
+    }
+}
+
+pub(super) fn partial(user: &UserId, length: u64) -> Upload {
+    Upload { video_id: None, concatenation: Concatenation::Partial, ..new_upload(user, Some(length)) }
+}
+
+pub(super) async fn created(catalog: &dyn Catalog, upload: Upload) -> Upload {
+    let playback = upload.video_id.as_ref().map(|_| PlaybackId::random(&Counting));
+    catalog.create_upload(upload, playback, ROOMY).await.unwrap()
+}
+
+pub(super) fn raw(upload: &Upload, bytes: u64) -> Vec<Extent> {
+    vec![Extent { key: BlobKey(format!("raw-uploads/{}/0", upload.id)), bytes }]
+}
+
+/// A video whose bytes are here and that is being inspected.
+pub(super) async fn processing(catalog: &dyn Catalog, user: &UserId, title: &str, created_at: Timestamp) -> VideoId {
+    let mut upload = new_upload(user, Some(10));
+    upload.details = details(title);
+    upload.created_at = created_at;
+    let upload = created(catalog, upload).await;
+    catalog.complete_upload(&upload.id, raw(&upload, 10), created_at).await.unwrap();
+    upload.video_id.unwrap()
+}
+
+pub(super) async fn events(catalog: &dyn Catalog, kind: &str) -> Vec<Event> {
+    let all = catalog.events_after(0, 1000).await.unwrap();
+    all.into_iter().filter(|event| event.kind == kind).collect()
+}
