@@ -10,6 +10,7 @@ pub mod pipelines;
 pub mod records;
 pub mod resolve;
 pub mod source;
+pub mod spans;
 pub mod standard;
 #[cfg(test)]
 pub(crate) mod testing;

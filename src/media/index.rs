@@ -16,7 +16,7 @@ use super::grid::{GridSettings, KeyFrameCutter, cut_at_key_frames, sound_cuts};
 use super::movie::{Movie, MovieError, MovieLimits, MovieTrack};
 use super::packager::{init_segment, segment_bytes};
 use super::records::{RECORD_BYTES, SampleRecord, SampleTable, read_records};
-use super::standard::{check_header, unmet};
+use super::standard::{check_header, check_rate, unmet};
 use crate::domain::asset::{Asset, AssetTrack, BlobKey, Extent, KeyFrame, Segment, SegmentBytes, Ticks, TrackKind};
 use crate::domain::ids::{PlaybackId, VideoId};
 use crate::domain::video::{MediaInfo, NonStandard};
@@ -200,20 +200,6 @@ fn check_groups(walk: &Walk, config: &TrackConfig, grid: &GridSettings, unmets: 
     } else {
         unmet("gop_length", format!("key frames are up to {seconds:.3} s apart, more than {longest} s"))
     });
-}
-
-fn check_rate(track: &AssetTrack, bits_per_sec_max: u64, unmets: &mut Vec<NonStandard>) {
-    let peak = track.peak_bits_per_sec();
-    // A single picture lasts too short a time for its rate to mean anything.
-    let long_enough = track.duration_ticks() >= i64::from(track.timescale);
-    if long_enough && peak > bits_per_sec_max {
-        let message = format!(
-            "the bit rate reaches {:.1} Mb/s, more than {:.1} Mb/s",
-            peak as f64 / 1e6,
-            bits_per_sec_max as f64 / 1e6
-        );
-        unmets.push(unmet("bit_rate", message));
-    }
 }
 
 fn video_starts(walk: &Walk, config: &TrackConfig, grid: &GridSettings) -> Vec<u64> {

@@ -5,7 +5,7 @@ use super::codecs::h264::{AvcConfig, SpsInfo, profile_name};
 use super::codecs::others::{audio_codec_name, chroma_name, dynamic_range, video_codec_name};
 use super::frames::{CodecConfig, TrackConfig};
 use super::movie::{EntryFormat, MovieTrack};
-use crate::domain::asset::TrackKind;
+use crate::domain::asset::{AssetTrack, TrackKind};
 use crate::domain::video::NonStandard;
 
 /// One condition not met.
@@ -128,4 +128,19 @@ pub fn check_configs(configs: &[TrackConfig]) -> Vec<NonStandard> {
         }
     }
     unmets
+}
+
+/// Checks the measured peak rate.
+pub(crate) fn check_rate(track: &AssetTrack, bits_per_sec_max: u64, unmets: &mut Vec<NonStandard>) {
+    let peak = track.peak_bits_per_sec();
+    // A single picture lasts too short a time for its rate to mean anything.
+    let long_enough = track.duration_ticks() >= i64::from(track.timescale);
+    if long_enough && peak > bits_per_sec_max {
+        let message = format!(
+            "the bit rate reaches {:.1} Mb/s, more than {:.1} Mb/s",
+            peak as f64 / 1e6,
+            bits_per_sec_max as f64 / 1e6
+        );
+        unmets.push(unmet("bit_rate", message));
+    }
 }

@@ -12,6 +12,7 @@ use futures::stream::BoxStream;
 use crate::domain::asset::{Asset, AssetTrack, BlobKey, TrackKind};
 use crate::domain::ids::{PlaybackId, VideoId};
 use crate::domain::ports::{BlobError, BlobMeta, BlobStore};
+use crate::media::codecs::h264::AvcConfig;
 
 /// Blobs as files of a directory, named by their keys; counts reads.
 pub(crate) struct DirBlobs {
@@ -119,4 +120,19 @@ pub(crate) fn make_clip(dir: &Path, name: &str, arguments: &str) -> PathBuf {
     all.extend(["-fflags", "+bitexact", "-flags", "+bitexact", "-threads", "2", path.to_str().unwrap()]);
     run("ffmpeg", &all);
     path
+}
+
+/// Parameter sets of x264 for 320x240, High profile.
+pub(crate) const SPS_AND_PPS: (&[u8], &[u8]) = (
+    &[
+        0x67, 0x64, 0x00, 0x0D, 0xAC, 0xD9, 0x41, 0x41, 0xFA, 0x10, 0x00, 0x00, 0x03, 0x00, 0x10, 0x00, 0x00, 0x03,
+        0x03, 0x20, 0xF1, 0x42, 0x99, 0x60,
+    ],
+    &[0x68, 0xEB, 0xE3, 0xCB, 0x22, 0xC0],
+);
+
+/// An `avcC` body of these.
+pub(crate) fn avcc() -> Bytes {
+    let (sps, pps) = SPS_AND_PPS;
+    AvcConfig::from_parameter_sets(vec![sps.into()], vec![pps.into()]).unwrap().to_bytes()
 }

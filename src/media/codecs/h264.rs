@@ -85,6 +85,35 @@ impl AvcConfig {
     pub fn codec_string(&self) -> String {
         format!("avc1.{:02x}{:02x}{:02x}", self.profile, self.compatibility, self.level)
     }
+
+    /// What the units of (the first bytes of) an access unit up to its first slice say; `None` when no slice is among
+    /// them.
+    pub fn picture_kind(&self, head: &[u8]) -> Option<PictureKind> {
+        for unit in NalUnits::new(head, self.length_bytes) {
+            let known = match unit.kind {
+                NAL_IDR => return Some(PictureKind::Idr),
+                NAL_SLICE..NAL_IDR => return Some(PictureKind::Other),
+                NAL_SPS => &self.sps,
+                NAL_PPS => &self.pps,
+                _ => continue,
+            };
+            if unit.complete && !known.iter().any(|set| set == unit.bytes) {
+                return Some(PictureKind::Reconfigured);
+            }
+        }
+        None
+    }
+}
+
+/// What an access unit is to a player that wants to start there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PictureKind {
+    /// An IDR picture: decoding can start here.
+    Idr,
+    /// Any other picture.
+    Other,
+    /// Carries parameter sets that are not the track's.
+    Reconfigured,
 }
 
 fn take_set(rest: &mut &[u8]) -> Option<Bytes> {

@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom};
 use super::timeline::Shift;
 use crate::domain::asset::{Ticks, TrackKind};
 use crate::domain::video::NonStandard;
-use crate::media::codecs::h264::{AvcConfig, NAL_IDR, NAL_PPS, NAL_SLICE, NAL_SPS, NalUnits};
+use crate::media::codecs::h264::{AvcConfig, PictureKind};
 use crate::media::movie::tables::Sample;
 use crate::media::movie::{MovieError, MovieTrack};
 use crate::media::records::SampleRecord;
@@ -51,48 +51,23 @@ pub(crate) struct KeyReader<'a, R> {
     pub(crate) avc: Option<AvcConfig>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum KeyKind {
-    Idr,
-    Other,
-    /// Carries parameter sets that are not the track's.
-    Reconfigured,
-}
-
 impl<R: Read + Seek> KeyReader<'_, R> {
-    fn kind_of(&mut self, sample: &Sample) -> Result<KeyKind, MovieError> {
-        let Some(avc) = &self.avc else { return Ok(KeyKind::Idr) };
+    fn kind_of(&mut self, sample: &Sample) -> Result<PictureKind, MovieError> {
+        let Some(avc) = &self.avc else { return Ok(PictureKind::Idr) };
         for head_bytes in [HEAD_BYTES, LONG_HEAD_BYTES] {
             let mut head = Vec::new();
             self.reader.seek(SeekFrom::Start(sample.offset))?;
             let bytes = head_bytes.min(sample.bytes as usize);
             self.reader.by_ref().take(bytes as u64).read_to_end(&mut head)?;
-            if let Some(kind) = kind_by_units(&head, avc) {
+            if let Some(kind) = avc.picture_kind(&head) {
                 return Ok(kind);
             }
             if bytes == sample.bytes as usize {
                 break;
             }
         }
-        Ok(KeyKind::Other)
+        Ok(PictureKind::Other)
     }
-}
-
-/// What the units up to the first slice say; `None` when there is no slice in these bytes.
-fn kind_by_units(head: &[u8], avc: &AvcConfig) -> Option<KeyKind> {
-    for unit in NalUnits::new(head, avc.length_bytes) {
-        let known = match unit.kind {
-            NAL_IDR => return Some(KeyKind::Idr),
-            NAL_SLICE..NAL_IDR => return Some(KeyKind::Other),
-            NAL_SPS => &avc.sps,
-            NAL_PPS => &avc.pps,
-            _ => continue,
-        };
-        if unit.complete && !known.iter().any(|set| set == unit.bytes) {
-            return Some(KeyKind::Reconfigured);
-        }
-    }
-    None
 }
 
 /// Walks all samples. Samples outside the file are a truncation; conditions not met are added to `unmets`.
@@ -183,9 +158,9 @@ impl Walker {
             return Err(MovieError::TooLarge { what: "number of key frames", found, limit });
         }
         match reader.kind_of(sample)? {
-            KeyKind::Idr => self.walk.keys.push(Key { record: self.num_records, at }),
-            KeyKind::Other => self.walk.open_keys.push(at),
-            KeyKind::Reconfigured => self.reconfigured = true,
+            PictureKind::Idr => self.walk.keys.push(Key { record: self.num_records, at }),
+            PictureKind::Other => self.walk.open_keys.push(at),
+            PictureKind::Reconfigured => self.reconfigured = true,
         }
         Ok(self.walk.keys.last().is_some_and(|key| key.record == self.num_records))
     }

@@ -8,6 +8,7 @@ use mp4_atom::{
 use super::{NON_SYNC_FLAGS, SYNC_FLAGS, TRACK_ID};
 use crate::domain::asset::TrackKind;
 use crate::domain::asset::{AudioProperties, VideoProperties};
+use crate::media::codecs::h264::AvcConfig;
 use crate::media::frames::{CodecConfig, InvalidConfig, TrackConfig};
 
 /// Builds the initialisation segment of a track: `ftyp` with the CMAF brands, and a `moov` without samples and without
@@ -110,7 +111,9 @@ fn sample_entry(
                 height: side(video.height),
                 ..Default::default()
             };
-            let avcc = Avcc::decode_body(&mut avcc.as_ref()).map_err(|_| InvalidConfig("H.264"))?;
+            // Written anew: some writers leave trailing bytes or the chroma fields of High profiles out.
+            let record = AvcConfig::parse(avcc).map_err(|_| InvalidConfig("H.264"))?.to_bytes();
+            let avcc = Avcc::decode_body(&mut record.as_ref()).map_err(|_| InvalidConfig("H.264"))?;
             let colr = config.colour.map(|colour| Colr::Nclx {
                 colour_primaries: colour.primaries,
                 transfer_characteristics: colour.transfer,

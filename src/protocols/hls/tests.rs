@@ -4,13 +4,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::paths::object_name;
 use super::wire::{render_key_frames, render_media, render_multivariant};
-use crate::domain::asset::{Asset, AssetTrack, BlobKey, Extent, TrackKind};
+use crate::domain::asset::{Asset, AssetTrack, BlobKey, Extent, TIMELINE_ORIGIN_SECS, Ticks, TrackKind};
 use crate::domain::ports::{BlobStore, MediaObject, SegmentSource};
+use crate::media::codecs::aac::EsDescriptor;
+use crate::media::frames::{CodecConfig, Frame, TrackConfig};
+use crate::media::grid::GridSettings;
 use crate::media::index::{IndexRequest, IndexSettings, MovieIndex, index_movie};
+use crate::media::records::read_records;
 use crate::media::resolve::Resolver;
 use crate::media::source::{ExtentReader, LocalExtent};
+use crate::media::spans::{SpanSettings, SpanWriter};
 use crate::media::testing::{DirBlobs, empty_asset, make_clip, run};
 
 fn request(source: Vec<Extent>) -> IndexRequest {
@@ -138,4 +145,75 @@ async fn pictures_with_b_frames_and_primed_sound() {
     assert_eq!(audio.segments.len(), 3);
     assert!(audio.segments[0].start < i64::from(audio.timescale), "priming lies before the origin");
     assert_eq!(video.key_frames.len(), 6);
+}
+
+/// All frames of an indexed clip, times from zero on, as a demuxer would give them.
+fn frames_of(clip: &Path) -> (Asset, Vec<(usize, Frame)>) {
+    let playable = index(clip).playable.unwrap();
+    let bytes = fs::read(clip).unwrap();
+    let mut frames = Vec::new();
+    for (index, (track, table)) in playable.asset.tracks.iter().zip(&playable.tables).enumerate() {
+        let origin = i64::from(TIMELINE_ORIGIN_SECS) * i64::from(track.timescale);
+        for record in read_records(&table.bytes) {
+            let payload = Bytes::copy_from_slice(&bytes[record.offset as usize..][..record.bytes as usize]);
+            let (dts, pts) = (record.dts as i64 - origin, record.pts() - origin);
+            let frame = Frame { dts, pts, duration: record.duration, keyframe: record.keyframe, payload };
+            frames.push((
+                Ticks { value: dts, timescale: track.timescale }.rescale(90_000),
+                record.offset,
+                index,
+                frame,
+            ));
+        }
+    }
+    frames.sort_by_key(|(at, offset, _, _)| (*at, *offset));
+    (playable.asset, frames.into_iter().map(|(_, _, index, frame)| (index, frame)).collect())
+}
+
+#[tokio::test]
+async fn frames_remuxed_into_spans() {
+    let dir = tempfile::tempdir().unwrap();
+    let arguments = format!("{PICTURES} {SOUND} -t 21 {X264} -c:a aac -ac 2");
+    let clip = make_clip(dir.path(), "clip.mp4", &arguments);
+    let (mut asset, frames) = frames_of(&clip);
+    let configs = asset.tracks.iter().map(config_of).collect();
+    let settings = SpanSettings {
+        dir: dir.path().to_owned(),
+        prefix: BlobKey::new("."),
+        generation: 2,
+        start: Ticks { value: 0, timescale: 1 },
+        grid: GridSettings::default(),
+        span_ms: 8000,
+        bits_per_sec_max: 50_000_000,
+    };
+    let mut writer = SpanWriter::new(configs, settings).unwrap();
+    frames.into_iter().for_each(|(track, frame)| writer.push(track, frame).unwrap());
+    let made = writer.finish().unwrap();
+    assert_eq!((made.spans.len(), made.num_dropped, made.num_repaired), (6, 0, 0));
+    run("ffmpeg", &["-v", "error", "-i", made.spans[1].path.to_str().unwrap(), "-f", "null", "-"]);
+    let blobs = Arc::new(DirBlobs::new(dir.path()));
+    for table in made.tables {
+        blobs.put(&table.key, table.bytes).await.unwrap();
+    }
+    let starts = |asset: &Asset| -> Vec<Vec<i64>> {
+        asset.tracks.iter().map(|track| track.segments.iter().map(|segment| segment.start).collect()).collect()
+    };
+    let expected = starts(&asset);
+    asset.tracks = made.tracks;
+    assert_eq!(starts(&asset), expected, "both ways cut at the same places");
+    let master = write_all(&asset, &Resolver::new(blobs, 64 << 20), &dir.path().join("hls")).await;
+    compare(&clip, &asset, &master);
+}
+
+/// The configuration behind an indexed track, read back from its initialisation segment.
+fn config_of(track: &AssetTrack) -> TrackConfig {
+    let at = |kind: &[u8]| track.init.windows(4).position(|window| window == kind).unwrap() + 4;
+    let codec = match track.kind {
+        TrackKind::Video => CodecConfig::H264 { avcc: track.init.slice(at(b"avcC")..) },
+        TrackKind::Audio => {
+            let esds = EsDescriptor::parse(&track.init[at(b"esds") + 4..]).unwrap();
+            CodecConfig::Aac { config: esds.specific.unwrap() }
+        }
+    };
+    TrackConfig::new(codec, track.timescale)
 }
