@@ -5,6 +5,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::settings::{Settings, SettingsError};
 
+pub mod client;
+pub mod demo;
 pub mod doctor;
 
 /// Playhouse: a self-hosted video platform in one binary.

@@ -14,6 +14,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("http", &["domain", "media", "protocols", "actors"]),
     // The composition root, its settings and commands see everything.
     ("settings", ALL),
+    ("logging", ALL),
+    ("system", ALL),
     ("app", ALL),
     ("cli", ALL),
     ("main", ALL),
