@@ -1,8 +1,11 @@
 //! Actors: one file per actor, the supervisors, and the typed handles others use. Media bytes never ride a mailbox.
 //!
-//! The tree: `NodeRoot` starts one supervisor per family and restarts it when it fails; each family's supervisor
+//! The tree: [`node_root`] starts one supervisor per family and restarts it when it fails; each family's supervisor
 //! ([`supervisor::Supervisor`]) starts its children by key when they are asked for and restarts them by
 //! [`crate::domain::restart::RestartPolicy`].
 pub mod describe;
+pub mod node_root;
+pub mod playback;
+pub mod playback_session;
 pub mod reply;
 pub mod supervisor;

@@ -5,7 +5,9 @@
 pub mod actors;
 pub mod cli;
 pub mod domain;
+pub mod logging;
 pub mod media;
 pub mod protocols;
 pub mod settings;
 pub mod storage;
+pub mod system;

@@ -1,6 +1,8 @@
 //! Watching: records and beacons of one viewer session. The machine that counts is in `machine`.
 use serde::{Deserialize, Serialize};
 
+pub mod machine;
+
 use super::ids::{PlaybackSessionId, UserId, VideoId};
 use super::time::Timestamp;
 

@@ -1,0 +1,199 @@
+//! The playback family: opens viewer sessions, derives them for players that only fetch manifests, and leads beacons to
+//! them.
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorCell, ActorRef, SpawnErr};
+
+use super::describe::DescribeReply;
+use super::playback_session::{PlaybackActor, PlaybackArguments, PlaybackMessage};
+use super::reply::AskError;
+use super::supervisor::{ChildError, Family, FamilyHandle};
+use crate::domain::ids::{PlaybackSessionId, UserId, VideoId};
+use crate::domain::playback::machine::{Heartbeat, PlaybackLimits, PlaybackMachine, PlaybackOpening};
+use crate::domain::ports::{Catalog, Clock, Entropy, Journal, JournalBatch};
+use crate::storage::codec::{self, Versioned};
+
+/// The journal's tree of open sessions.
+pub(crate) const JOURNAL_TREE: &str = "playback";
+/// Players without beacons remembered at most; beyond that the longest unseen is forgotten and opens a new session.
+const DERIVED_MAX: u64 = 100_000;
+
+/// As journalled; a record of another version is dropped.
+impl Versioned for PlaybackMachine {
+    const VERSION: u8 = 1;
+    const BYTES_MAX: usize = 4096;
+}
+
+/// What sessions need.
+pub struct Playback {
+    /// Counts views, keeps positions and summaries.
+    pub catalog: Arc<dyn Catalog>,
+    /// Keeps open sessions over a crash.
+    pub journal: Arc<dyn Journal>,
+    /// Wall-clock time.
+    pub clock: Arc<dyn Clock>,
+    /// For session ids.
+    pub entropy: Arc<dyn Entropy>,
+    /// When sessions count and end.
+    pub limits: PlaybackLimits,
+}
+
+impl Family for Playback {
+    type Key = PlaybackSessionId;
+    type Seed = PlaybackMachine;
+    type Message = PlaybackMessage;
+    const NAME: &'static str = "playback";
+
+    async fn spawn(
+        &self,
+        _: &PlaybackSessionId,
+        machine: &PlaybackMachine,
+        supervisor: ActorCell,
+    ) -> Result<ActorRef<PlaybackMessage>, SpawnErr> {
+        let arguments = PlaybackArguments {
+            machine: machine.clone(),
+            catalog: Arc::clone(&self.catalog),
+            journal: Arc::clone(&self.journal),
+            clock: Arc::clone(&self.clock),
+            idle: Duration::from_millis(self.limits.idle_ms),
+        };
+        Ok(Actor::spawn_linked(None, PlaybackActor, arguments, supervisor).await?.0)
+    }
+
+    fn describe(reply: DescribeReply) -> PlaybackMessage {
+        PlaybackMessage::Describe { reply }
+    }
+}
+
+/// Why a session did not take a beacon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PlaybackError {
+    /// It has ended, or never was.
+    #[error("no such playback session")]
+    NoSession,
+    /// It belongs to another video.
+    #[error("this playback session is of another video")]
+    OtherVideo,
+    /// It could not be opened or reached.
+    #[error(transparent)]
+    Unavailable(#[from] ChildError),
+}
+
+impl From<AskError> for PlaybackError {
+    fn from(error: AskError) -> Self {
+        Self::Unavailable(error.into())
+    }
+}
+
+/// The only way in.
+#[derive(Clone)]
+pub struct PlaybackHandle {
+    family: FamilyHandle<Playback>,
+    context: Arc<Playback>,
+    derived: moka::sync::Cache<u64, PlaybackSessionId>,
+}
+
+impl PlaybackHandle {
+    /// A handle to the family that will be started with `context`.
+    pub fn new(context: Arc<Playback>) -> Self {
+        let idle = Duration::from_millis(context.limits.idle_ms);
+        let derived = moka::sync::Cache::builder().max_capacity(DERIVED_MAX).time_to_idle(idle).build();
+        Self { family: FamilyHandle::default(), context, derived }
+    }
+
+    /// The family behind it, for its supervisor.
+    pub fn family(&self) -> (FamilyHandle<Playback>, Arc<Playback>) {
+        (self.family.clone(), Arc::clone(&self.context))
+    }
+
+    /// Opens a session of a viewer of this video, which is `duration_ms` long.
+    pub async fn open(
+        &self,
+        video_id: &VideoId,
+        duration_ms: u64,
+        user_id: Option<UserId>,
+    ) -> Result<PlaybackSessionId, PlaybackError> {
+        let id = PlaybackSessionId::random(&*self.context.entropy);
+        let opening = PlaybackOpening { id: id.clone(), video_id: video_id.clone(), user_id, duration_ms };
+        let machine = PlaybackMachine::open(opening, self.context.limits, self.context.clock.now());
+        self.family.find_or_start(id.clone(), machine).await?;
+        metrics::counter!("playhouse_playback_sessions_opened_total").increment(1);
+        Ok(id)
+    }
+
+    /// Hands a beacon to its session.
+    pub async fn heartbeat(
+        &self,
+        session: PlaybackSessionId,
+        video_id: VideoId,
+        beat: Heartbeat,
+    ) -> Result<(), PlaybackError> {
+        let post = self.family.find(session).await?.ok_or(PlaybackError::NoSession)?;
+        post.ask(|reply| PlaybackMessage::TakeHeartbeat { video_id, beat, reply }).await
+    }
+
+    /// A bare manifest was fetched by the player with this fingerprint: derives a session unless it has one.
+    pub async fn manifest_fetched(
+        &self,
+        video_id: &VideoId,
+        duration_ms: u64,
+        fingerprint: u64,
+    ) -> Result<(), PlaybackError> {
+        if self.is_derived(fingerprint) {
+            return Ok(());
+        }
+        let id = self.open(video_id, duration_ms, None).await?;
+        self.derived.insert(fingerprint, id);
+        Ok(())
+    }
+
+    /// Whether the player with this fingerprint has a derived session.
+    pub fn is_derived(&self, fingerprint: u64) -> bool {
+        self.derived.contains_key(&fingerprint)
+    }
+
+    /// The player with this fingerprint fetched a segment; players with sessions of their own are not known here.
+    pub async fn segment_fetched(&self, fingerprint: u64, media_ms: u64) {
+        let Some(session) = self.derived.get(&fingerprint) else { return };
+        if let Ok(Some(post)) = self.family.find(session).await {
+            let _ = post.tell(PlaybackMessage::SegmentFetched { media_ms });
+        }
+    }
+
+    /// Takes up the sessions that were open when the process died; returns how many.
+    pub async fn restore(&self) -> Result<usize, PlaybackError> {
+        let records = self.context.journal.scan(JOURNAL_TREE).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "open playback sessions could not be read");
+            Vec::new()
+        });
+        let mut restored = 0;
+        for (key, value) in records {
+            match codec::decode::<PlaybackMachine>(&value) {
+                Ok(machine) => {
+                    self.family.find_or_start(machine.id().clone(), machine).await?;
+                    restored += 1;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "dropping an unreadable playback session");
+                    let mut batch = JournalBatch::default();
+                    batch.removes.push((JOURNAL_TREE, key));
+                    let _ = self.context.journal.write(batch).await;
+                }
+            }
+        }
+        Ok(restored)
+    }
+
+    /// Ends all sessions for good, as when the node stops: their sums are stored before this returns.
+    pub async fn close_all(&self) {
+        let Ok(sessions) = self.family.list().await else { return };
+        let closing = sessions.into_iter().map(|(_, post)| async move {
+            let _: Result<(), AskError> = post.ask(|reply| PlaybackMessage::Close { reply }).await;
+        });
+        futures::future::join_all(closing).await;
+    }
+}
+
+#[cfg(test)]
+mod tests;
