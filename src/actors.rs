@@ -9,3 +9,7 @@ pub mod playback;
 pub mod playback_session;
 pub mod reply;
 pub mod supervisor;
+mod upload_effects;
+pub mod upload_lease;
+pub mod upload_session;
+pub mod uploads;
