@@ -253,11 +253,11 @@ fn garbage_is_refused_or_read_but_never_fatal() {
     for _ in 0..20_000 {
         let mut map = HeaderMap::new();
         for name in NAMES {
-            if garbage.next() % 2 == 0 {
+            if garbage.next().is_multiple_of(2) {
                 map.append(HeaderName::from_static(name), garbage.value());
             }
         }
-        let body = (garbage.next() % 2 == 0).then(|| garbage.next());
+        let body = (garbage.next().is_multiple_of(2)).then(|| garbage.next());
         let interop = [Interop::V3, Interop::V6, Interop::Newest][garbage.next() as usize % 3];
         if let Ok(creation) = v1::creation(&map) {
             let _ = creation.metadata.details(creation.metadata.file_name().ok().flatten().as_deref());
