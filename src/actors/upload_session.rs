@@ -198,6 +198,7 @@ impl UploadSessionState {
                 UploadEffect::Answer(token, answer) => self.answer(me, token, answer),
                 UploadEffect::CancelWriter { .. } => self.cancel_writer(),
                 UploadEffect::Announce => self.announce(),
+                UploadEffect::Resumed => metrics::counter!("playhouse_uploads_resumed_total").increment(1),
                 UploadEffect::StartTimer(timer, after) => {
                     me.send_after(after, move || UploadMessage::Input(UploadInput::TimerFired(timer)));
                 }

@@ -11,7 +11,7 @@ use super::upload_lease::WriterLease;
 use super::upload_session::{SessionAnswer, UploadArguments, UploadMessage, UploadSessionActor};
 use crate::domain::account::{Role, User};
 use crate::domain::ids::{PlaybackId, UploadId, UserId, VideoId};
-use crate::domain::ports::{BlobStore, Catalog, Clock, Entropy, UploadQuota, UploadStore};
+use crate::domain::ports::{BlobStore, Catalog, CatalogError, Clock, Entropy, UploadQuota, UploadStore};
 use crate::domain::upload::error::{UploadError, UploadFault};
 use crate::domain::upload::machine::{AppendRequest, Request, UploadRules, UploadStatus};
 use crate::domain::upload::{Concatenation, Upload, UploadLimits, UploadProtocol, UploadState};
@@ -188,7 +188,7 @@ impl UploadsHandle {
         let upload = self.context.catalog.create_upload(upload, playback_id, self.context.quota()).await?;
         metrics::counter!("playhouse_uploads_created_total", "protocol" => upload.protocol.as_str()).increment(1);
         let handle = self.handle_of(upload);
-        handle.complete().await?;
+        handle.complete(None).await?;
         Ok(handle)
     }
 
@@ -303,8 +303,15 @@ impl UploadHandle {
         })
     }
 
-    /// Makes the video of it once all bytes are here; repeating it is harmless.
-    pub async fn complete(&self) -> Result<UploadStatus, UploadError> {
+    /// Makes the video of it once all bytes are here; repeating it is harmless. A digest (`algorithm:hex`) is checked
+    /// before the video is worked on.
+    pub async fn complete(&self, digest: Option<&str>) -> Result<UploadStatus, UploadError> {
+        if let Some(digest) = digest {
+            self.context.catalog.expect_upload_digest(&self.upload.id, digest).await.map_err(|error| match error {
+                CatalogError::Conflict(_) => UploadError::DigestConflict,
+                other => other.into(),
+            })?;
+        }
         self.ask_status(Request::Complete).await
     }
 

@@ -155,6 +155,9 @@ pub trait UploadCatalog: Send + Sync {
     async fn upload(&self, id: &UploadId) -> Result<Option<Upload>, CatalogError>;
     /// Declares a deferred length; `QuotaExceeded` when it would not fit.
     async fn set_upload_length(&self, id: &UploadId, length: u64, quota: UploadQuota) -> Result<(), CatalogError>;
+    /// Records the digest of the whole file as `algorithm:hex`, before the upload is complete. `Conflict("digest")` when
+    /// another is recorded, or it is too late.
+    async fn expect_upload_digest(&self, id: &UploadId, digest: &str) -> Result<(), CatalogError>;
     /// Moves the expiry.
     async fn set_upload_expiry(&self, id: &UploadId, expires_at: Timestamp) -> Result<(), CatalogError>;
     /// All bytes are stored: the video gets them as its source and goes to `verifying` (when a digest is expected) or
@@ -334,8 +337,8 @@ pub trait BlobStore: Send + Sync {
 pub trait UploadStore: Send + Sync {
     /// Makes room for a new upload.
     async fn create(&self, id: &UploadId) -> Result<(), BlobError>;
-    /// The durable offset: everything before it survives a crash. Drops the bytes of an append that was to be checked
-    /// and was cut off before it was.
+    /// The durable offset: everything before it survives a crash. Makes durable what a writer under way has stored so far,
+    /// and drops the bytes of an append that was to be checked and was cut off before it was.
     async fn offset(&self, id: &UploadId) -> Result<u64, BlobError>;
     /// Opens the upload for appending at its durable offset. When `checked`, nothing counts before [`UploadWriter::finish`].
     async fn append(&self, id: &UploadId, checked: bool) -> Result<Box<dyn UploadWriter>, BlobError>;

@@ -100,6 +100,9 @@ pub enum UploadError {
         /// Total length, unless deferred.
         length: Option<u64>,
     },
+    /// A digest of the whole file that comes too late or contradicts the one given before.
+    #[error("another digest was given before, or the upload is complete already")]
+    DigestConflict,
     /// A part of a concatenation is missing, is not complete, is no partial upload, or is used already.
     #[error("{0} cannot be concatenated")]
     BadPart(String),

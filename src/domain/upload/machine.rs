@@ -81,6 +81,8 @@ pub struct AppendEnd {
 pub enum AfterAppend {
     /// More bytes may come.
     Continue,
+    /// The connection broke, or a later request took over: what comes next resumes it.
+    Cut,
     /// Its request said that these were the last bytes.
     Finish,
     /// What came can never become a video: the upload ends for this reason.
@@ -199,6 +201,8 @@ pub enum UploadEffect {
     },
     /// End the upload and remove its bytes.
     Terminate(&'static str),
+    /// A writer goes on where another was cut off.
+    Resumed,
     /// It became complete just now: tell whoever makes the video.
     Announce,
     /// Start a timer.
@@ -250,6 +254,8 @@ pub struct UploadMachine {
     is_partial: bool,
     completes_itself: bool,
     phase: Phase,
+    /// Whether the last writer was cut off, in this life of the session or before it.
+    is_cut: bool,
     generation: u64,
     parked: VecDeque<Parked>,
     is_stall_timer_running: bool,
@@ -298,6 +304,7 @@ impl UploadMachine {
             is_partial: upload.concatenation == Concatenation::Partial,
             completes_itself: upload.protocol != UploadProtocol::Chunked,
             phase,
+            is_cut: offset > 0,
             generation: 0,
             parked: VecDeque::new(),
             is_stall_timer_running: false,

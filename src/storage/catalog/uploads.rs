@@ -105,6 +105,18 @@ impl UploadCatalog for CatalogStore {
         }
     }
 
+    async fn expect_upload_digest(&self, id: &UploadId, digest: &str) -> Result<(), CatalogError> {
+        let Stored { upload, .. } = self.existing_upload(id).await?;
+        if upload.expected_digest.as_deref() == Some(digest) {
+            return Ok(());
+        }
+        match self.commit(changes::expect_digest(&upload, digest)).await {
+            Ok(_) => Ok(()),
+            Err(CommitError::Unmet(_)) => Err(CatalogError::Conflict("digest")),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     async fn set_upload_expiry(&self, id: &UploadId, expires_at: Timestamp) -> Result<(), CatalogError> {
         let update = "UPDATE uploads SET expires_at = :expires_at WHERE id = :id AND state <> 'terminated'";
         let update = Statement::new(update).bind("expires_at", expires_at).bind("id", id).one_row("living upload");

@@ -122,6 +122,19 @@ pub(in super::super) async fn a_newer_writer_fences_an_older_one(stores: &Upload
     assert!(content(stores, &id).await.ends_with(b"second"));
 }
 
+pub(in super::super) async fn the_offset_of_a_living_writer_moves_on(stores: &UploadStores) {
+    let id = created(stores).await;
+    let mut writer = stores.uploads.append(&id, false).await.unwrap();
+    writer.write(vec![1; 3_000_000].into()).await.unwrap();
+    writer.write(vec![2; 3_000_000].into()).await.unwrap();
+    let seen = stores.uploads.offset(&id).await.unwrap();
+    assert!(seen >= 3_000_000, "{seen}");
+    appended(&mut writer, b"end").await;
+    assert_eq!(writer.finish().await.unwrap(), 6_000_003);
+    let stored = content(stores, &id).await;
+    assert!(stored.len() == 6_000_003 && stored.ends_with(b"\x02end") && stored[2_999_999..3_000_001] == [1, 2]);
+}
+
 pub(in super::super) async fn removing_is_repeatable(stores: &UploadStores) {
     let id = created(stores).await;
     let mut writer = stores.uploads.append(&id, true).await.unwrap();

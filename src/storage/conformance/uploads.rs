@@ -50,6 +50,21 @@ pub(in super::super) async fn quotas_hold_also_in_a_race(catalog: &Arc<dyn Catal
     assert_eq!(refused, Err(CatalogError::QuotaExceeded { used: 4, limit: 4 }));
 }
 
+pub(in super::super) async fn a_digest_may_follow_until_completion(catalog: &Arc<dyn Catalog>) {
+    let user = registered(&**catalog, "alice").await;
+    let upload = created(&**catalog, new_upload(&user.id, Some(10))).await;
+    catalog.expect_upload_digest(&upload.id, "sha256:00").await.unwrap();
+    catalog.expect_upload_digest(&upload.id, "sha256:00").await.unwrap();
+    let other = catalog.expect_upload_digest(&upload.id, "sha256:01").await;
+    assert_eq!(other, Err(CatalogError::Conflict("digest")));
+    catalog.complete_upload(&upload.id, raw(&upload, 10), at(5)).await.unwrap();
+    let video = catalog.video(upload.video_id.as_ref().unwrap()).await.unwrap().unwrap();
+    assert_eq!((video.status, video.expected_digest.as_deref()), (VideoStatus::Verifying, Some("sha256:00")));
+    let late = created(&**catalog, new_upload(&user.id, Some(10))).await;
+    catalog.complete_upload(&late.id, raw(&late, 10), at(6)).await.unwrap();
+    assert_eq!(catalog.expect_upload_digest(&late.id, "md5:00").await, Err(CatalogError::Conflict("digest")));
+}
+
 pub(in super::super) async fn a_deferred_length_counts_when_declared(catalog: &Arc<dyn Catalog>) {
     let user = registered(&**catalog, "alice").await;
     let upload = created(&**catalog, new_upload(&user.id, None)).await;

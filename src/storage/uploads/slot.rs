@@ -79,15 +79,30 @@ impl Slot {
         self.paths.create().map_err(|error| self.io(&error))
     }
 
-    /// The durable offset. Leaves a living writer alone.
+    /// The durable offset. A living writer goes on, and what it has stored so far is made durable; when that fails it is
+    /// fenced off, because its later bytes would leave a gap.
     pub(super) fn offset(&self) -> Result<u64, BlobError> {
         let mut state = lock(&self.state);
-        if self.live.load(Ordering::Acquire) != 0
-            && let Some(open) = &state.open
-        {
-            return Ok(if open.checked { open.base } else { open.synced });
+        if self.live.load(Ordering::Acquire) == 0 || state.open.is_none() {
+            return self.take_over(&mut state).map(|(_, length)| length);
         }
-        self.take_over(&mut state).map(|(_, length)| length)
+        let synced = self.sync_living(&mut state);
+        if synced.is_err() {
+            state.epoch += 1;
+            state.open = None;
+            self.live.store(0, Ordering::Release);
+        }
+        synced
+    }
+
+    fn sync_living(&self, state: &mut State) -> Result<u64, BlobError> {
+        if let Some(open) = state.open.as_ref().filter(|open| open.checked) {
+            return Ok(open.base);
+        }
+        self.write_queued(state)?;
+        let Some(open) = &mut state.open else { return Err(BlobError::NotFound(self.key.clone())) };
+        open.sync().map_err(|error| self.io(&error))?;
+        Ok(open.synced)
     }
 
     /// Starts an append and fences off the writer before it; answers with the new writer's epoch and offset.

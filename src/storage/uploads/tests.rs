@@ -13,4 +13,5 @@ fn local() -> Made<UploadStores> {
 conformance_tests!(upload_store, local();
     appends_follow_one_another, large_appends_keep_their_order, a_dropped_writer_leaves_what_it_wrote,
     a_dropped_checked_append_never_was, a_discarded_append_never_was, a_newer_writer_fences_an_older_one,
+    the_offset_of_a_living_writer_moves_on,
     removing_is_repeatable, creating_again_keeps_the_bytes, an_empty_upload_is_an_empty_blob);

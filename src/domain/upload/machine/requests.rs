@@ -147,6 +147,9 @@ impl UploadMachine {
 
     fn grant(&mut self, token: Token, request: &AppendRequest, now: Timestamp, effects: &mut Effects) {
         self.generation += 1;
+        if std::mem::take(&mut self.is_cut) && self.offset > 0 {
+            effects.push(UploadEffect::Resumed);
+        }
         let grant = Grant {
             generation: self.generation,
             offset: self.offset,

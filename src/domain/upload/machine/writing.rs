@@ -106,6 +106,7 @@ impl UploadMachine {
             self.move_expiry(now, effects);
         }
         self.offset = end.offset;
+        self.is_cut = end.then == AfterAppend::Cut;
         self.after_append(token, end.then, effects);
         self.take_up_parked(now, effects);
     }
@@ -119,10 +120,10 @@ impl UploadMachine {
                 effects.push(UploadEffect::Answer(token, Err(error)));
             }
             (AfterAppend::Finish, Some(_)) => self.complete_for(token, None, effects),
-            (AfterAppend::Continue, _) if self.completes_itself && self.has_all_bytes() => {
+            (AfterAppend::Continue | AfterAppend::Cut, _) if self.completes_itself && self.has_all_bytes() => {
                 self.complete_for(token, None, effects);
             }
-            (AfterAppend::Continue, _) => self.answer_status(token, effects),
+            (AfterAppend::Continue | AfterAppend::Cut, _) => self.answer_status(token, effects),
         }
     }
 
@@ -138,6 +139,7 @@ impl UploadMachine {
     pub(super) fn writer_lost(&mut self, generation: u64, effects: &mut Effects) {
         if matches!(&self.phase, Phase::Writing(writer) if writer.generation == generation) {
             self.phase = Phase::Measuring;
+            self.is_cut = true;
             effects.push(UploadEffect::MeasureOffset);
         }
     }

@@ -58,6 +58,7 @@ conformance_tests!(accounts, catalog();
     a_sign_in_needs_its_account, a_secret_is_made_once, the_feed_is_in_commit_order);
 conformance_tests!(uploads, catalog();
     an_upload_makes_its_video, quotas_hold_also_in_a_race, a_deferred_length_counts_when_declared,
+    a_digest_may_follow_until_completion,
     completing_repeats_without_effect, an_expected_digest_is_verified_first, ending_frees_the_quota_and_drops_the_video,
     concatenation_takes_its_parts, strangers_and_whole_uploads_are_no_parts, unfinished_uploads_expire);
 conformance_tests!(videos, catalog();

@@ -106,6 +106,16 @@ pub(super) fn set_length(upload: &Upload, length: u64, headroom: u64) -> Transac
     Transaction::new().then(update).then(reserve).then(video)
 }
 
+/// Records the digest of the whole file while nothing is settled yet.
+pub(super) fn expect_digest(upload: &Upload, digest: &str) -> Transaction {
+    let update = "UPDATE uploads SET expected_digest = :digest \
+        WHERE id = :id AND state = 'open' AND expected_digest IS NULL";
+    let update = Statement::new(update).bind("digest", digest).bind("id", &upload.id).one_row(STATE);
+    let video = "UPDATE videos SET expected_digest = :digest, revision = revision + 1 WHERE id = :video";
+    let video = Statement::new(video).bind("digest", digest).bind("video", upload.video_id.as_ref());
+    Transaction::new().then(update).then(video)
+}
+
 /// All bytes are stored. Holds only while the upload is open and as it was read.
 pub(super) fn complete(stored: &Stored, extents: Vec<Extent>, now: Timestamp) -> Result<Transaction, CatalogError> {
     let upload = &stored.upload;
