@@ -5,6 +5,7 @@
 pub mod actors;
 pub mod cli;
 pub mod domain;
+pub mod http;
 pub mod logging;
 pub mod media;
 pub mod protocols;

@@ -1,0 +1,36 @@
+//! What operators' tools ask: is it alive, may it be sent requests, how is it doing.
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+
+use super::problem::Problem;
+use super::state::HttpState;
+
+/// How long the catalog has to answer before the node calls itself not ready.
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// `GET /healthz`: the process answers.
+pub(super) async fn live() -> Response {
+    ([(CACHE_CONTROL, "no-store")], "ok\n").into_response()
+}
+
+/// `GET /readyz`: the node may be sent requests; 503 while it drains or when the catalog does not answer.
+pub(super) async fn ready(State(state): State<HttpState>) -> Result<Response, Problem> {
+    if state.draining().is_cancelled() {
+        return Err(Problem::unavailable("This node is stopping.", Duration::from_secs(5)));
+    }
+    match tokio::time::timeout(PING_TIMEOUT, state.ports.catalog.ping()).await {
+        Ok(answer) => answer?,
+        Err(_) => return Err(Problem::unavailable("The catalog does not answer in time.", PING_TIMEOUT)),
+    }
+    Ok(([(CACHE_CONTROL, "no-store")], "ready\n").into_response())
+}
+
+/// `GET /metrics`: Prometheus' text format.
+pub(super) async fn metrics(State(state): State<HttpState>) -> Response {
+    state.metrics.run_upkeep();
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"), (CACHE_CONTROL, "no-store")], state.metrics.render())
+        .into_response()
+}

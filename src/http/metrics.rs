@@ -1,0 +1,47 @@
+//! The process's metrics: the recorder behind `/metrics`, and what this room counts, with units.
+use metrics::Unit;
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// Upper bounds of request durations, seconds: fine below a second, where answers should be.
+const DURATION_BUCKETS_SECS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
+
+/// Installs the process's recorder. Once per process; a second call fails.
+pub fn install() -> Result<PrometheusHandle, BuildError> {
+    let handle = builder()?.install_recorder()?;
+    describe();
+    Ok(handle)
+}
+
+/// A handle on a recorder that nothing is installed for: several servers in one process, as in tests.
+pub fn detached() -> PrometheusHandle {
+    PrometheusBuilder::new().build_recorder().handle()
+}
+
+fn builder() -> Result<PrometheusBuilder, BuildError> {
+    PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), DURATION_BUCKETS_SECS)
+}
+
+fn describe() {
+    let counters = [
+        ("playhouse_http_requests_total", Unit::Count, "Requests by method, route and status"),
+        (
+            "playhouse_http_response_bytes_total",
+            Unit::Bytes,
+            "Bytes of response bodies handed to connections, by route",
+        ),
+        ("playhouse_http_rate_limited_total", Unit::Count, "Requests refused by a rate limit"),
+        ("playhouse_http_panics_total", Unit::Count, "Handlers that panicked"),
+        ("playhouse_logins_total", Unit::Count, "Attempts to sign in, by outcome"),
+    ];
+    for (name, unit, text) in counters {
+        metrics::describe_counter!(name, unit, text);
+    }
+    metrics::describe_histogram!(
+        "playhouse_http_request_duration_seconds",
+        Unit::Seconds,
+        "Time from a request's head to the end of its answer, by route"
+    );
+    metrics::describe_gauge!("playhouse_http_requests_in_flight", Unit::Count, "Requests being answered");
+    metrics::describe_gauge!("playhouse_http_connections", Unit::Count, "Open connections");
+}

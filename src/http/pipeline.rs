@@ -1,0 +1,120 @@
+//! What surrounds every request: its id and address, a fence against panics, problems written out, headers every answer
+//! carries, one access-log line and the metrics. Hand-written rather than a stack of layers: it is on the path of every
+//! segment.
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, HttpBody};
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use futures::FutureExt;
+use http::Method;
+use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use tower::Service;
+
+use super::access::{AccessEntry, TrackedBody};
+use super::problem::{self, Problem};
+use super::request_info::{REQUEST_ID, RequestInfo};
+use super::state::HttpState;
+
+/// Features a page of ours may use: none of the intrusive ones.
+const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
+
+/// Everything between a connection and the routes.
+#[derive(Clone)]
+pub struct Pipeline {
+    state: HttpState,
+    router: Router,
+}
+
+impl Pipeline {
+    /// Around these routes.
+    pub fn new(state: HttpState, router: Router) -> Self {
+        Self { state, router }
+    }
+
+    /// Answers one request; never fails and never panics.
+    pub async fn respond(&self, mut request: Request, peer: std::net::IpAddr) -> http::Response<TrackedBody> {
+        let trust = (&self.state.trusted_proxies, &*self.state.ports.entropy);
+        let info = RequestInfo::new(peer, request.uri(), request.headers(), trust);
+        let method = request.method().clone();
+        let mut entry = AccessEntry::begin(info.clone(), method.clone());
+        request.extensions_mut().insert(info.clone());
+        let answer = AssertUnwindSafe(self.router.clone().call(request)).catch_unwind().await;
+        let response = match answer {
+            Ok(Ok(response)) => response,
+            Ok(Err(never)) => match never {},
+            Err(panic) => answer_panic(&*panic, &info),
+        };
+        let mut response = problem::write_out(response, info.id());
+        write_common_headers(&mut response, info.id());
+        if method == Method::HEAD {
+            response = without_body(response);
+        }
+        entry.answered(response.status());
+        response.map(|body| TrackedBody::new(body, entry))
+    }
+}
+
+fn answer_panic(panic: &(dyn std::any::Any + Send), info: &RequestInfo) -> Response {
+    let message = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    metrics::counter!("playhouse_http_panics_total").increment(1);
+    tracing::error!(request.id = info.id(), error = message.unwrap_or("?"), "handler panicked");
+    Problem::internal().into_response()
+}
+
+fn write_common_headers(response: &mut Response, request_id: &str) {
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("strict-origin-when-cross-origin"));
+    headers.insert(PERMISSIONS_POLICY, HeaderValue::from_static("camera=(), microphone=(), geolocation=()"));
+}
+
+/// The same head, with the length the body would have.
+fn without_body(response: Response) -> Response {
+    let (mut parts, body) = response.into_parts();
+    if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
+        parts.headers.entry(CONTENT_LENGTH).or_insert_with(|| length.into());
+    }
+    Response::from_parts(parts, Body::empty())
+}
+
+/// Notes which route took a request, for the log and the metrics. Adds no allocation and no future of its own.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NoteRoute;
+
+impl<S> tower::Layer<S> for NoteRoute {
+    type Service = NotingRoute<S>;
+    fn layer(&self, inner: S) -> NotingRoute<S> {
+        NotingRoute { inner }
+    }
+}
+
+/// The service of [`NoteRoute`].
+#[derive(Debug, Clone)]
+pub(crate) struct NotingRoute<S> {
+    inner: S,
+}
+
+impl<S: Service<Request>> Service<Request> for NotingRoute<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, context: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> S::Future {
+        let extensions = request.extensions();
+        let route = extensions.get::<axum::extract::MatchedPath>();
+        if let (Some(info), Some(route)) = (extensions.get::<RequestInfo>(), route) {
+            info.note_route(Arc::from(route.as_str()));
+        }
+        self.inner.call(request)
+    }
+}

@@ -1,0 +1,123 @@
+//! What every handler is given: ports, settings, actors' handles, keys and caches. Cloning it is one reference count.
+use std::ops::Deref;
+use std::sync::Arc;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::auth::keys::{AccessKeys, KeyError};
+use super::auth::logins::LoginStates;
+use super::auth::passwords::Passwords;
+use super::client_address::{InvalidNetwork, TrustedProxies};
+use super::rates::Rates;
+use crate::domain::ports::{AssetStore, BlobStore, Catalog, CatalogError, Clock, Entropy, SegmentSource};
+use crate::settings::Settings;
+
+/// The ports handlers use.
+#[derive(Clone)]
+pub struct HttpPorts {
+    /// Records.
+    pub catalog: Arc<dyn Catalog>,
+    /// Asset indexes.
+    pub assets: Arc<dyn AssetStore>,
+    /// Media bytes.
+    pub segments: Arc<dyn SegmentSource>,
+    /// Blobs, for pictures.
+    pub blobs: Arc<dyn BlobStore>,
+    /// Wall-clock time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// Handles of the actors that handlers talk to.
+#[derive(Clone, Default)]
+pub struct HttpActors {}
+
+/// What the composition root gives.
+#[derive(Clone)]
+pub struct HttpServices {
+    /// All settings.
+    pub settings: Arc<Settings>,
+    /// Ports.
+    pub ports: HttpPorts,
+    /// Actors.
+    pub actors: HttpActors,
+    /// What `/metrics` renders.
+    pub metrics: PrometheusHandle,
+}
+
+/// The HTTP side cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpStateError {
+    /// The catalog did not give the installation's secrets.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// A stored key cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A setting cannot be used.
+    #[error(transparent)]
+    Proxies(#[from] InvalidNetwork),
+}
+
+/// What every handler is given.
+#[derive(Clone)]
+pub struct HttpState(Arc<HttpContext>);
+
+/// The insides of [`HttpState`].
+pub struct HttpContext {
+    /// All settings.
+    pub settings: Arc<Settings>,
+    /// Ports.
+    pub ports: HttpPorts,
+    /// Actors.
+    pub actors: HttpActors,
+    /// What `/metrics` renders.
+    pub metrics: PrometheusHandle,
+    /// Signs and checks access tokens.
+    pub(crate) access_keys: AccessKeys,
+    /// Hashes and checks passwords.
+    pub(crate) passwords: Passwords,
+    /// Which sign-ins are still good.
+    pub(crate) logins: LoginStates,
+    /// Who asked how often.
+    pub(crate) rates: Rates,
+    /// Whose `X-Forwarded-For` counts.
+    pub(crate) trusted_proxies: TrustedProxies,
+    draining: CancellationToken,
+}
+
+impl HttpState {
+    /// Loads (at first start: makes) the installation's keys.
+    pub async fn open(services: HttpServices) -> Result<Self, HttpStateError> {
+        let HttpServices { settings, ports, actors, metrics } = services;
+        let context = HttpContext {
+            access_keys: AccessKeys::load(&*ports.catalog, &ports.entropy).await?,
+            passwords: Passwords::new(settings.accounts.hashes_at_once),
+            logins: LoginStates::default(),
+            rates: Rates::new(&settings.rates),
+            trusted_proxies: TrustedProxies::parse(&settings.http.trusted_proxies)?,
+            draining: CancellationToken::new(),
+            settings,
+            ports,
+            actors,
+            metrics,
+        };
+        Ok(Self(Arc::new(context)))
+    }
+}
+
+impl Deref for HttpState {
+    type Target = HttpContext;
+    fn deref(&self) -> &HttpContext {
+        &self.0
+    }
+}
+
+impl HttpContext {
+    /// Cancelled when the node begins to stop: `/readyz` says so, and whoever holds a request answers it.
+    pub fn draining(&self) -> &CancellationToken {
+        &self.draining
+    }
+}
