@@ -11,7 +11,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("protocols", &["domain", "media"]),
     ("cluster", &["domain", "media"]),
     ("actors", &["domain", "storage", "media", "protocols", "cluster"]),
-    ("http", &["domain", "media", "protocols", "actors"]),
+    // Handlers read limits and lifetimes as they are; copying each into a struct of its own would say nothing new.
+    ("http", &["domain", "media", "protocols", "actors", "settings"]),
     // The composition root, its settings and commands see everything.
     ("settings", ALL),
     ("logging", ALL),
