@@ -9,6 +9,8 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::domain::upload::UploadLimits;
+
 /// A duration written with its unit, e.g. `30s`, `15m`, `7d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HumanDuration(pub Duration);
@@ -154,6 +156,23 @@ section!(
         session_idle: HumanDuration = HumanDuration::secs(120),
     }
 );
+
+impl UploadSettings {
+    /// As upload sessions want them.
+    pub fn limits(&self) -> UploadLimits {
+        UploadLimits {
+            size_bytes_max: self.size_max.as_u64(),
+            quota_bytes_per_user: self.quota_per_user.as_u64(),
+            chunk_bytes: self.chunk_size.as_u64(),
+            chunk_bytes_max: self.chunk_size_max.as_u64(),
+            expiry_secs: self.expiry.0.as_secs(),
+            writer_stall_ms: u64::try_from(self.writer_stall.0.as_millis()).unwrap_or(u64::MAX),
+            disk_reserve_bytes: self.disk_reserve.as_u64(),
+            open_per_user_max: self.open_per_user_max,
+            concatenation_parts_max: self.concatenation_parts_max,
+        }
+    }
+}
 
 section!(
     /// Inspection and packaging.
