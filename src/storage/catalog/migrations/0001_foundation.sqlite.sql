@@ -97,7 +97,7 @@ CREATE INDEX videos_by_channel ON videos (channel_id, created_at DESC, id DESC);
 CREATE INDEX videos_listed ON videos (is_listed, created_at DESC, id DESC);
 CREATE INDEX videos_listed_by_category ON videos (is_listed, category, created_at DESC, id DESC);
 CREATE INDEX videos_by_status ON videos (status, created_at, id);
-CREATE INDEX videos_deleted ON videos (deleted_at, id);
+CREATE INDEX videos_deleted ON videos (deleted_at, id) WHERE deleted_at IS NOT NULL;
 
 CREATE TABLE video_sources (
     video_id TEXT NOT NULL REFERENCES videos (id) ON DELETE CASCADE,
@@ -148,7 +148,7 @@ CREATE TABLE blobs (
     state      TEXT NOT NULL,
     created_at INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX blobs_by_owner ON blobs (owner_kind, owner_id);
+CREATE INDEX blobs_by_owner ON blobs (owner_id, owner_kind, blob_key);
 
 CREATE TABLE uploads (
     id              TEXT PRIMARY KEY,
