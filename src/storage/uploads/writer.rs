@@ -24,6 +24,8 @@ pub(super) struct LocalWriter {
     collected: Vec<Bytes>,
     collected_bytes: usize,
     writing: Option<JoinHandle<Drained>>,
+    /// Why bytes of this append are missing. What was to be checked can then not count.
+    failure: Option<BlobError>,
     checked: bool,
 }
 
@@ -31,7 +33,8 @@ impl LocalWriter {
     /// Starts an append. Blocks.
     pub(super) fn open(slot: Arc<Slot>, checked: bool) -> Result<Self, BlobError> {
         let (epoch, offset) = slot.begin(checked)?;
-        Ok(Self { slot, epoch, offset, collected: Vec::new(), collected_bytes: 0, writing: None, checked })
+        let collected = Vec::new();
+        Ok(Self { slot, epoch, offset, collected, collected_bytes: 0, writing: None, failure: None, checked })
     }
 
     /// Waits for the piece that is being written. After a failure the offset is where the file ends.
@@ -40,10 +43,11 @@ impl LocalWriter {
         let drained = writing.await;
         self.writing = None;
         let (offset, outcome) = drained.unwrap_or_else(|error| (0, Err(BlobError::Unavailable(error.to_string()))));
-        if outcome.is_err() {
+        if let Err(error) = &outcome {
             self.collected.clear();
             self.collected_bytes = 0;
             self.offset = offset;
+            self.failure = Some(error.clone());
         }
         outcome
     }
@@ -76,6 +80,12 @@ impl UploadWriter for LocalWriter {
 
     async fn finish(mut self: Box<Self>) -> Result<u64, BlobError> {
         let written = self.written().await;
+        if self.checked
+            && let Some(failure) = self.failure.clone()
+        {
+            self.discard().await?;
+            return Err(failure);
+        }
         self.enqueue_collected();
         let (slot, epoch) = (self.slot.clone(), self.epoch);
         let finished = blocking(move || slot.finish(epoch)).await;
