@@ -13,6 +13,7 @@ export default defineConfig({
     target: 'es2022',
     // The server sends `default-src 'self'`: nothing may be inlined as a data URL.
     assetsInlineLimit: 0,
+    cssCodeSplit: false,
     modulePreload: { polyfill: false },
     // hls.js is one lazily loaded chunk of that size.
     chunkSizeWarningLimit: 700,

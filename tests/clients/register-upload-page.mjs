@@ -43,7 +43,7 @@ await run(['BASE', 'FILE'], OPTIONS, (input, results) =>
     results.duration = round(duration);
     if (input.screenshot) await page.screenshot({ path: input.screenshot });
     await page.goto(`${base}/?show=mine`);
-    await page.getByRole('heading', { level: 3, name: titleOf(input) }).waitFor();
+    await page.getByRole('heading', { level: 2, name: titleOf(input) }).waitFor();
     results.trouble = trouble;
     must(trouble.length === 0, `the page had trouble: ${trouble.join(' | ')}`);
   }),

@@ -1,6 +1,5 @@
 /** Feeds a `<video>` from an HLS manifest: hls.js where Media Source Extensions exist, the browser's own player else. */
 import type HlsClass from 'hls.js';
-import workerUrl from 'hls.js/dist/hls.worker.js?url';
 
 export interface Engine {
   /** Bits per second of what is being played, when known. */
@@ -40,7 +39,8 @@ export async function attachEngine(video: HTMLVideoElement, request: EngineReque
 
 function attachHls(Hls: typeof HlsClass, video: HTMLVideoElement, request: EngineRequest): Engine {
   const hls = new Hls({
-    workerPath: workerUrl,
+    // The worker repackages MPEG-TS; what comes here is CMAF already.
+    enableWorker: false,
     startPosition: request.startAt,
     capLevelToPlayerSize: true,
     maxBufferLength: 30,

@@ -109,6 +109,7 @@ export class Viewing {
   async retry(): Promise<void> {
     this.#attempt = 0;
     await this.open(this.video.currentTime || null);
+    await this.video.play().catch(() => undefined);
   }
 
   #listen(): void {

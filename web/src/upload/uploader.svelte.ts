@@ -24,6 +24,8 @@ class Uploader {
   /** Bytes per second; null until known. */
   speed = $state<number | null>(null);
   error = $state('');
+  /** The connection is lost and being tried again. */
+  retrying = $state(false);
   videoId = $state<string | null>(null);
   title = $state('');
 
@@ -85,7 +87,9 @@ class Uploader {
       },
       onShouldRetry: (error) => {
         const status = error.originalResponse?.getStatus() ?? 0;
-        return status === 0 || mayPass(status);
+        this.retrying = status === 0 || mayPass(status);
+        if (this.retrying) this.speed = null;
+        return this.retrying;
       },
       onProgress: (sent, total) => this.#progress(sent, total),
       onSuccess: () => {
@@ -98,6 +102,7 @@ class Uploader {
 
   #run(): void {
     this.error = '';
+    this.retrying = false;
     this.phase = 'uploading';
     this.#speed = new Speed();
     this.speed = null;
@@ -106,6 +111,7 @@ class Uploader {
 
   #progress(sent: number, total: number): void {
     if (this.phase !== 'uploading') return;
+    this.retrying = false;
     this.sent = sent;
     this.total = total;
     this.speed = this.#speed.at(performance.now(), sent);
