@@ -9,16 +9,19 @@ use axum::routing::get;
 mod access;
 mod auth;
 mod client_address;
+mod delivery;
 pub mod extract;
 mod health;
 mod memory;
 pub mod metrics;
 pub mod pipeline;
+mod playback;
 pub mod problem;
 mod rates;
 pub mod request_info;
 pub mod server;
 pub mod state;
+mod visible;
 
 pub use auth::Viewer;
 use pipeline::NoteRoute;
@@ -34,10 +37,11 @@ pub fn router(state: HttpState) -> Router {
         .nest("/api/v1", api(&state))
         .route_layer(NoteRoute)
         .fallback(async || Problem::not_found())
-        .with_state(state)
+        .with_state(state.clone())
+        .merge(state.delivery.routes().route_layer(NoteRoute))
 }
 
 /// Everything below `/api/v1`.
 fn api(_state: &HttpState) -> Router<HttpState> {
-    Router::new()
+    Router::new().merge(playback::routes())
 }

@@ -23,6 +23,20 @@ pub struct WatchPosition {
     pub updated_at: Timestamp,
 }
 
+/// Share of a video, of 10 000, after which it counts as watched to the end.
+const COMPLETED_PER_MYRIAD: u16 = 9_500;
+
+impl WatchPosition {
+    /// A viewer at `position_ms` of a video of `duration_ms` (0: unknown).
+    pub fn at(user_id: UserId, video_id: VideoId, (position_ms, duration_ms): (u64, u64), now: Timestamp) -> Self {
+        let position_ms = if duration_ms > 0 { position_ms.min(duration_ms) } else { position_ms };
+        let share = (u128::from(position_ms) * 10_000).checked_div(u128::from(duration_ms)).unwrap_or(0);
+        let watched_per_myriad = u16::try_from(share).unwrap_or(10_000);
+        let completed = watched_per_myriad >= COMPLETED_PER_MYRIAD;
+        Self { user_id, video_id, position_ms, watched_per_myriad, completed, updated_at: now }
+    }
+}
+
 /// What one session came to; written once when it ends.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SessionSummary {

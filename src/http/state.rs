@@ -9,7 +9,12 @@ use super::auth::keys::{AccessKeys, KeyError};
 use super::auth::logins::LoginStates;
 use super::auth::passwords::Passwords;
 use super::client_address::{InvalidNetwork, TrustedProxies};
+use super::delivery::tokens::MediaTokens;
+use super::delivery::{Delivery, DeliveryContext};
 use super::rates::Rates;
+use crate::actors::janitor::JanitorHandle;
+use crate::actors::node_root::RootHandle;
+use crate::actors::playback::PlaybackHandle;
 use crate::domain::ports::{AssetStore, BlobStore, Catalog, CatalogError, Clock, Entropy, SegmentSource};
 use crate::settings::Settings;
 
@@ -31,8 +36,15 @@ pub struct HttpPorts {
 }
 
 /// Handles of the actors that handlers talk to.
-#[derive(Clone, Default)]
-pub struct HttpActors {}
+#[derive(Clone)]
+pub struct HttpActors {
+    /// Viewer sessions.
+    pub playback: PlaybackHandle,
+    /// The whole tree, to describe it.
+    pub root: RootHandle,
+    /// Clean-up rounds.
+    pub janitor: JanitorHandle,
+}
 
 /// What the composition root gives.
 #[derive(Clone)]
@@ -85,7 +97,36 @@ pub struct HttpContext {
     pub(crate) rates: Rates,
     /// Whose `X-Forwarded-For` counts.
     pub(crate) trusted_proxies: TrustedProxies,
+    /// Delivers media, and makes the links to it.
+    pub(crate) delivery: Delivery,
     draining: CancellationToken,
+}
+
+/// Length of the secret behind links to private media.
+const MEDIA_SECRET_BYTES: usize = 32;
+
+async fn open_delivery(
+    settings: &Settings,
+    ports: &HttpPorts,
+    playback: PlaybackHandle,
+) -> Result<Delivery, CatalogError> {
+    let entropy = Arc::clone(&ports.entropy);
+    let make = move || {
+        let mut secret = vec![0; MEDIA_SECRET_BYTES];
+        entropy.fill(&mut secret);
+        secret
+    };
+    let secret = ports.catalog.secret("media.tokens", &make).await?;
+    Ok(Delivery::new(DeliveryContext {
+        catalog: Arc::clone(&ports.catalog),
+        assets: Arc::clone(&ports.assets),
+        segments: Arc::clone(&ports.segments),
+        blobs: Arc::clone(&ports.blobs),
+        playback,
+        clock: Arc::clone(&ports.clock),
+        tokens: MediaTokens::new(&secret, settings.playback.token_ttl.0),
+        manifest_max_age: settings.playback.manifest_max_age.0,
+    }))
 }
 
 impl HttpState {
@@ -98,6 +139,7 @@ impl HttpState {
             logins: LoginStates::default(),
             rates: Rates::new(&settings.rates),
             trusted_proxies: TrustedProxies::parse(&settings.http.trusted_proxies)?,
+            delivery: open_delivery(&settings, &ports, actors.playback.clone()).await?,
             draining: CancellationToken::new(),
             settings,
             ports,

@@ -12,8 +12,6 @@ use crate::domain::time::Timestamp;
 const POSITION_SAVE_INTERVAL: Duration = Duration::from_secs(30);
 /// Fastest playback rate believed when watched time is taken from positions.
 const RATE_MAX: u64 = 4;
-/// Share of the video after which it counts as watched to the end.
-const COMPLETED_PER_MYRIAD: u16 = 9_500;
 
 /// When sessions count and end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -270,25 +268,12 @@ impl PlaybackMachine {
         Some(PlaybackEffect::CountView)
     }
 
-    fn watched_per_myriad(&self) -> u16 {
-        if self.duration_ms == 0 {
-            return 0;
-        }
-        u16::try_from((u128::from(self.position_ms) * 10_000 / u128::from(self.duration_ms)).min(10_000))
-            .unwrap_or(10_000)
-    }
-
     fn save_position(&mut self, now: Timestamp) -> Option<PlaybackEffect> {
         self.saved_at = now;
-        let watched_per_myriad = self.watched_per_myriad();
-        Some(PlaybackEffect::SavePosition(WatchPosition {
-            user_id: self.user_id.clone()?,
-            video_id: self.video_id.clone(),
-            position_ms: self.position_ms,
-            watched_per_myriad,
-            completed: self.completed || watched_per_myriad >= COMPLETED_PER_MYRIAD,
-            updated_at: now,
-        }))
+        let mut position =
+            WatchPosition::at(self.user_id.clone()?, self.video_id.clone(), (self.position_ms, self.duration_ms), now);
+        position.completed |= self.completed;
+        Some(PlaybackEffect::SavePosition(position))
     }
 
     fn idle_checked(&mut self, now: Timestamp) -> Vec<PlaybackEffect> {

@@ -1,0 +1,317 @@
+//! Delivery of media: playlists, segments and pictures of a video under its playback id.
+//!
+//! Public media live under `/v/{playback_id}/…`; private and unlisted ones need a token in a path prefix,
+//! `/t/{token}/v/{playback_id}/…`, which relative URIs in playlists carry along by themselves. The token is no part of any
+//! cache key of ours. Whoever may not watch sees 404, never 403.
+//!
+//! The hot path asks no database: what a playback id leads to is remembered for [`watchable::WATCHABLE_TTL`] and forgotten at
+//! once when this node changes the video. Segments are shared [`Bytes`]; playlists are rendered once per generation.
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+
+use self::answer::{Cacheability, Entity};
+use self::playlists::Playlists;
+use self::tokens::MediaTokens;
+use self::watchable::{Watchable, Watchables};
+use super::problem::Problem;
+use super::request_info::RequestInfo;
+use crate::actors::playback::PlaybackHandle;
+use crate::domain::asset::Ticks;
+use crate::domain::ids::PlaybackId;
+use crate::domain::ports::{AssetStore, BlobStore, Catalog, Clock, MediaObject, SegmentSource};
+use crate::domain::time::Timestamp;
+use crate::domain::video::{Privacy, Video};
+use crate::protocols::hls::paths::MediaPath;
+
+mod answer;
+mod playlists;
+pub(super) mod tokens;
+mod watchable;
+
+/// Below a video's base: its still pictures.
+const PICTURES: &str = "pictures/";
+
+/// What delivery works with.
+pub(crate) struct DeliveryContext {
+    /// Tells what a playback id leads to.
+    pub(crate) catalog: Arc<dyn Catalog>,
+    /// Holds asset indexes.
+    pub(crate) assets: Arc<dyn AssetStore>,
+    /// The one way to segment bytes.
+    pub(crate) segments: Arc<dyn SegmentSource>,
+    /// Holds pictures.
+    pub(crate) blobs: Arc<dyn BlobStore>,
+    /// Derives sessions for players that only fetch.
+    pub(crate) playback: PlaybackHandle,
+    /// Wall-clock time.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Signs and checks links to private media.
+    pub(crate) tokens: MediaTokens,
+    /// `max-age` of playlists.
+    pub(crate) manifest_max_age: Duration,
+}
+
+/// Delivery's state; clones share it.
+#[derive(Clone)]
+pub(crate) struct Delivery(Arc<Inner>);
+
+struct Inner {
+    context: DeliveryContext,
+    watchables: Watchables,
+    playlists: Playlists,
+}
+
+impl Delivery {
+    /// Delivery over these parts.
+    pub(crate) fn new(context: DeliveryContext) -> Self {
+        let watchables = Watchables::new(Arc::clone(&context.catalog), Arc::clone(&context.assets));
+        Self(Arc::new(Inner { context, watchables, playlists: Playlists::default() }))
+    }
+
+    /// Routes of all media.
+    pub(crate) fn routes(&self) -> Router {
+        Router::new()
+            .route("/v/{playback}/{*tail}", get(open_media).options(preflight))
+            .route("/t/{token}/v/{playback}/{*tail}", get(signed_media).options(preflight))
+            .with_state(self.clone())
+    }
+
+    /// Forgets what this playback id leads to: call it after every change to a video.
+    pub(crate) async fn forget(&self, playback: &PlaybackId) {
+        self.0.watchables.forget(playback).await;
+    }
+
+    /// Path of a video's base, signed when it needs to be, and when that ends.
+    pub(crate) fn base_path(&self, video: &Video) -> String {
+        match video.privacy {
+            Privacy::Public => format!("/v/{}", video.playback_id),
+            Privacy::Unlisted | Privacy::Private => {
+                let token = self.0.context.tokens.issue(&video.playback_id, self.0.context.clock.now());
+                format!("/t/{token}/v/{}", video.playback_id)
+            }
+        }
+    }
+
+    /// When links made now end.
+    pub(crate) fn links_end(&self) -> Timestamp {
+        self.0.context.tokens.expiry(self.0.context.clock.now())
+    }
+
+    /// Path of a video's multivariant playlist; with a session, fetching it opens no other one.
+    pub(crate) fn manifest_path(&self, video: &Video, session: Option<&str>) -> String {
+        let query = session.map(|session| format!("?session={session}")).unwrap_or_default();
+        format!("{}/{}{query}", self.base_path(video), crate::protocols::hls::paths::MULTIVARIANT)
+    }
+
+    /// Path of one of a video's still pictures.
+    pub(crate) fn picture_path(&self, video: &Video, name: &str) -> String {
+        format!("{}/{PICTURES}{name}", self.base_path(video))
+    }
+
+    async fn answer(&self, request: MediaRequest, is_signed: bool) -> Result<Response, Problem> {
+        let watchable = self.0.watchables.find(&request.playback).await?.ok_or_else(Problem::not_found)?;
+        if watchable.privacy != Privacy::Public && !is_signed {
+            return Err(Problem::not_found());
+        }
+        let entity = match request.tail.strip_prefix(PICTURES) {
+            Some(name) => self.picture(&watchable, name).await?,
+            None => self.media(&watchable, &request).await?,
+        };
+        Ok(entity.respond(&request.headers, watchable.privacy == Privacy::Public))
+    }
+
+    async fn media(&self, watchable: &Arc<Watchable>, request: &MediaRequest) -> Result<Entity, Problem> {
+        let path = MediaPath::parse(&request.tail).ok_or_else(Problem::not_found)?;
+        match path {
+            MediaPath::Object { track, object } => {
+                self.note_segment(watchable, request, track, object);
+                self.object(watchable, track, object).await
+            }
+            playlist => {
+                if playlist == MediaPath::Multivariant {
+                    self.note_manifest(watchable, request);
+                }
+                let rendered = self.0.playlists.rendered(&watchable.asset, playlist).ok_or_else(Problem::not_found)?;
+                let max_age = self.0.context.manifest_max_age;
+                Ok(rendered.entity(accepts_gzip(&request.headers), Cacheability::Revalidated { max_age }))
+            }
+        }
+    }
+
+    async fn object(&self, watchable: &Watchable, track: &str, object: MediaObject) -> Result<Entity, Problem> {
+        let asset = &watchable.asset;
+        let kind = asset.track(track).ok_or_else(Problem::not_found)?.kind;
+        let body = self.0.context.segments.resolve(asset, track, object).await?;
+        let name = crate::protocols::hls::paths::object_name(object);
+        let etag = format!("\"{}.{}.{track}.{name}\"", asset.playback_id, asset.generation);
+        let content_type = match kind {
+            crate::domain::asset::TrackKind::Video => "video/mp4",
+            crate::domain::asset::TrackKind::Audio => "audio/mp4",
+        };
+        metrics::counter!("playhouse_delivery_bytes_total", "kind" => "segment").increment(body.len() as u64);
+        Ok(Entity {
+            body,
+            content_type: HeaderValue::from_static(content_type),
+            etag,
+            encoding: None,
+            cacheability: Cacheability::Immutable,
+        })
+    }
+
+    async fn picture(&self, watchable: &Watchable, name: &str) -> Result<Entity, Problem> {
+        let picture = watchable.pictures.iter().find(|picture| picture.name == name).ok_or_else(Problem::not_found)?;
+        let body = self.0.context.blobs.read_all(&picture.key).await?;
+        let content_type = HeaderValue::from_str(&picture.content_type).map_err(|_| Problem::internal())?;
+        let etag = format!("\"{}.{}.{}\"", watchable.asset.playback_id, picture.name, body.len());
+        Ok(Entity { body, content_type, etag, encoding: None, cacheability: Cacheability::Immutable })
+    }
+
+    /// A player that fetched a manifest without a session of its own gets a derived one; playback does not wait for it.
+    fn note_manifest(&self, watchable: &Arc<Watchable>, request: &MediaRequest) {
+        if request.has_session || request.method != Method::GET {
+            return;
+        }
+        let (playback, watchable, fingerprint) =
+            (self.0.context.playback.clone(), Arc::clone(watchable), request.fingerprint());
+        tokio::spawn(async move {
+            let opened = playback.manifest_fetched(&watchable.video_id, watchable.duration_ms, fingerprint).await;
+            if let Err(error) = opened {
+                tracing::debug!(%error, "no session for a bare player");
+            }
+        });
+    }
+
+    fn note_segment(&self, watchable: &Watchable, request: &MediaRequest, track: &str, object: MediaObject) {
+        let MediaObject::Segment(number) = object else { return };
+        let fingerprint = request.fingerprint();
+        let playback = &self.0.context.playback;
+        if request.method != Method::GET || !playback.is_derived(fingerprint) {
+            return;
+        }
+        let Some(track) = watchable.asset.track(track).filter(|track| is_counted(watchable, track)) else { return };
+        let Some(segment) = track.segments.get(number as usize) else { return };
+        let duration = Ticks { value: i64::from(segment.duration), timescale: track.timescale };
+        let media_ms = u64::try_from(duration.rescale(1000)).unwrap_or(0);
+        let playback = playback.clone();
+        tokio::spawn(async move { playback.segment_fetched(fingerprint, media_ms).await });
+    }
+}
+
+/// Media time counts once, though sound and picture are fetched apart: by the asset's first kind of track.
+fn is_counted(watchable: &Watchable, track: &crate::domain::asset::AssetTrack) -> bool {
+    watchable.asset.tracks.first().is_some_and(|first| first.kind == track.kind)
+}
+
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let accepted = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    accepted.split(',').any(|coding| {
+        let mut parts = coding.split(';').map(str::trim);
+        parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip")) && parts.next() != Some("q=0")
+    })
+}
+
+struct MediaRequest {
+    method: Method,
+    headers: HeaderMap,
+    client: Option<IpAddr>,
+    has_session: bool,
+    playback: PlaybackId,
+    tail: String,
+}
+
+impl MediaRequest {
+    fn new(request: axum::extract::Request, playback: &str, tail: String) -> Result<Self, Problem> {
+        let (parts, _) = request.into_parts();
+        Ok(Self {
+            client: parts.extensions.get::<RequestInfo>().map(RequestInfo::client),
+            has_session: parts
+                .uri
+                .query()
+                .is_some_and(|query| query.split('&').any(|pair| pair.starts_with("session="))),
+            method: parts.method,
+            headers: parts.headers,
+            playback: PlaybackId::parse(playback).map_err(|_| Problem::not_found())?,
+            tail,
+        })
+    }
+
+    /// Tells players without sessions apart: by address, program and video. Players behind one address that are the same
+    /// program count as one.
+    fn fingerprint(&self) -> u64 {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let mut hasher = DefaultHasher::new();
+        self.client.hash(&mut hasher);
+        self.headers.get(header::USER_AGENT).hash(&mut hasher);
+        self.playback.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+async fn open_media(
+    State(delivery): State<Delivery>,
+    Path((playback, tail)): Path<(String, String)>,
+    request: axum::extract::Request,
+) -> Response {
+    let answer = async { delivery.answer(MediaRequest::new(request, &playback, tail)?, false).await };
+    finish(answer.await)
+}
+
+async fn signed_media(
+    State(delivery): State<Delivery>,
+    Path((token, playback, tail)): Path<(String, String, String)>,
+    request: axum::extract::Request,
+) -> Response {
+    let answer = async {
+        let request = MediaRequest::new(request, &playback, tail)?;
+        let context = &delivery.0.context;
+        if !context.tokens.verify(&token, &request.playback, context.clock.now()) {
+            return Err(Problem::not_found());
+        }
+        delivery.answer(request, true).await
+    };
+    finish(answer.await)
+}
+
+/// Players on any page may read media and why they may not; a 404 is remembered for a second only.
+fn finish(answer: Result<Response, Problem>) -> Response {
+    let mut response = match answer {
+        Ok(response) => response,
+        Err(problem) => {
+            let is_missing = problem.status() == StatusCode::NOT_FOUND;
+            let mut response = problem.into_response();
+            if is_missing {
+                response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("max-age=1"));
+            }
+            response
+        }
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert("timing-allow-origin", HeaderValue::from_static("*"));
+    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("cross-origin"));
+    headers.insert(
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static("content-length, content-range, accept-ranges, etag, date"),
+    );
+    response
+}
+
+async fn preflight() -> Response {
+    let mut response = Response::new(Body::from(Bytes::new()));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*"));
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
+    response
+}

@@ -1,0 +1,73 @@
+//! What a playback id leads to, remembered so that delivery asks no database per request.
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::future::Cache;
+
+use crate::domain::asset::Asset;
+use crate::domain::ids::{PlaybackId, VideoId};
+use crate::domain::ports::{AssetStore, BlobError, Catalog, CatalogError};
+use crate::domain::video::{Privacy, Thumbnail};
+use crate::http::problem::Problem;
+
+/// How long it is believed. A change by this node is seen at once; this bounds how long a change by another node is not.
+pub(super) const WATCHABLE_TTL: Duration = Duration::from_secs(1);
+/// Playback ids remembered, absent ones included: bounds what requests for names that do not exist can take.
+const WATCHABLES_MAX: u64 = 10_000;
+
+/// A video as delivery sees it.
+pub(super) struct Watchable {
+    pub(super) video_id: VideoId,
+    pub(super) privacy: Privacy,
+    pub(super) duration_ms: u64,
+    pub(super) pictures: Vec<Thumbnail>,
+    pub(super) asset: Arc<Asset>,
+}
+
+#[derive(Debug, Clone, thiserror::Error)]
+enum FindError {
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+}
+
+pub(super) struct Watchables {
+    catalog: Arc<dyn Catalog>,
+    assets: Arc<dyn AssetStore>,
+    known: Cache<PlaybackId, Option<Arc<Watchable>>>,
+}
+
+impl Watchables {
+    pub(super) fn new(catalog: Arc<dyn Catalog>, assets: Arc<dyn AssetStore>) -> Self {
+        let known = Cache::builder().max_capacity(WATCHABLES_MAX).time_to_live(WATCHABLE_TTL).build();
+        Self { catalog, assets, known }
+    }
+
+    /// What this id leads to, if it can be watched now. Many askers at once cause one look-up.
+    pub(super) async fn find(&self, playback: &PlaybackId) -> Result<Option<Arc<Watchable>>, Problem> {
+        let found = self.known.try_get_with_by_ref(playback, self.look_up(playback)).await;
+        found.map_err(|error| match &*error {
+            FindError::Catalog(error) => error.clone().into(),
+            FindError::Blob(error) => error.clone().into(),
+        })
+    }
+
+    pub(super) async fn forget(&self, playback: &PlaybackId) {
+        self.known.invalidate(playback).await;
+    }
+
+    async fn look_up(&self, playback: &PlaybackId) -> Result<Option<Arc<Watchable>>, FindError> {
+        let Some(video) = self.catalog.video_by_playback(playback).await?.filter(|video| video.is_playable()) else {
+            return Ok(None);
+        };
+        let asset = self.assets.load_asset(&video.id, video.asset_generation).await?;
+        Ok(Some(Arc::new(Watchable {
+            video_id: video.id,
+            privacy: video.privacy,
+            duration_ms: video.media.map_or(0, |media| media.duration_ms),
+            pictures: video.thumbnails,
+            asset,
+        })))
+    }
+}
