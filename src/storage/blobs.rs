@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use futures::stream::{self, BoxStream, StreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
-use object_store::{GetOptions, ObjectStore, ObjectStoreExt};
+use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::files::{blob_error, blocking};
 use crate::domain::asset::BlobKey;
@@ -20,6 +20,7 @@ use crate::domain::ports::{BlobError, BlobMeta, BlobStore};
 use crate::domain::time::Timestamp;
 
 mod local;
+mod remote;
 
 /// Longest key, bytes.
 const KEY_BYTES_MAX: usize = 512;
@@ -38,6 +39,15 @@ impl Blobs {
         let root = root.canonicalize().map_err(|error| BlobError::Unavailable(error.to_string()))?;
         let store = Arc::new(opened.with_automatic_cleanup(true).with_fsync(true));
         Ok(Self { store, local: Some(local::LocalBlobs { root }) })
+    }
+
+    /// In a bucket, or anything else that `object_store` knows.
+    pub fn in_bucket(store: Arc<dyn ObjectStore>) -> Self {
+        Self { store, local: None }
+    }
+
+    fn remote(&self, key: &BlobKey) -> Result<remote::RemoteBlob, BlobError> {
+        Ok(remote::RemoteBlob { store: self.store.clone(), key: key.clone(), path: object_path(key)? })
     }
 
     fn local_file(&self, key: &BlobKey) -> Result<Option<PathBuf>, BlobError> {
@@ -102,10 +112,7 @@ impl BlobStore for Blobs {
             let key = key.clone();
             return blocking(move || local::read(&path, range).map_err(|error| blob_error(&key, &error))).await;
         }
-        let bytes = self.store.get_range(&object_path(key)?, range.clone()).await;
-        let bytes = bytes.map_err(|error| store_error(key, error))?;
-        let is_whole = bytes.len() as u64 == range.end.saturating_sub(range.start);
-        if is_whole { Ok(bytes) } else { Err(BlobError::NotFound(key.clone())) }
+        self.remote(key)?.read(range).await
     }
 
     async fn read_all(&self, key: &BlobKey) -> Result<Bytes, BlobError> {
@@ -118,20 +125,11 @@ impl BlobStore for Blobs {
     }
 
     fn stream(&self, key: &BlobKey, range: Range<u64>) -> BoxStream<'static, Result<Bytes, BlobError>> {
-        let path = match object_path(key) {
-            Ok(path) => path,
-            Err(error) => return stream::once(async { Err(error) }).boxed(),
-        };
-        if let Some(local) = &self.local {
-            return local::stream(key.clone(), local.path(key), range);
+        match (self.remote(key), &self.local) {
+            (Err(error), _) => stream::once(async { Err(error) }).boxed(),
+            (Ok(_), Some(local)) => local::stream(key.clone(), local.path(key), range),
+            (Ok(blob), None) => blob.stream(range),
         }
-        let (store, key) = (self.store.clone(), key.clone());
-        let opened = async move {
-            let options = GetOptions::default().with_range(Some(range));
-            let found = store.get_opts(&path, options).await.map_err(|error| store_error(&key, error))?;
-            Ok(found.into_stream().map_err(move |error| store_error(&key, error)))
-        };
-        stream::once(opened).try_flatten().boxed()
     }
 
     async fn delete(&self, key: &BlobKey) -> Result<(), BlobError> {

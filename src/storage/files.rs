@@ -6,6 +6,9 @@ use std::path::Path;
 use crate::domain::asset::BlobKey;
 use crate::domain::ports::BlobError;
 
+/// How often an emptied parent may be removed just before its new child is made.
+const RACES_MAX: usize = 8;
+
 /// Makes a directory's entries durable.
 pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
@@ -27,9 +30,6 @@ pub(super) fn create_dir_durable(dir: &Path) -> io::Result<()> {
     }
     Err(io::Error::from(io::ErrorKind::NotFound))
 }
-
-/// How often an emptied parent may be removed just before its new child is made.
-const RACES_MAX: usize = 8;
 
 /// Removes a file; an absent one is fine. Tells whether there was one.
 pub(super) fn remove_file(path: &Path) -> io::Result<bool> {

@@ -2,7 +2,8 @@
 //!
 //! `users.stored_bytes` is the sum of `uploads.reserved_bytes` and of the file sizes of videos that have their bytes;
 //! each transaction here and in `videos` keeps it so. A partial upload that a final one has *taken* is the final one's:
-//! it neither expires nor ends by itself, and its bytes become the video's.
+//! it neither expires nor ends by itself, and its bytes become the video's. What a final upload consists of is looked up
+//! here when it is completed, whatever extents are given.
 use async_trait::async_trait;
 
 use super::executor::CommitError;

@@ -112,7 +112,8 @@ pub(in super::super) async fn higher_generations_replace_lower_ones(catalog: &Ar
 
 pub(in super::super) async fn thumbnails_are_replaced(catalog: &Arc<dyn Catalog>) {
     let user = registered(&**catalog, "alice").await;
-    let id = processing(&**catalog, &user.id, "clip", at(1)).await;
+    let id = playable(&**catalog, &user.id, "clip", 1).await.id;
+    catalog.step_video(&id, VideoStep::Finished, at(2)).await.unwrap();
     for generation in 1..3 {
         let blob = blob(&id, generation, "thumbnail.jpg");
         let thumbnail = Thumbnail {
@@ -126,6 +127,8 @@ pub(in super::super) async fn thumbnails_are_replaced(catalog: &Arc<dyn Catalog>
         catalog.step_video(&id, step, at(2)).await.unwrap();
         assert_eq!(catalog.video(&id).await.unwrap().unwrap().thumbnails, [thumbnail]);
     }
+    let keys = [1, 2].map(|generation| blob(&id, generation, "thumbnail.jpg").key);
+    assert_eq!(catalog.orphans(keys.to_vec()).await.unwrap(), keys[..1]);
 }
 
 pub(in super::super) async fn failures_say_why(catalog: &Arc<dyn Catalog>) {

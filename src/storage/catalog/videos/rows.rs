@@ -194,10 +194,13 @@ pub(super) fn replace_renditions(id: &VideoId, renditions: &[Rendition]) -> Vec<
     std::iter::once(delete).chain(inserts).collect()
 }
 
-/// Replaces a video's thumbnails.
+/// Replaces a video's thumbnails; the bytes of those before are its own no more.
 pub(super) fn replace_thumbnails(id: &VideoId, thumbnails: &[Thumbnail]) -> Vec<Statement> {
     let insert = "INSERT INTO thumbnails (video_id, position, name, blob_key, content_type, width, height) \
         VALUES (:video, :position, :name, :key, :content_type, :width, :height)";
+    let disown = "DELETE FROM blobs WHERE owner_id = :video AND owner_kind = 'video' AND blob_key IN \
+        (SELECT t.blob_key FROM thumbnails t WHERE t.video_id = :video)";
+    let disown = Statement::new(disown).bind("video", id);
     let delete = Statement::new("DELETE FROM thumbnails WHERE video_id = :video").bind("video", id);
     let inserts = thumbnails.iter().enumerate().map(|(position, thumbnail)| {
         Statement::new(insert)
@@ -209,7 +212,7 @@ pub(super) fn replace_thumbnails(id: &VideoId, thumbnails: &[Thumbnail]) -> Vec<
             .bind("width", thumbnail.width)
             .bind("height", thumbnail.height)
     });
-    std::iter::once(delete).chain(inserts).collect()
+    [disown, delete].into_iter().chain(inserts).collect()
 }
 
 /// Gives a video its original.
