@@ -76,8 +76,10 @@ impl Problem {
     /// 401: no or no good access token. Carries the challenge that RFC 9110 section 15.5.2 asks for.
     pub fn unauthorized(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         let challenge = match code {
-            "authentication_required" => HeaderValue::from_static("Bearer realm=\"playhouse\""),
-            _ => HeaderValue::from_static("Bearer realm=\"playhouse\", error=\"invalid_token\""),
+            "invalid_token" | "token_expired" | "signed_out" => {
+                HeaderValue::from_static("Bearer realm=\"playhouse\", error=\"invalid_token\"")
+            }
+            _ => HeaderValue::from_static("Bearer realm=\"playhouse\""),
         };
         Self::new(StatusCode::UNAUTHORIZED, code, detail).with_header(WWW_AUTHENTICATE, challenge)
     }

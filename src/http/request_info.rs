@@ -63,6 +63,11 @@ impl RequestInfo {
         self.0.scheme == Scheme::Https
     }
 
+    /// The host (and port) the request named.
+    pub fn host(&self) -> Option<&str> {
+        self.0.host.as_deref()
+    }
+
     /// The origin the request came to, e.g. `http://localhost:8080`; `None` when it named no host.
     pub fn own_origin(&self) -> Option<String> {
         Some(format!("{}://{}", self.0.scheme.as_str(), self.0.host.as_deref()?))

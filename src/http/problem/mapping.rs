@@ -8,6 +8,7 @@ use crate::actors::reply::AskError;
 use crate::actors::supervisor::ChildError;
 use crate::domain::ports::{BlobError, CatalogError, ResolveError};
 use crate::domain::video::InvalidField;
+use crate::http::auth::passwords::HashError;
 
 /// When to try again after something that is expected to pass by itself.
 const SOON: Duration = Duration::from_secs(1);
@@ -107,5 +108,12 @@ impl From<ChildError> for Problem {
 impl From<InvalidField> for Problem {
     fn from(error: InvalidField) -> Self {
         Problem::invalid_field(format!("/{}", error.field), "invalid", error.message)
+    }
+}
+
+impl From<HashError> for Problem {
+    fn from(error: HashError) -> Self {
+        tracing::error!(%error, "hashing failed");
+        Problem::unavailable("Passwords cannot be checked right now.", SOON)
     }
 }
