@@ -3,6 +3,7 @@
 #![warn(missing_docs, unreachable_pub, clippy::mod_module_files)]
 
 pub mod actors;
+pub mod app;
 pub mod cli;
 pub mod domain;
 pub mod http;

@@ -1,0 +1,205 @@
+//! The composition root: builds a node from its settings, starts it in order, stops it in reverse.
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::actors::janitor::{JanitorContext, JanitorHandle};
+use crate::actors::node_root::{Branch, RootArguments, Tree};
+use crate::actors::playback::{Playback, PlaybackHandle};
+use crate::actors::supervisor::{Family, FamilyHandle, SupervisorArguments};
+use crate::actors::uploads::{Uploads, UploadsHandle};
+use crate::domain::playback::machine::PlaybackLimits;
+use crate::domain::ports::Clock;
+use crate::domain::restart::RestartPolicy;
+use crate::http::metrics as http_metrics;
+use crate::http::pipeline::Pipeline;
+use crate::http::server::Server;
+use crate::http::state::{HttpActors, HttpPorts, HttpServices, HttpState};
+use crate::media::resolve::Resolver;
+use crate::settings::{HumanDuration, Settings};
+use crate::storage::{Embedded, EmbeddedOptions, Storage};
+use crate::system::{SystemClock, SystemEntropy};
+
+/// Name of the file in the data directory that says which ports were bound.
+const PORTS_FILE: &str = "ports.json";
+
+/// Ports a node listens on.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Ports {
+    /// HTTP.
+    pub http: u16,
+}
+
+/// A running node.
+pub struct Node {
+    /// What was bound.
+    pub ports: Ports,
+    server: Server,
+    tree: Tree,
+    playback: PlaybackHandle,
+    ports_file: PathBuf,
+    storage: Storage,
+}
+
+/// Runs a node until it is told to stop (SIGTERM, SIGINT) or cannot be kept up.
+pub async fn serve(settings: Settings, ephemeral_ports: bool) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("no handler for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("no handler for SIGINT")?;
+    let mut node = Node::start(settings, ephemeral_ports).await?;
+    let collapsed = tokio::select! {
+        _ = terminate.recv() => false,
+        _ = interrupt.recv() => false,
+        () = node.tree.collapsed() => true,
+    };
+    tracing::info!("stopping");
+    node.stop().await;
+    anyhow::ensure!(!collapsed, "a part of the node failed again and again; the log says which");
+    Ok(())
+}
+
+impl Node {
+    /// Starts everything; on return the node answers.
+    pub async fn start(settings: Settings, ephemeral_ports: bool) -> Result<Self> {
+        let settings = Arc::new(settings);
+        let metrics = http_metrics::install().context("metrics cannot be recorded")?;
+        let storage = open_storage(&settings).await?;
+        let data_dir = settings.server.data_dir.clone();
+
+        let uploads = UploadsHandle::new(Arc::new(uploads_context(&settings, &storage)));
+        let playback = PlaybackHandle::new(Arc::new(playback_context(&settings, &storage)));
+        let janitor = JanitorHandle::default();
+        let cleaned = janitor_context(&settings, &storage, uploads.clone());
+        let branches = vec![
+            family(uploads.family(), settings.uploads.sessions_max),
+            family(playback.family(), settings.playback.sessions_max),
+            janitor.branch(Arc::new(cleaned)),
+        ];
+        let root = RootArguments { branches, policy: RestartPolicy::default(), clock: Arc::new(SystemClock) };
+        let tree = Tree::grow(root).await.context("the supervisors cannot start")?;
+        let restored = playback.restore().await.context("open playback sessions cannot be taken up")?;
+        if restored > 0 {
+            tracing::info!(sessions = restored, "took up open playback sessions");
+        }
+
+        let actors = HttpActors { playback: playback.clone(), root: tree.handle.clone(), janitor };
+        let services =
+            HttpServices { settings: Arc::clone(&settings), ports: http_ports(&settings, &storage), actors, metrics };
+        let state = HttpState::open(services).await.context("the HTTP side cannot start")?;
+        let pipeline = Pipeline::new(state.clone(), crate::http::router(state.clone()));
+        let address = http_address(&settings, ephemeral_ports);
+        let server = Server::bind(state, pipeline, address).with_context(|| {
+            format!("cannot listen on {address}; if another program uses that port, set http.port or stop it")
+        })?;
+
+        let ports = Ports { http: server.address().port() };
+        let ports_file = data_dir.join(PORTS_FILE);
+        write_ports(&ports_file, ports).context("cannot write which ports were bound")?;
+        announce(&settings, server.address());
+        Ok(Self { ports, server, tree, playback, ports_file, storage })
+    }
+
+    /// Stops in reverse: no new requests, the ones under way answered, sessions summed up, actors ended, storage closed.
+    pub async fn stop(self) {
+        let _ = std::fs::remove_file(&self.ports_file);
+        self.server.stop().await;
+        self.playback.close_all().await;
+        self.tree.stop().await;
+        drop(self.storage);
+        tracing::info!("stopped");
+    }
+}
+
+fn http_address(settings: &Settings, ephemeral_ports: bool) -> SocketAddr {
+    if ephemeral_ports {
+        return SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+    }
+    SocketAddr::new(settings.http.address, settings.http.port)
+}
+
+async fn open_storage(settings: &Settings) -> Result<Storage> {
+    let options =
+        EmbeddedOptions { asset_cache_bytes: settings.media.asset_cache.as_u64(), ..EmbeddedOptions::default() };
+    let data_dir = &settings.server.data_dir;
+    Embedded::open(data_dir, options).await.with_context(|| format!("cannot open the data in {}", data_dir.display()))
+}
+
+fn uploads_context(settings: &Settings, storage: &Storage) -> Uploads {
+    Uploads {
+        catalog: Arc::clone(&storage.catalog),
+        store: Arc::clone(&storage.uploads),
+        blobs: Arc::clone(&storage.blobs),
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+        limits: settings.uploads.limits(),
+        session_idle: settings.uploads.session_idle.0,
+        on_complete: Arc::new(|_| ()),
+    }
+}
+
+fn playback_context(settings: &Settings, storage: &Storage) -> Playback {
+    let limits = PlaybackLimits {
+        idle_ms: millis(settings.playback.session_idle),
+        view_after_ms: millis(settings.playback.view_after),
+    };
+    Playback {
+        catalog: Arc::clone(&storage.catalog),
+        journal: Arc::clone(&storage.journal),
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+        limits,
+    }
+}
+
+fn janitor_context(settings: &Settings, storage: &Storage, uploads: UploadsHandle) -> JanitorContext {
+    JanitorContext {
+        catalog: Arc::clone(&storage.catalog),
+        blobs: Arc::clone(&storage.blobs),
+        uploads,
+        clock: Arc::new(SystemClock),
+        interval: settings.janitor.interval.0,
+        orphan_age: settings.janitor.orphan_age.0,
+        orphan_interval: settings.janitor.orphan_interval.0,
+    }
+}
+
+fn http_ports(settings: &Settings, storage: &Storage) -> HttpPorts {
+    HttpPorts {
+        catalog: Arc::clone(&storage.catalog),
+        assets: Arc::clone(&storage.assets),
+        segments: Arc::new(Resolver::new(Arc::clone(&storage.blobs), settings.media.segment_cache.as_u64())),
+        blobs: Arc::clone(&storage.blobs),
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+    }
+}
+
+fn family<F: Family>((handle, family): (FamilyHandle<F>, Arc<F>), children_max: usize) -> Branch {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    Branch::family(handle, SupervisorArguments { family, policy: RestartPolicy::default(), children_max, clock })
+}
+
+fn millis(duration: HumanDuration) -> u64 {
+    u64::try_from(duration.0.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Written whole under another name first: whoever waits for the file never reads half of it.
+fn write_ports(file: &Path, ports: Ports) -> Result<()> {
+    let draft = file.with_extension("json.new");
+    std::fs::write(&draft, serde_json::to_vec(&ports)?)?;
+    std::fs::rename(&draft, file)?;
+    Ok(())
+}
+
+/// Says on standard output where the node is to be found.
+fn announce(settings: &Settings, address: SocketAddr) {
+    let host = if address.ip().is_unspecified() { "localhost".to_owned() } else { address.ip().to_string() };
+    let url = match settings.server.public_url.as_str() {
+        "" => format!("http://{host}:{}", address.port()),
+        public_url => public_url.to_owned(),
+    };
+    println!("Playhouse is ready at {url}");
+}
