@@ -91,7 +91,8 @@ pub fn sound_cuts(cuts: &[i64], range: std::ops::Range<i64>, settings: &GridSett
     for point in points {
         let gap = point - previous;
         let pieces = if gap > longest_gap { (gap + target / 2) / target } else { 1 };
-        out.extend((1..pieces).map(|piece| previous + gap * piece / pieces));
+        let part = |piece: i64| (i128::from(gap) * i128::from(piece) / i128::from(pieces)) as i64;
+        out.extend((1..pieces).map(|piece| previous + part(piece)));
         if point < range.end {
             out.push(point);
         }

@@ -302,3 +302,6 @@ fn key_frame(walk: &Walk, key: Key, end: i64) -> Result<KeyFrame, MovieError> {
         source: SegmentBytes::Virtual { first: key.record, samples: 1 },
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,7 +30,7 @@ pub struct MovieLimits {
 
 impl Default for MovieLimits {
     fn default() -> Self {
-        Self { moov_bytes_max: 256 << 20, samples_max: 16_000_000, tracks_max: 64 }
+        Self { moov_bytes_max: 256 << 20, samples_max: 8_000_000, tracks_max: 64 }
     }
 }
 

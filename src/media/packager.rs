@@ -73,3 +73,6 @@ fn put_header(out: &mut BytesMut, bytes: u32, kind: &[u8; 4]) {
     out.put_u32(bytes);
     out.put_slice(kind);
 }
+
+#[cfg(test)]
+mod tests;

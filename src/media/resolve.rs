@@ -142,3 +142,6 @@ impl SegmentSource for Resolver {
         self.cache.try_get_with(key, self.build(asset, track, wanted)).await.map_err(|error| (*error).clone())
     }
 }
+
+#[cfg(test)]
+mod tests;

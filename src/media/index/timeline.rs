@@ -4,6 +4,9 @@ use crate::domain::video::NonStandard;
 use crate::media::movie::MovieTrack;
 use crate::media::standard::unmet;
 
+/// Times beyond this are taken as this; far above any real one, and far from overflow.
+const TICKS_MAX: u64 = 1 << 50;
+
 /// How a track's times are moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shift {
@@ -20,8 +23,10 @@ pub(crate) struct Shift {
 /// Reads a trivial edit list: an optional empty edit, then at most one at normal speed that cuts less than the origin.
 pub(crate) fn shift_of(track: &MovieTrack, movie_timescale: u32) -> Result<Shift, NonStandard> {
     let timescale = track.timescale;
-    let in_track =
-        |ticks: u64| Ticks { value: ticks.min(1 << 50) as i64, timescale: movie_timescale }.rescale(timescale);
+    let in_track = |ticks: u64| {
+        let ticks = Ticks { value: ticks.min(TICKS_MAX) as i64, timescale: movie_timescale };
+        ticks.rescale(timescale).min(TICKS_MAX as i64)
+    };
     let (gap, rest) = match track.edits.as_slice() {
         [first, rest @ ..] if first.media_time == -1 => (in_track(first.duration), rest),
         all => (0, all),

@@ -17,6 +17,8 @@ const HEAD_BYTES: usize = 4096;
 const LONG_HEAD_BYTES: usize = 1 << 20;
 /// Key frames closer than this to the one before are not told apart from other pictures (milliseconds).
 const KEY_DISTANCE_MS: i64 = 250;
+/// Longest track, hours: a grid is held in memory.
+const HOURS_MAX: i64 = 100;
 /// Most key frames looked at: 30 hours at four a second.
 const KEYS_MAX: usize = 500_000;
 
@@ -175,14 +177,18 @@ impl Walker {
         if self.overflown {
             return Err(MovieError::damaged("a sample's time or place is out of range"));
         }
+        let starts_with_key = self.walk.keys.first().is_some_and(|key| key.record == 0);
         if self.reconfigured {
             unmets.push(unmet("parameter_sets", "the H.264 parameter sets change within the track"));
-        }
-        if self.kind == TrackKind::Video && self.walk.keys.first().is_none_or(|key| key.record != 0) {
+        } else if self.kind == TrackKind::Video && !starts_with_key {
             unmets.push(unmet("first_picture", "the first picture cannot be decoded by itself"));
         }
         if self.disordered {
             unmets.push(unmet("timestamps", "pictures are shown before the key frame they follow"));
+        }
+        let hours = (self.walk.end - self.walk.start) / (3600 * i64::from(self.timescale));
+        if hours >= HOURS_MAX {
+            unmets.push(unmet("duration", format!("a track is {hours} hours long, at most {HOURS_MAX} are allowed")));
         }
         self.check_edit(unmets);
         Ok(self.walk)

@@ -292,3 +292,6 @@ impl Iterator for Samples<'_> {
         Some(sample)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -217,3 +217,101 @@ fn config_of(track: &AssetTrack) -> TrackConfig {
     };
     TrackConfig::new(codec, track.timescale)
 }
+
+#[tokio::test]
+async fn quicktime_turned_with_index_at_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let upright = make_clip(dir.path(), "upright.mov", &format!("{PICTURES} {SOUND} -t 3 {X264} -c:a aac -ac 1"));
+    let arguments = format!("-i {} -c copy -metadata:s:v rotate=90", upright.display());
+    let (asset, master) = check(dir.path(), "turned.mov", &arguments).await;
+    let rotation = |input: &Path| {
+        let entries = "stream_side_data=rotation";
+        run("ffprobe", &["-v", "error", "-show_entries", entries, "-of", "csv=p=0", input.to_str().unwrap()]).0
+    };
+    let counterclockwise = rotation(&dir.path().join("turned.mov"));
+    assert_eq!(counterclockwise.trim(), "90");
+    let init = master.with_file_name(format!("{}/init.mp4", asset.tracks[0].name));
+    assert_eq!(rotation(&init).trim(), counterclockwise.trim());
+    let video = asset.tracks[0].video.as_ref().unwrap();
+    assert_eq!((video.rotation, video.display_size()), (270, (180, 320)));
+    assert!(fs::read_to_string(&master).unwrap().contains("RESOLUTION=180x320,FRAME-RATE=25.000"));
+}
+
+#[tokio::test]
+async fn surround_sound_and_odd_sizes_and_late_pictures() {
+    let dir = tempfile::tempdir().unwrap();
+    let arguments = format!(
+        "{SOUND} -itsoffset 2.5 -f lavfi -i testsrc2=s=322x182:r=30000/1001:d=6 -map 1 -map 0 -t 14 -fps_mode:v passthrough {X264} -g 30 \
+         -c:a aac -ac 6"
+    );
+    let (asset, _) = check(dir.path(), "late.mp4", &arguments).await;
+    let [video, audio] = &asset.tracks[..] else { panic!("two tracks") };
+    assert!(video.segments[0].start > 34 * i64::from(video.timescale) / 10, "origin and 2.5 s");
+    assert_eq!(audio.audio.as_ref().unwrap().channels, 6);
+    let longest = Ticks { value: audio.longest_segment_ticks().into(), timescale: audio.timescale };
+    assert!(longest.as_secs_f64() <= 10.0, "{longest:?}");
+    let properties = video.video.as_ref().unwrap();
+    assert_eq!((properties.width, properties.height, properties.frame_rate), (322, 182, (30_000, 1001)));
+}
+
+#[tokio::test]
+async fn pictures_alone_and_sound_alone_and_one_picture() {
+    let dir = tempfile::tempdir().unwrap();
+    let (asset, _) = check(dir.path(), "mute.mp4", &format!("{PICTURES} -t 2 {X264}")).await;
+    assert_eq!(asset.tracks.len(), 1);
+    let (asset, master) = check(dir.path(), "sound.m4a", &format!("{SOUND} -t 13 -c:a aac")).await;
+    assert_eq!(asset.tracks[0].segments.len(), 3);
+    let multivariant = fs::read_to_string(master).unwrap();
+    assert!(multivariant.contains("CODECS=\"mp4a.40.2\"\na0-1/media.m3u8\n") && !multivariant.contains("EXT-X-MEDIA"));
+    let (asset, _) = check(dir.path(), "one.mp4", &format!("{PICTURES} -frames:v 1 {X264}")).await;
+    assert_eq!((asset.tracks[0].segments.len(), asset.tracks[0].segments[0].duration), (1, 512));
+    assert!(render_media(&asset, &asset.tracks[0]).contains("TARGETDURATION:1\n"));
+}
+
+#[tokio::test]
+async fn key_frames_are_objects_of_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let clip = make_clip(dir.path(), "clip.mp4", &format!("{PICTURES} -t 8 {X264}"));
+    let (asset, master) = publish(&clip).await;
+    let playlist = master.with_file_name("v0-1").join("iframes.m3u8");
+    let (pictures, complaints) = decoded(&playlist, "0:v:0");
+    assert_eq!(complaints, "");
+    let (all, _) = decoded(&clip, "0:v:0");
+    assert_eq!(pictures, [0, 50, 100, 150].map(|index| all[index].clone()));
+    assert_eq!(asset.tracks[0].key_frames.len(), 4);
+}
+
+#[test]
+fn non_standard_clips_say_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let short = "-f lavfi -i testsrc2=s=128x96:r=25:d=0.4";
+    let long = "-f lavfi -i testsrc2=s=128x96:r=5:d=13";
+    let x264 = "-c:v libx264 -preset ultrafast -pix_fmt yuv420p";
+    let cases = [
+        ("gop_length", "long.mp4", format!("{long} {x264} -g 1000")),
+        ("open_gop", "open.mp4", format!("{long} {x264} -g 20 -bf 2 -x264-params open-gop=1")),
+        ("bit_depth", "deep.mp4", format!("{short} -c:v libx264 -preset ultrafast -pix_fmt yuv420p10le")),
+        ("chroma", "chroma.mp4", format!("{short} -c:v libx264 -preset ultrafast -pix_fmt yuv422p")),
+        ("interlaced", "fields.mp4", format!("{short} {x264} -flags +ildct+ilme")),
+        (
+            "dynamic_range",
+            "hdr.mp4",
+            format!("{short} {x264} -color_trc smpte2084 -color_primaries bt2020 -colorspace bt2020nc"),
+        ),
+        ("video_codec", "mpeg4.mp4", format!("{short} -c:v mpeg4")),
+        ("audio_codec", "mp3.mp4", format!("{short} {SOUND} -t 0.4 {x264} -c:a libmp3lame")),
+        ("audio_codec", "opus.mp4", format!("{short} {SOUND} -t 0.4 {x264} -c:a libopus -strict -2")),
+        ("fragmented", "fragments.mp4", format!("{short} {x264} -movflags frag_keyframe+empty_moov")),
+        (
+            "bit_rate",
+            "noise.mp4",
+            format!("-f lavfi -i nullsrc=s=960x540:r=60:d=1.1,geq=random(1)*255:128:128 {x264} -qp 1"),
+        ),
+    ];
+    for (code, name, arguments) in cases {
+        let found = index(&make_clip(dir.path(), name, &arguments));
+        let codes: Vec<_> = found.non_standard.iter().map(|reason| reason.code.as_str()).collect();
+        assert_eq!(codes, [code], "{name}: {:?}", found.non_standard);
+        assert!(found.playable.is_none() && !found.info.video.is_empty());
+    }
+}

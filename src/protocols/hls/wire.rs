@@ -186,3 +186,6 @@ fn target_duration<'a>(durations: impl Iterator<Item = (&'a AssetTrack, u32)>) -
     });
     rounded.max().unwrap_or(1).max(1)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+use super::*;
+use crate::domain::asset::{AudioProperties, KeyFrame, Segment, SegmentBytes, VideoProperties};
+use crate::media::testing::{empty_asset, empty_track};
+
+fn segments(durations: &[u32], bytes: u32) -> Vec<Segment> {
+    let source = SegmentBytes::Virtual { first: 0, samples: 1 };
+    let mut start = 0;
+    let segment = |duration: &u32| {
+        start += i64::from(*duration);
+        Segment { start: start - i64::from(*duration), duration: *duration, bytes, source: source.clone() }
+    };
+    durations.iter().map(segment).collect()
+}
+
+fn video(name: &str) -> AssetTrack {
+    let properties = VideoProperties { width: 1280, height: 720, rotation: 90, frame_rate: (30_000, 1001) };
+    let source = SegmentBytes::Virtual { first: 0, samples: 1 };
+    let key = |start| KeyFrame { start, duration: 180_000, bytes: 20_000, source: source.clone() };
+    AssetTrack {
+        video: Some(properties),
+        segments: segments(&[360_000, 405_000, 90_000], 500_000),
+        key_frames: vec![key(0), key(180_000)],
+        ..empty_track(name)
+    }
+}
+
+fn audio(name: &str, language: &str, default: bool, channels: u16) -> AssetTrack {
+    let language = language.to_owned();
+    AssetTrack {
+        kind: TrackKind::Audio,
+        codec: "mp4a.40.2".into(),
+        timescale: 48_000,
+        audio: Some(AudioProperties { sample_rate: 48_000, channels, language, default }),
+        segments: segments(&[192_512, 240_640], 64_000),
+        ..empty_track(name)
+    }
+}
+
+fn asset(tracks: Vec<AssetTrack>) -> Asset {
+    Asset { tracks, ..empty_asset() }
+}
+
+#[test]
+fn multivariant_with_languages_and_layouts() {
+    let tracks = vec![
+        video("v0-1"),
+        audio("a0-1", "en", false, 2),
+        audio("a1-1", "de\"\n", true, 2),
+        audio("a2-1", "und", false, 6),
+    ];
+    let expected = "#EXTM3U\n\
+        #EXT-X-VERSION:7\n\
+        #EXT-X-INDEPENDENT-SEGMENTS\n\
+        #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio0\",NAME=\"en\",LANGUAGE=\"en\",DEFAULT=NO,AUTOSELECT=YES,\
+        CHANNELS=\"2\",URI=\"a0-1/media.m3u8\"\n\
+        #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio0\",NAME=\"de\",LANGUAGE=\"de\",DEFAULT=YES,AUTOSELECT=YES,\
+        CHANNELS=\"2\",URI=\"a1-1/media.m3u8\"\n\
+        #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio1\",NAME=\"Audio\",DEFAULT=YES,AUTOSELECT=YES,\
+        CHANNELS=\"6\",URI=\"a2-1/media.m3u8\"\n\
+        #EXT-X-STREAM-INF:BANDWIDTH=4127661,AVERAGE-BANDWIDTH=1376634,CODECS=\"avc1.64001f,mp4a.40.2\",\
+        RESOLUTION=720x1280,FRAME-RATE=29.970,AUDIO=\"audio0\"\n\
+        v0-1/media.m3u8\n\
+        #EXT-X-STREAM-INF:BANDWIDTH=4127661,AVERAGE-BANDWIDTH=1376634,CODECS=\"avc1.64001f,mp4a.40.2\",\
+        RESOLUTION=720x1280,FRAME-RATE=29.970,AUDIO=\"audio1\"\n\
+        v0-1/media.m3u8\n\
+        #EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=80000,CODECS=\"avc1.64001f\",RESOLUTION=720x1280,\
+        URI=\"v0-1/iframes.m3u8\"\n";
+    assert_eq!(render_multivariant(&asset(tracks)), expected);
+}
+
+#[test]
+fn sound_alone() {
+    let one = render_multivariant(&asset(vec![audio("a0-1", "en", true, 2)]));
+    assert!(!one.contains("EXT-X-MEDIA") && one.ends_with("CODECS=\"mp4a.40.2\"\na0-1/media.m3u8\n"), "{one}");
+    let two = render_multivariant(&asset(vec![audio("a0-1", "en", true, 2), audio("a1-1", "en", false, 2)]));
+    assert!(two.contains("NAME=\"en\"") && two.contains("NAME=\"en 2\""), "{two}");
+    assert_eq!(two.matches("#EXT-X-STREAM-INF").count(), 1);
+    assert!(two.ends_with("AUDIO=\"audio0\"\na0-1/media.m3u8\n"), "{two}");
+}
+
+#[test]
+fn media_playlists_share_the_target_duration() {
+    let asset = asset(vec![video("v0-1"), audio("a0-1", "en", true, 2)]);
+    let expected = "#EXTM3U\n\
+        #EXT-X-VERSION:7\n\
+        #EXT-X-TARGETDURATION:5\n\
+        #EXT-X-MEDIA-SEQUENCE:0\n\
+        #EXT-X-PLAYLIST-TYPE:VOD\n\
+        #EXT-X-INDEPENDENT-SEGMENTS\n\
+        #EXT-X-MAP:URI=\"init.mp4\"\n\
+        #EXTINF:4.010667,\n\
+        0.m4s\n\
+        #EXTINF:5.013333,\n\
+        1.m4s\n\
+        #EXT-X-ENDLIST\n";
+    assert_eq!(render_media(&asset, &asset.tracks[1]), expected);
+    assert!(render_media(&asset, &asset.tracks[0]).contains("#EXT-X-TARGETDURATION:5\n"));
+}
+
+#[test]
+fn target_durations_are_rounded_to_the_nearest_second() {
+    let track = empty_track("v");
+    let target = |ticks: u32| target_duration([(&track, ticks)].into_iter());
+    assert_eq!((target(0), target(1), target(44_999), target(45_000)), (1, 1, 1, 1));
+    assert_eq!((target(134_999), target(135_000), target(900_000)), (1, 2, 10));
+}
+
+#[test]
+fn key_frame_playlist() {
+    let expected = "#EXTM3U\n\
+        #EXT-X-VERSION:7\n\
+        #EXT-X-TARGETDURATION:2\n\
+        #EXT-X-MEDIA-SEQUENCE:0\n\
+        #EXT-X-PLAYLIST-TYPE:VOD\n\
+        #EXT-X-I-FRAMES-ONLY\n\
+        #EXT-X-MAP:URI=\"init.mp4\"\n\
+        #EXTINF:2.000000,\n\
+        k0.m4s\n\
+        #EXTINF:2.000000,\n\
+        k1.m4s\n\
+        #EXT-X-ENDLIST\n";
+    assert_eq!(render_key_frames(&video("v0-1")), expected);
+}
