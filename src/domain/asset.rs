@@ -210,11 +210,10 @@ impl AssetTrack {
         self.segments.iter().map(|segment| segment.duration).max().unwrap_or(0)
     }
 
-    /// Measured peak bit rate: that of the segment with the highest one (RFC 8216bis section 4.4.6.2, BANDWIDTH).
+    /// Measured peak bit rate (RFC 8216bis, BANDWIDTH): see [`peak_bits_per_sec`].
     pub fn peak_bits_per_sec(&self) -> u64 {
-        let rate =
-            |segment: &Segment| bits_per_sec(u64::from(segment.bytes), i64::from(segment.duration), self.timescale);
-        self.segments.iter().map(rate).max().unwrap_or(0)
+        let sizes: Vec<_> = self.segments.iter().map(|segment| (segment.bytes, segment.duration)).collect();
+        peak_bits_per_sec(&sizes, self.timescale)
     }
 
     /// Measured average bit rate (AVERAGE-BANDWIDTH).
@@ -222,6 +221,27 @@ impl AssetTrack {
         let bytes = self.segments.iter().map(|segment| u64::from(segment.bytes)).sum();
         bits_per_sec(bytes, self.duration_ticks(), self.timescale)
     }
+}
+
+/// Peak bit rate of consecutive (bytes, ticks): the highest of any run of them that lasts 0.5 to 1.5 times the longest
+/// one, so that a short rest at the end does not count by itself.
+pub fn peak_bits_per_sec(sizes: &[(u32, u32)], timescale: u32) -> u64 {
+    let longest = sizes.iter().map(|(_, ticks)| i64::from(*ticks)).max().unwrap_or(0);
+    let rate_from = |first: usize| {
+        let (mut bytes, mut ticks, mut peak) = (0u64, 0i64, 0);
+        for (more_bytes, more_ticks) in sizes.iter().skip(first) {
+            bytes += u64::from(*more_bytes);
+            ticks += i64::from(*more_ticks);
+            if ticks * 2 > longest * 3 {
+                break;
+            }
+            if ticks * 2 >= longest {
+                peak = peak.max(bits_per_sec(bytes, ticks, timescale));
+            }
+        }
+        peak
+    };
+    (0..sizes.len()).map(rate_from).max().unwrap_or(0)
 }
 
 fn bits_per_sec(bytes: u64, ticks: i64, timescale: u32) -> u64 {
@@ -248,5 +268,18 @@ impl Asset {
     /// The track named so in URLs.
     pub fn track(&self, name: &str) -> Option<&AssetTrack> {
         self.tracks.iter().find(|track| track.name == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_rest_is_no_peak() {
+        assert_eq!(peak_bits_per_sec(&[(4000, 4), (2000, 4), (1000, 1)], 1), 8000);
+        assert_eq!(peak_bits_per_sec(&[(1000, 2), (4000, 2), (4000, 2), (400, 4)], 1), 16_000);
+        assert_eq!(peak_bits_per_sec(&[(100, 1)], 25), 20_000);
+        assert_eq!(peak_bits_per_sec(&[], 25), 0);
     }
 }
