@@ -1,81 +1,19 @@
-//! What the tests of this room share: clips made by ffmpeg, and a blob store over a directory.
-use std::ops::Range;
+//! What the tests of this room share: clips made by ffmpeg, and the real blob store (for tests alone: the room itself
+//! knows its port only).
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 
-use async_trait::async_trait;
 use bytes::Bytes;
-use futures::StreamExt;
-use futures::stream::BoxStream;
 
-use crate::domain::asset::{Asset, AssetTrack, BlobKey, TrackKind};
+use crate::domain::asset::{Asset, AssetTrack, TrackKind};
 use crate::domain::ids::{PlaybackId, VideoId};
-use crate::domain::ports::{BlobError, BlobMeta, BlobStore};
 use crate::media::codecs::h264::AvcConfig;
+use crate::storage::blobs::Blobs;
 
-/// Blobs as files of a directory, named by their keys; counts reads.
-pub(crate) struct DirBlobs {
-    pub(crate) root: PathBuf,
-    pub(crate) num_reads: AtomicU64,
-}
-
-impl DirBlobs {
-    pub(crate) fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), num_reads: AtomicU64::new(0) }
-    }
-
-    fn path(&self, key: &BlobKey) -> PathBuf {
-        self.root.join(key.as_str())
-    }
-}
-
-#[async_trait]
-impl BlobStore for DirBlobs {
-    async fn put(&self, key: &BlobKey, bytes: Bytes) -> Result<(), BlobError> {
-        let path = self.path(key);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, bytes).map_err(|error| BlobError::Unavailable(error.to_string()))
-    }
-
-    async fn adopt(&self, key: &BlobKey, file: &Path) -> Result<u64, BlobError> {
-        let bytes = std::fs::read(file).unwrap();
-        self.put(key, bytes.into()).await?;
-        Ok(std::fs::metadata(file).unwrap().len())
-    }
-
-    async fn read(&self, key: &BlobKey, range: Range<u64>) -> Result<Bytes, BlobError> {
-        use std::os::unix::fs::FileExt;
-        self.num_reads.fetch_add(1, Ordering::Relaxed);
-        let file = std::fs::File::open(self.path(key)).map_err(|_| BlobError::NotFound(key.clone()))?;
-        let mut bytes = vec![0; (range.end - range.start) as usize];
-        file.read_exact_at(&mut bytes, range.start).map_err(|_| BlobError::NotFound(key.clone()))?;
-        Ok(bytes.into())
-    }
-
-    async fn read_all(&self, key: &BlobKey) -> Result<Bytes, BlobError> {
-        std::fs::read(self.path(key)).map(Bytes::from).map_err(|_| BlobError::NotFound(key.clone()))
-    }
-
-    fn stream(&self, _: &BlobKey, _: Range<u64>) -> BoxStream<'static, Result<Bytes, BlobError>> {
-        futures::stream::empty().boxed()
-    }
-
-    async fn delete(&self, key: &BlobKey) -> Result<(), BlobError> {
-        std::fs::remove_file(self.path(key)).map_err(|error| BlobError::Unavailable(error.to_string()))
-    }
-
-    fn list(&self, _: &str) -> BoxStream<'static, Result<BlobMeta, BlobError>> {
-        futures::stream::empty().boxed()
-    }
-
-    fn local_path(&self, key: &BlobKey) -> Option<PathBuf> {
-        Some(self.path(key))
-    }
-
-    async fn free_bytes(&self) -> Result<Option<u64>, BlobError> {
-        Ok(None)
-    }
+/// The real store over a directory.
+pub(crate) fn blobs_in(root: &Path) -> Arc<Blobs> {
+    Arc::new(Blobs::local(root).unwrap())
 }
 
 pub(crate) fn video_id() -> VideoId {

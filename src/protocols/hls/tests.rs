@@ -2,7 +2,6 @@
 //! it decodes from the original, without a warning.
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -18,7 +17,7 @@ use crate::media::records::read_records;
 use crate::media::resolve::Resolver;
 use crate::media::source::{ExtentReader, LocalExtent};
 use crate::media::spans::{SpanSettings, SpanWriter};
-use crate::media::testing::{DirBlobs, empty_asset, make_clip, run};
+use crate::media::testing::{blobs_in, empty_asset, make_clip, run};
 
 fn request(source: Vec<Extent>) -> IndexRequest {
     let Asset { video_id, playback_id, .. } = empty_asset();
@@ -63,7 +62,7 @@ async fn publish(clip: &Path) -> (Asset, PathBuf) {
     assert_eq!(found.non_standard, [], "{}", clip.display());
     let playable = found.playable.unwrap();
     let root = clip.parent().unwrap();
-    let blobs = Arc::new(DirBlobs::new(root));
+    let blobs = blobs_in(root);
     for table in playable.tables {
         blobs.put(&table.key, table.bytes).await.unwrap();
     }
@@ -179,7 +178,7 @@ async fn frames_remuxed_into_spans() {
     let configs = asset.tracks.iter().map(config_of).collect();
     let settings = SpanSettings {
         dir: dir.path().to_owned(),
-        prefix: BlobKey::new("."),
+        prefix: BlobKey::new("spans"),
         generation: 2,
         start: Ticks { value: 0, timescale: 1 },
         grid: GridSettings::default(),
@@ -191,7 +190,10 @@ async fn frames_remuxed_into_spans() {
     let made = writer.finish().unwrap();
     assert_eq!((made.spans.len(), made.num_dropped, made.num_repaired), (6, 0, 0));
     run("ffmpeg", &["-v", "error", "-i", made.spans[1].path.to_str().unwrap(), "-f", "null", "-"]);
-    let blobs = Arc::new(DirBlobs::new(dir.path()));
+    let blobs = blobs_in(dir.path());
+    for span in &made.spans {
+        assert_eq!(blobs.adopt(&span.key, &span.path).await.unwrap(), span.bytes);
+    }
     for table in made.tables {
         blobs.put(&table.key, table.bytes).await.unwrap();
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::paths::{INIT, KEY_FRAMES, MEDIA, object_name};
-use crate::domain::asset::{Asset, AssetTrack, Ticks, TrackKind};
+use crate::domain::asset::{Asset, AssetTrack, Ticks, TrackKind, peak_bits_per_sec};
 use crate::domain::ports::MediaObject;
 
 /// `EXT-X-MAP` outside I-frame playlists needs version 6, and `EXT-X-MEDIA` with its services 7 (section 8).
@@ -122,10 +122,8 @@ fn render_sound_variant(out: &mut String, group: &AudioGroup, alone: bool) {
 }
 
 fn render_trick_play(out: &mut String, video: &AssetTrack) {
-    let rate = |key: &crate::domain::asset::KeyFrame| {
-        u64::from(key.bytes) * 8 * u64::from(video.timescale) / u64::from(key.duration.max(1))
-    };
-    let peak = video.key_frames.iter().map(rate).max().unwrap_or(0);
+    let sizes: Vec<_> = video.key_frames.iter().map(|key| (key.bytes, key.duration)).collect();
+    let peak = peak_bits_per_sec(&sizes, video.timescale);
     let _ = write!(out, "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH={peak},CODECS=\"{}\"", video.codec);
     if let Some(properties) = &video.video {
         let (width, height) = properties.display_size();
