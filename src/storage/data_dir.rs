@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::files::create_dir_durable;
+
 /// How often a taken lock is asked for again.
 const LOCK_POLL: Duration = Duration::from_millis(50);
 
@@ -44,8 +46,9 @@ impl DataDir {
             let path = path.to_owned();
             move |source| DataDirError::Io { path, source }
         };
-        std::fs::create_dir_all(root).map_err(failed(root))?;
-        let root = root.canonicalize().map_err(failed(root))?;
+        let root = std::path::absolute(root).map_err(failed(root))?;
+        create_dir_durable(&root).map_err(failed(&root))?;
+        let root = root.canonicalize().map_err(failed(&root))?;
         let lock_path = root.join("lock");
         let mut lock = OpenOptions::new()
             .read(true)
@@ -58,7 +61,7 @@ impl DataDir {
         write_holder(&mut lock).map_err(failed(&lock_path))?;
         let dir = Self { root, _lock: Arc::new(lock) };
         for path in [dir.blobs(), dir.work()] {
-            std::fs::create_dir_all(&path).map_err(failed(&path))?;
+            create_dir_durable(&path).map_err(failed(&path))?;
         }
         Ok(dir)
     }
@@ -125,6 +128,13 @@ mod tests {
         assert!(first.blobs().is_dir() && first.work().is_dir());
         drop(first);
         DataDir::open(dir.path(), Duration::ZERO).unwrap();
+    }
+
+    #[test]
+    fn missing_parents_are_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("a/b/data");
+        assert!(DataDir::open(&root, Duration::ZERO).unwrap().blobs().starts_with(root.canonicalize().unwrap()));
     }
 
     #[test]
