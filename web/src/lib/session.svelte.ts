@@ -10,6 +10,10 @@ import type { TokenReply, User } from './types';
 
 /** Set while a cookie is likely there, so that a visitor without one is not greeted with a refused refresh. */
 const HINT = 'playhouse.signed-in';
+/** Set while a refresh is on its way. */
+const ROTATING = 'playhouse.refreshing-since';
+/** A page that was left during a refresh leaves its answer to the browser; the next one gives it this long. */
+const ORPHAN_MS = 2000;
 /** A token with less life than this is renewed before use. */
 const RENEW_BEFORE_MS = 30_000;
 
@@ -80,12 +84,17 @@ class Session {
   }
 
   async #rotate(): Promise<string | null> {
+    await orphanedRefresh();
+    remember(ROTATING, String(Date.now()));
     try {
       // keepalive: leaving the page must not lose the answer that carries the next cookie
       const { data } = await request<TokenReply>('POST', '/auth/refresh', { keepalive: true });
+      remember(ROTATING, null);
       this.#accept(data);
       return data.access_token;
     } catch (error) {
+      // Without an answer the cookie may still be on its way: the mark stays.
+      if (error instanceof ApiError && error.status > 0) remember(ROTATING, null);
       if (!(error instanceof ApiError) || ![400, 401, 403].includes(error.status)) throw error;
       this.#clear();
       return null;
@@ -124,6 +133,12 @@ class Session {
     this.user = null;
     remember(HINT, null);
   }
+}
+
+/** Waits for the next cookie when the page before this one was left between sending the old one and getting it. */
+async function orphanedRefresh(): Promise<void> {
+  const age = Date.now() - Number(recall(ROTATING) ?? 0);
+  if (age >= 0 && age < ORPHAN_MS) await new Promise((resolve) => setTimeout(resolve, ORPHAN_MS - age));
 }
 
 export const session = new Session();
