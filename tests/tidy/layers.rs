@@ -22,8 +22,20 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("main", ALL),
     ("lib", ALL),
 ];
-const ALL: &[&str] =
-    &["domain", "storage", "media", "protocols", "cluster", "actors", "http", "settings", "app", "cli"];
+const ALL: &[&str] = &[
+    "domain",
+    "storage",
+    "media",
+    "protocols",
+    "cluster",
+    "actors",
+    "http",
+    "settings",
+    "logging",
+    "system",
+    "app",
+    "cli",
+];
 
 /// A crate's names, and the directories that may say them.
 const FRAMEWORKS: &[(&str, &[&str])] = &[
