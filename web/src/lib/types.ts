@@ -88,6 +88,8 @@ export interface PlaybackReply {
   /** Seconds. */
   resume_position: number | null;
   urls: { hls: string };
+  /** Seconds. */
+  heartbeat_interval?: number;
 }
 
 export function isPlayable(status: VideoStatus): boolean {

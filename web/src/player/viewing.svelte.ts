@@ -6,7 +6,8 @@ import { openPlayback } from '../lib/videos';
 import { Beacon, type Beat } from './beacon';
 import { attachEngine, preloadEngine, type Engine, type FailureKind } from './engine';
 
-const BEAT_EVERY_MS = 10_000;
+/** When the server names no interval of its own. */
+const BEAT_EVERY_S = 10;
 /** A lost connection is tried again after each of these before the viewer is asked. */
 const REOPEN_AFTER_MS = [500, 2000, 5000];
 /** A position closer than this to either end is not resumed. */
@@ -27,6 +28,7 @@ export class Viewing {
   #beacon: Beacon | null = null;
   #attempt = 0;
   #timer = 0;
+  #beats = 0;
   #closed = false;
   #sessionGone = false;
   #began = 0;
@@ -56,7 +58,7 @@ export class Viewing {
   }
 
   async #load(reply: PlaybackReply, startAt: number): Promise<void> {
-    this.#newBeacon(reply.session);
+    this.#newBeacon(reply);
     this.#shown = false;
     this.#engine?.destroy();
     const engine = await attachEngine(this.video, {
@@ -135,18 +137,21 @@ export class Viewing {
       if (!this.video.seeking && this.video.played.length > 0) this.#beacon?.stall();
     });
     on('playing', () => this.#beacon?.flowing());
-    const beats = setInterval(() => {
-      if (!this.video.paused) void this.#beacon?.beat();
-    }, BEAT_EVERY_MS);
-    signal.addEventListener('abort', () => clearInterval(beats));
     addEventListener('pagehide', () => this.#beacon?.leave(), { signal });
   }
 
-  #newBeacon(id: string): void {
+  #newBeacon(opened: PlaybackReply): void {
     this.#beacon?.leave();
     this.#sessionGone = false;
+    clearInterval(this.#beats);
+    this.#beats = window.setInterval(
+      () => {
+        if (!this.video.paused) void this.#beacon?.beat();
+      },
+      (opened.heartbeat_interval ?? BEAT_EVERY_S) * 1000,
+    );
     this.#beacon = new Beacon(
-      id,
+      opened.session,
       (beat, leaving) => this.#send(beat, leaving),
       () => ({ position: this.video.currentTime, bitrate: this.#engine?.bitrate() ?? null }),
     );
@@ -167,7 +172,7 @@ export class Viewing {
   /** The server closed an idle session; watching on needs a new one, the media loaded stay. */
   async #renewSession(): Promise<void> {
     try {
-      this.#newBeacon((await openPlayback(this.videoId)).session);
+      this.#newBeacon(await openPlayback(this.videoId));
       this.#beacon?.record('play');
     } catch {
       this.#sessionGone = true;
@@ -182,6 +187,7 @@ export class Viewing {
   close(): void {
     this.#closed = true;
     clearTimeout(this.#timer);
+    clearInterval(this.#beats);
     this.#beacon?.leave();
     this.#beacon = null;
     this.#controller.abort();
