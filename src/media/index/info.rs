@@ -29,13 +29,14 @@ fn millis(ticks: u64, timescale: u32) -> u64 {
     u64::try_from(u128::from(ticks) * 1000 / u128::from(timescale.max(1))).unwrap_or(u64::MAX)
 }
 
+/// Bits per second; 0 when the duration is not known.
 fn rate(bytes: u64, duration_ms: u64) -> u64 {
-    u64::try_from(u128::from(bytes) * 8000 / u128::from(duration_ms.max(1))).unwrap_or(u64::MAX)
+    let rate = (u128::from(bytes) * 8000).checked_div(u128::from(duration_ms));
+    rate.map_or(0, |rate| u64::try_from(rate).unwrap_or(u64::MAX))
 }
 
 fn track_rate(track: &MovieTrack) -> u64 {
-    let duration_ms = millis(track.duration, track.timescale);
-    if duration_ms == 0 { 0 } else { rate(track.tables.media_bytes(), duration_ms) }
+    rate(track.tables.media_bytes(), millis(track.duration, track.timescale))
 }
 
 /// The frame rate that all durations but the last tell.

@@ -259,7 +259,8 @@ async fn surround_sound_and_odd_sizes_and_late_pictures() {
 #[tokio::test]
 async fn pictures_alone_and_sound_alone_and_one_picture() {
     let dir = tempfile::tempdir().unwrap();
-    let (asset, _) = check(dir.path(), "mute.mp4", &format!("{PICTURES} -t 2 {X264}")).await;
+    let (asset, _) =
+        check(dir.path(), "mute.mp4", &format!("{PICTURES} -t 2 {X264} -movflags negative_cts_offsets")).await;
     assert_eq!(asset.tracks.len(), 1);
     let (asset, master) = check(dir.path(), "sound.m4a", &format!("{SOUND} -t 13 -c:a aac")).await;
     assert_eq!(asset.tracks[0].segments.len(), 3);
