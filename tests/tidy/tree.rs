@@ -41,7 +41,9 @@ impl Source {
 
     /// Whether the whole file is test code.
     pub(crate) fn is_test(&self) -> bool {
-        !self.path.starts_with("src/") || self.path.ends_with("/tests.rs") || self.path.contains("/tests/")
+        !self.path.starts_with("src/")
+            || ["/tests.rs", "/testing.rs"].iter().any(|end| self.path.ends_with(end))
+            || self.path.contains("/tests/")
     }
 
     /// The file's tokens; `None` for a file of test code.
