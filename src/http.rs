@@ -2,17 +2,21 @@
 //!
 //! A connection is driven by [`server`], every request passes [`pipeline`], and [`router`] composes the routes. Handlers
 //! map a request to a response and know no listener; all they need is in [`state`].
-#![allow(dead_code, reason = "the routes that use the rest follow in the next changes")]
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::get;
+use http::HeaderMap;
+use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, HeaderValue};
+use tower_http::compression::CompressionLayer;
 
 mod access;
 mod accounts;
+mod admin;
 mod auth;
 mod client_address;
+mod cors;
 mod delivery;
 mod etag;
 pub mod extract;
@@ -27,7 +31,9 @@ pub mod request_info;
 pub mod server;
 mod service_document;
 pub mod state;
+mod videos;
 mod visible;
+mod web_page;
 
 pub use auth::{FirstAdminError, Viewer, ensure_first_admin};
 use pipeline::NoteRoute;
@@ -44,24 +50,28 @@ pub fn router(state: HttpState) -> Router {
         .route("/.well-known/jwks.json", get(service_document::jwks))
         .nest("/api/v1", api(&state))
         .route_layer(NoteRoute)
-        .fallback(async || Problem::not_found())
+        .fallback(web_page::serve)
         .with_state(state.clone())
         .merge(state.delivery.routes().route_layer(NoteRoute))
 }
 
-/// Everything below `/api/v1`.
+/// Everything below `/api/v1`. What carries upload bytes does not belong below the limit by address: quotas and one writer
+/// per upload bound it.
 fn api(state: &HttpState) -> Router<HttpState> {
-    Router::new()
+    let limited = Router::new()
         .route("/", get(service_document::show))
         .nest("/auth", auth::routes())
         .nest("/users", accounts::routes())
+        .nest("/admin", admin::routes())
+        .merge(videos::routes())
         .merge(playback::routes())
         .route_layer(middleware::from_fn_with_state(state.clone(), limit_by_address))
-        .fallback(async || Problem::not_found())
+        .layer(CompressionLayer::new().gzip(true))
+        .layer(cors::layer(state.cors_origins.clone()));
+    limited.fallback(async || Problem::not_found())
 }
 
-/// Counts a request to the API against its address. What carries upload bytes is not below this layer: it is bounded by
-/// quotas and by one writer per upload.
+/// Counts a request to the API against its address, and keeps its answer out of shared caches.
 async fn limit_by_address(
     State(state): State<HttpState>,
     info: RequestInfo,
@@ -70,8 +80,18 @@ async fn limit_by_address(
 ) -> Result<Response, Problem> {
     let allowance = state.rates.api.check(info.client().into())?;
     let mut response = next.run(request).await;
+    response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
     if let Some(allowance) = allowance {
         allowance.write_to(response.headers_mut());
     }
     Ok(response)
+}
+
+/// Whether the client takes gzip.
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let accepted = headers.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    accepted.split(',').any(|coding| {
+        let mut parts = coding.split(';').map(str::trim);
+        parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip")) && parts.next() != Some("q=0")
+    })
 }

@@ -82,6 +82,8 @@ section!(
         body_stall_timeout: HumanDuration = HumanDuration::secs(60),
         /// Addresses or networks (CIDR) whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
         trusted_proxies: Vec<String> = Vec::new(),
+        /// Origins whose pages may use the API from scripts, e.g. `https://example.org`. Media are open to every page.
+        cors_origins: Vec<String> = Vec::new(),
         /// Whether the cookie of browser sessions carries `Secure` (set it when the site is reached over HTTPS).
         secure_cookies: bool = false,
     }
@@ -114,7 +116,7 @@ section!(
 section!(
     /// Request limits, per address unless said otherwise, as tokens that refill evenly over a minute.
     RateSettings {
-        /// Requests to the API per minute and address.
+        /// Requests to the API per minute and address. 0, here and below: no limit.
         api_per_minute: u32 = 600,
         /// Sign-in attempts per minute and address.
         login_per_minute_per_address: u32 = 20,

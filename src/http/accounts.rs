@@ -3,7 +3,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use super::auth::Viewer;
@@ -100,15 +100,7 @@ async fn public(State(state): State<HttpState>, IdPath(id): IdPath<UserId>) -> R
 
 async fn own(State(state): State<HttpState>, viewer: Viewer, headers: HeaderMap) -> Result<Response, Problem> {
     let user = state.ports.catalog.user(&viewer.user_id).await?.ok_or_else(Problem::not_found)?;
-    let tag = own_tag(&user);
-    if etag::is_current(&headers, &tag) {
-        return Ok((StatusCode::NOT_MODIFIED, [etag::header(&tag)]).into_response());
-    }
-    Ok(([etag::header(&tag)], axum::Json(OwnProfile::of(&user))).into_response())
-}
-
-fn own_tag(user: &User) -> String {
-    etag::of_revision(user.revision, user.channel.subscriber_count)
+    etag::json(&headers, user.revision, &OwnProfile::of(&user))
 }
 
 /// A change to one's profile; absent fields stay as they are.
@@ -143,7 +135,8 @@ async fn update(
             forget_password_file(&state.settings.server.data_dir);
         }
     }
-    Ok(([etag::header(&own_tag(&user))], axum::Json(OwnProfile::of(&user))).into_response())
+    state.videos.forget_author(&user.id);
+    etag::json(&HeaderMap::new(), user.revision, &OwnProfile::of(&user))
 }
 
 async fn patch_of(state: &HttpState, viewer: &Viewer, change: ProfileChange) -> Result<ProfilePatch, Problem> {

@@ -142,7 +142,7 @@ impl Delivery {
                 }
                 let rendered = self.0.playlists.rendered(&watchable.asset, playlist).ok_or_else(Problem::not_found)?;
                 let max_age = self.0.context.manifest_max_age;
-                Ok(rendered.entity(accepts_gzip(&request.headers), Cacheability::Revalidated { max_age }))
+                Ok(rendered.entity(super::accepts_gzip(&request.headers), Cacheability::Revalidated { max_age }))
             }
         }
     }
@@ -209,14 +209,6 @@ impl Delivery {
 /// Media time counts once, though sound and picture are fetched apart: by the asset's first kind of track.
 fn is_counted(watchable: &Watchable, track: &crate::domain::asset::AssetTrack) -> bool {
     watchable.asset.tracks.first().is_some_and(|first| first.kind == track.kind)
-}
-
-fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let accepted = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    accepted.split(',').any(|coding| {
-        let mut parts = coding.split(';').map(str::trim);
-        parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip")) && parts.next() != Some("q=0")
-    })
 }
 
 struct MediaRequest {

@@ -1,12 +1,32 @@
 //! Entity tags of records: what edits are conditioned on and what spares unchanged answers.
-use http::header::{ETAG, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
+use std::hash::{DefaultHasher, Hasher};
+
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use http::{HeaderMap, StatusCode};
+use serde::Serialize;
 
 use super::problem::Problem;
 
 /// The tag of a record: its revision, and whatever else of the answer changes without one (counts).
 pub(crate) fn of_revision(revision: u64, rest: u64) -> String {
     format!("\"r{revision}-{rest:x}\"")
+}
+
+/// A record as JSON, tagged by its revision and all that is in the answer; 304 when the client has just that.
+pub(crate) fn json(headers: &HeaderMap, revision: u64, value: &impl Serialize) -> Result<Response, Problem> {
+    let body = serde_json::to_vec(value).map_err(|error| {
+        tracing::error!(%error, "an answer could not be written");
+        Problem::internal()
+    })?;
+    let mut hasher = DefaultHasher::new();
+    hasher.write(&body);
+    let tag = of_revision(revision, hasher.finish());
+    if is_current(headers, &tag) {
+        return Ok((StatusCode::NOT_MODIFIED, [header(&tag)]).into_response());
+    }
+    let content_type = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(([header(&tag), content_type], body).into_response())
 }
 
 /// The header with this tag.

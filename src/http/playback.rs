@@ -205,7 +205,7 @@ async fn record_position(
     let duration_ms = millis("/duration", update.duration, 1000.0)?;
     let position_ms = millis("/position", update.position, 1000.0)?;
     let now = state.ports.clock.now();
-    let recorded = WatchPosition::at(viewer.user_id, video.id, (position_ms, duration_ms), now);
+    let recorded = WatchPosition::at(viewer.user_id, video.id.clone(), (position_ms, duration_ms), now);
     let position = recorded.position_ms as f64 / 1000.0;
     state.ports.catalog.record_position(recorded).await?;
     Ok(axum::Json(PositionRecorded { success: true, position }))

@@ -2,6 +2,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use http::HeaderValue;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -9,9 +10,11 @@ use super::auth::keys::{AccessKeys, KeyError};
 use super::auth::logins::LoginStates;
 use super::auth::passwords::Passwords;
 use super::client_address::{InvalidNetwork, TrustedProxies};
+use super::cors::{self, InvalidOrigin};
 use super::delivery::tokens::MediaTokens;
 use super::delivery::{Delivery, DeliveryContext};
 use super::rates::Rates;
+use super::videos::memory::Videos;
 use crate::actors::janitor::JanitorHandle;
 use crate::actors::node_root::RootHandle;
 use crate::actors::playback::PlaybackHandle;
@@ -71,6 +74,9 @@ pub enum HttpStateError {
     /// A setting cannot be used.
     #[error(transparent)]
     Proxies(#[from] InvalidNetwork),
+    /// A setting cannot be used.
+    #[error(transparent)]
+    Origins(#[from] InvalidOrigin),
 }
 
 /// What every handler is given.
@@ -95,10 +101,14 @@ pub struct HttpContext {
     pub(crate) logins: LoginStates,
     /// Who asked how often.
     pub(crate) rates: Rates,
+    /// Hot records.
+    pub(crate) videos: Videos,
     /// Whose `X-Forwarded-For` counts.
     pub(crate) trusted_proxies: TrustedProxies,
     /// Delivers media, and makes the links to it.
     pub(crate) delivery: Delivery,
+    /// Origins whose pages may use the API.
+    pub(crate) cors_origins: Vec<HeaderValue>,
     draining: CancellationToken,
 }
 
@@ -138,7 +148,9 @@ impl HttpState {
             passwords: Passwords::new(settings.accounts.hashes_at_once),
             logins: LoginStates::default(),
             rates: Rates::new(&settings.rates),
+            videos: Videos::default(),
             trusted_proxies: TrustedProxies::parse(&settings.http.trusted_proxies)?,
+            cors_origins: cors::parse_origins(&settings.http.cors_origins)?,
             delivery: open_delivery(&settings, &ports, actors.playback.clone()).await?,
             draining: CancellationToken::new(),
             settings,

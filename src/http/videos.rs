@@ -1,0 +1,23 @@
+//! Videos: lists, records, edits, and the way to their streams.
+use axum::Router;
+use axum::routing::get;
+
+use super::state::HttpState;
+
+mod change;
+mod list;
+pub(crate) mod memory;
+mod show;
+mod stream;
+mod view;
+
+/// Routes below `/api/v1`.
+pub(crate) fn routes() -> Router<HttpState> {
+    Router::new()
+        .route("/videos", get(list::list))
+        .route("/videos/{id}", get(show::show).patch(change::update).delete(change::delete))
+        .route("/videos/{id}/status", get(show::status))
+        .route("/videos/{id}/thumbnails", get(show::thumbnails))
+        .route("/videos/{id}/stream", get(stream::stream))
+        .route("/videos/{id}/manifest.m3u8", get(stream::manifest))
+}

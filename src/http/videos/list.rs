@@ -1,0 +1,86 @@
+//! Lists of videos: `GET /videos?limit&cursor&category`, `GET /videos?owner=me`.
+use axum::extract::State;
+use axum::response::Response;
+use futures::{StreamExt, TryStreamExt, stream};
+use http::HeaderMap;
+use serde::{Deserialize, Serialize};
+
+use super::view::VideoView;
+use crate::domain::ports::{PageRequest, VideoFilter};
+use crate::http::auth::Viewer;
+use crate::http::etag;
+use crate::http::extract::Query;
+use crate::http::problem::Problem;
+use crate::http::request_info::RequestInfo;
+use crate::http::state::HttpState;
+
+/// Items in a page unless asked otherwise.
+const LIMIT_DEFAULT: u32 = 20;
+/// Most items in a page.
+const LIMIT_MAX: u32 = 100;
+/// Longest cursor looked at; ours are far shorter.
+const CURSOR_BYTES_MAX: usize = 512;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ListQuery {
+    limit: Option<u32>,
+    cursor: Option<String>,
+    owner: Option<String>,
+    category: Option<String>,
+    page: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct VideoPage {
+    data: Vec<VideoView>,
+    next_cursor: Option<String>,
+    has_more: bool,
+    total_estimate: u64,
+}
+
+/// Newest first.
+pub(super) async fn list(
+    State(state): State<HttpState>,
+    viewer: Option<Viewer>,
+    info: RequestInfo,
+    Query(query): Query<ListQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (filter, page) = query.parse(viewer.as_ref())?;
+    let page = state.ports.catalog.list_videos(filter, page).await?;
+    let views = stream::iter(&page.items).then(|video| VideoView::of(&state, &info, video));
+    let page = VideoPage {
+        data: views.try_collect().await?,
+        has_more: page.next_cursor.is_some(),
+        next_cursor: page.next_cursor,
+        total_estimate: page.total_estimate,
+    };
+    etag::json(&headers, 0, &page)
+}
+
+impl ListQuery {
+    fn parse(self, viewer: Option<&Viewer>) -> Result<(VideoFilter, PageRequest), Problem> {
+        if self.page.is_some() {
+            let detail = "Lists have no page numbers: send the next_cursor of one page as the cursor of the next.";
+            return Err(Problem::bad_request("page_not_supported", detail));
+        }
+        let limit = self.limit.unwrap_or(LIMIT_DEFAULT);
+        if !(1..=LIMIT_MAX).contains(&limit) {
+            return Err(Problem::bad_request("invalid_query", format!("limit must be 1 to {LIMIT_MAX}.")));
+        }
+        if self.cursor.as_ref().is_some_and(|cursor| cursor.len() > CURSOR_BYTES_MAX) {
+            return Err(crate::domain::ports::CatalogError::InvalidCursor.into());
+        }
+        let owner = match self.owner.as_deref() {
+            None => None,
+            Some("me") => Some(viewer.ok_or_else(sign_in_first)?.user_id.clone()),
+            Some(_) => return Err(Problem::bad_request("invalid_query", "owner can only be me.")),
+        };
+        let filter = VideoFilter { owner, category: self.category.filter(|category| !category.is_empty()) };
+        Ok((filter, PageRequest { limit, cursor: self.cursor.filter(|cursor| !cursor.is_empty()) }))
+    }
+}
+
+fn sign_in_first() -> Problem {
+    Problem::unauthorized("authentication_required", "Sign in to see your own videos.")
+}

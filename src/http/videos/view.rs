@@ -1,0 +1,178 @@
+//! A video as the API shows it.
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::memory::Author;
+use crate::domain::ids::{ChannelId, VideoId};
+use crate::domain::time::Timestamp;
+use crate::domain::video::{Failure, NonStandard, Privacy, Rendition, RenditionState, Video, VideoInfo, VideoStatus};
+use crate::http::problem::Problem;
+use crate::http::request_info::RequestInfo;
+use crate::http::state::HttpState;
+
+/// A video's whole record, but for what is nobody's business (where its bytes lie).
+#[derive(Debug, Serialize)]
+pub(super) struct VideoView {
+    id: VideoId,
+    channel_id: ChannelId,
+    title: String,
+    description: String,
+    category: Option<String>,
+    tags: Vec<String>,
+    privacy: Privacy,
+    status: VideoStatus,
+    progress: u8,
+    failure: Option<Failure>,
+    non_standard: Vec<NonStandard>,
+    /// Seconds.
+    duration: Option<f64>,
+    resolution: Option<String>,
+    codec: Option<String>,
+    /// Bits per second.
+    bitrate: Option<u64>,
+    file_size: u64,
+    is_live: bool,
+    user: Option<Author>,
+    view_count: u64,
+    like_count: u64,
+    dislike_count: u64,
+    comment_count: u64,
+    created_at: Timestamp,
+    published_at: Option<Timestamp>,
+    updated_at: Timestamp,
+    renditions: Vec<RenditionView>,
+    thumbnails: Vec<ThumbnailView>,
+    storyboard: Option<String>,
+    video_urls: VideoUrls,
+}
+
+#[derive(Debug, Serialize)]
+struct VideoUrls {
+    hls: Option<String>,
+    dash: Option<String>,
+}
+
+/// One rendition. The source counts by its short side as well: `source` is how it was made, not how large it is.
+#[derive(Debug, Serialize)]
+pub(super) struct RenditionView {
+    name: String,
+    kind: String,
+    rung: String,
+    codec: String,
+    width: u32,
+    height: u32,
+    frame_rate: f64,
+    bandwidth: u64,
+    average_bandwidth: u64,
+    state: RenditionState,
+}
+
+/// One still picture.
+#[derive(Debug, Serialize)]
+pub(super) struct ThumbnailView {
+    url: String,
+    width: u32,
+    height: u32,
+    content_type: String,
+}
+
+/// How far a video is, 0 to 100.
+pub(super) fn progress(video: &Video) -> u8 {
+    match video.status {
+        VideoStatus::Ready => 100,
+        VideoStatus::Uploading | VideoStatus::Verifying => 0,
+        VideoStatus::Processing | VideoStatus::Playable | VideoStatus::Failed => video.progress_percent.min(100),
+    }
+}
+
+/// Its renditions.
+pub(super) fn renditions(video: &Video) -> Vec<RenditionView> {
+    video.renditions.iter().map(RenditionView::of).collect()
+}
+
+impl RenditionView {
+    fn of(rendition: &Rendition) -> Self {
+        Self {
+            name: rendition.name.clone(),
+            kind: rendition.kind.clone(),
+            rung: rendition.rung.clone(),
+            codec: rendition.codec.clone(),
+            width: rendition.width,
+            height: rendition.height,
+            frame_rate: f64::from(rendition.frame_rate_milli) / 1000.0,
+            bandwidth: rendition.bandwidth,
+            average_bandwidth: rendition.average_bandwidth,
+            state: rendition.state,
+        }
+    }
+}
+
+/// Its still pictures, with complete URLs.
+pub(super) fn thumbnails(state: &HttpState, info: &RequestInfo, video: &Video) -> Vec<ThumbnailView> {
+    // A picture is delivered with the video: there is no URL that works before that.
+    if video.thumbnails.is_empty() || !video.is_playable() {
+        return Vec::new();
+    }
+    let base = info.base_url(&state.settings);
+    let shown = |picture: &crate::domain::video::Thumbnail| ThumbnailView {
+        url: format!("{base}{}", state.delivery.picture_path(video, &picture.name)),
+        width: picture.width,
+        height: picture.height,
+        content_type: picture.content_type.clone(),
+    };
+    video.thumbnails.iter().map(shown).collect()
+}
+
+/// Complete URL of its multivariant playlist, when it can be watched.
+pub(super) fn hls_url(state: &HttpState, info: &RequestInfo, video: &Video) -> Option<String> {
+    let path = video.is_playable().then(|| state.delivery.manifest_path(video, None))?;
+    Some(format!("{}{path}", info.base_url(&state.settings)))
+}
+
+/// Width and height as shown.
+fn resolution(track: &VideoInfo) -> String {
+    let (width, height) =
+        if track.rotation % 180 == 90 { (track.height, track.width) } else { (track.width, track.height) };
+    format!("{width}x{height}")
+}
+
+impl VideoView {
+    /// Of this video, for whoever asked.
+    pub(super) async fn of(state: &HttpState, info: &RequestInfo, video: &Video) -> Result<Self, Problem> {
+        let media = video.media.as_ref();
+        let picture = media.and_then(|media| media.video.first());
+        let sound = media.and_then(|media| media.audio.first());
+        Ok(Self {
+            id: video.id.clone(),
+            channel_id: video.channel_id.clone(),
+            title: video.title.clone(),
+            description: video.description.clone(),
+            category: video.category.clone(),
+            tags: video.tags.clone(),
+            privacy: video.privacy,
+            status: video.status,
+            progress: progress(video),
+            failure: video.failure.clone(),
+            non_standard: video.non_standard.clone(),
+            duration: media.map(|media| media.duration_ms as f64 / 1000.0),
+            resolution: picture.map(resolution),
+            codec: picture.map(|track| track.codec.clone()).or_else(|| sound.map(|track| track.codec.clone())),
+            bitrate: media.map(|media| media.bit_rate),
+            file_size: video.file_size,
+            is_live: false,
+            user: state.videos.author(&*state.ports.catalog, &video.user_id).await?.map(Arc::unwrap_or_clone),
+            view_count: video.view_count,
+            like_count: video.like_count,
+            dislike_count: video.dislike_count,
+            comment_count: video.comment_count,
+            created_at: video.created_at,
+            published_at: video.published_at,
+            updated_at: video.updated_at,
+            renditions: renditions(video),
+            thumbnails: thumbnails(state, info, video),
+            storyboard: None,
+            video_urls: VideoUrls { hls: hls_url(state, info, video), dash: None },
+        })
+    }
+}
