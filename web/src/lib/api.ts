@@ -96,8 +96,16 @@ function fallbackMessage(status: number): string {
 /** Any thrown value as words for a person. */
 export function explain(error: unknown): string {
   if (error instanceof ApiError) {
+    if (error.fields.length > 0) return error.fields.map(fieldText).join(' ');
     const wait = error.status === 429 && error.retryAfter ? ` Try again in ${error.retryAfter} s.` : '';
     return error.message + wait;
   }
   return error instanceof Error ? error.message : 'Something went wrong.';
+}
+
+/** `/display_name` and what is wrong with it, as `Display name: must have …`. */
+function fieldText({ pointer, detail }: FieldProblem): string {
+  const name = pointer.replace(/^\//, '').replaceAll('_', ' ');
+  const text = name ? `${name[0]?.toUpperCase()}${name.slice(1)}: ${detail}` : detail;
+  return /[.!?]$/.test(text) ? text : `${text}.`;
 }
