@@ -107,5 +107,5 @@ export function explain(error: unknown): string {
 function fieldText({ pointer, detail }: FieldProblem): string {
   const name = pointer.replace(/^\//, '').replaceAll('_', ' ');
   const text = name ? `${name[0]?.toUpperCase()}${name.slice(1)}: ${detail}` : detail;
-  return /[.!?]$/.test(text) ? text : `${text}.`;
+  return /[.!?]['”"]?$/.test(text) ? text : `${text}.`;
 }
