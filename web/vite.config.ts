@@ -4,7 +4,7 @@ import { defineConfig, loadEnv } from 'vite';
 /** Where `npm run dev` and `npm run preview` find a running server. */
 const server = loadEnv('', '.', 'PLAYHOUSE_').PLAYHOUSE_URL ?? 'http://127.0.0.1:8080';
 const proxy = Object.fromEntries(
-  ['/api', '/media', '/healthz'].map((path) => [path, { target: server, changeOrigin: false }]),
+  ['/api', '^/[vt]/'].map((path) => [path, { target: server, changeOrigin: false }]),
 );
 
 export default defineConfig({

@@ -66,7 +66,8 @@ export interface Video extends Details {
   /** Seconds; null until probed. */
   duration: number | null;
   resolution: string | null;
-  user: User;
+  /** Null when the account is gone. */
+  user: User | null;
   view_count: number;
   created_at: string;
   published_at: string | null;
