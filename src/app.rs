@@ -85,7 +85,7 @@ impl Node {
             tracing::info!(sessions = restored, "took up open playback sessions");
         }
 
-        let actors = HttpActors { playback: playback.clone(), root: tree.handle.clone(), janitor };
+        let actors = HttpActors { uploads, playback: playback.clone(), root: tree.handle.clone(), janitor };
         let services =
             HttpServices { settings: Arc::clone(&settings), ports: http_ports(&settings, &storage), actors, metrics };
         let state = HttpState::open(services).await.context("the HTTP side cannot start")?;

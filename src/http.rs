@@ -31,6 +31,7 @@ pub mod request_info;
 pub mod server;
 mod service_document;
 pub mod state;
+mod uploads;
 mod videos;
 mod visible;
 mod web_page;
@@ -68,7 +69,7 @@ fn api(state: &HttpState) -> Router<HttpState> {
         .route_layer(middleware::from_fn_with_state(state.clone(), limit_by_address))
         .layer(CompressionLayer::new().gzip(true))
         .layer(cors::layer(state.cors_origins.clone()));
-    limited.fallback(async || Problem::not_found())
+    limited.merge(uploads::routes()).fallback(async || Problem::not_found())
 }
 
 /// Counts a request to the API against its address, and keeps its answer out of shared caches.

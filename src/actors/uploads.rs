@@ -9,7 +9,7 @@ use super::reply::AskError;
 use super::supervisor::{ChildError, Family, FamilyHandle};
 use super::upload_lease::WriterLease;
 use super::upload_session::{SessionAnswer, UploadArguments, UploadMessage, UploadSessionActor};
-use crate::domain::account::{Role, User};
+use crate::domain::account::Role;
 use crate::domain::ids::{PlaybackId, UploadId, UserId, VideoId};
 use crate::domain::ports::{BlobStore, Catalog, CatalogError, Clock, Entropy, UploadQuota, UploadStore};
 use crate::domain::upload::error::{UploadError, UploadFault};
@@ -228,9 +228,9 @@ impl UploadsHandle {
     }
 
     /// The upload with this id, if it is this account's (or the account is an administrator's).
-    pub async fn find(&self, id: &UploadId, user: &User) -> Result<UploadHandle, UploadError> {
+    pub async fn find(&self, id: &UploadId, user: &UserId, role: Role) -> Result<UploadHandle, UploadError> {
         let upload = self.context.catalog.upload(id).await?.ok_or(UploadError::NotFound)?;
-        if upload.user_id != user.id && !user.role.includes(Role::Admin) {
+        if upload.user_id != *user && !role.includes(Role::Admin) {
             return Err(UploadError::NotFound);
         }
         Ok(self.handle_of(upload))

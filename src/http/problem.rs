@@ -12,6 +12,7 @@ use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
 mod mapping;
+mod uploads;
 
 /// Content type of every error body.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -23,6 +24,7 @@ pub struct Problem(Box<Parts>);
 #[derive(Debug, Clone)]
 struct Parts {
     status: StatusCode,
+    kind: Option<&'static str>,
     code: Cow<'static, str>,
     detail: Cow<'static, str>,
     errors: Vec<FieldError>,
@@ -60,6 +62,7 @@ impl Problem {
     pub fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, detail: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Parts {
             status,
+            kind: None,
             code: code.into(),
             detail: detail.into(),
             errors: Vec::new(),
@@ -116,6 +119,12 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).with_retry_after(retry_after)
     }
 
+    /// Gives it a problem type that is registered elsewhere, as a URI.
+    pub fn with_type(mut self, kind: &'static str) -> Self {
+        self.0.kind = Some(kind);
+        self
+    }
+
     /// Adds one refused part.
     pub fn with_error(mut self, pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) -> Self {
         self.0.errors.push(FieldError { pointer: pointer.into(), code, detail: detail.into() });
@@ -152,7 +161,7 @@ impl Problem {
 
     pub(crate) fn body(&self, request_id: &str) -> Vec<u8> {
         let body = ProblemBody {
-            r#type: format!("urn:playhouse:problem:{}", self.0.code),
+            r#type: self.0.kind.map_or_else(|| format!("urn:playhouse:problem:{}", self.0.code), str::to_owned),
             title: title_of(&self.0.code),
             status: self.0.status.as_u16(),
             code: &self.0.code,

@@ -18,6 +18,7 @@ use super::videos::memory::Videos;
 use crate::actors::janitor::JanitorHandle;
 use crate::actors::node_root::RootHandle;
 use crate::actors::playback::PlaybackHandle;
+use crate::actors::uploads::UploadsHandle;
 use crate::domain::ports::{AssetStore, BlobStore, Catalog, CatalogError, Clock, Entropy, SegmentSource};
 use crate::settings::Settings;
 
@@ -47,6 +48,8 @@ pub struct HttpActors {
     pub root: RootHandle,
     /// Clean-up rounds.
     pub janitor: JanitorHandle,
+    /// Uploads.
+    pub uploads: UploadsHandle,
 }
 
 /// What the composition root gives.

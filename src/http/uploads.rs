@@ -3,12 +3,13 @@
 //! A handler asks the upload's session for a lease, streams its body to the store in a task of its own (so that what came
 //! is kept when the connection is gone) and reports how it ended. Nothing here holds a body in memory.
 use axum::Router;
-use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Request};
+use axum::body::{Body, HttpBody};
+use axum::extract::{DefaultBodyLimit, FromRequestParts};
 use axum::middleware::from_fn;
 use axum::routing::{MethodRouter, get, post, put};
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
+use http::request::Parts;
 
 use super::auth::Viewer;
 use super::problem::Problem;
@@ -18,7 +19,6 @@ use crate::actors::uploads::{UploadHandle, UploadsHandle};
 use crate::domain::account::Role;
 use crate::domain::ids::UploadId;
 use crate::domain::upload::Upload;
-use crate::protocols::tus::wire::{self, WireError};
 
 mod chunked;
 mod details;
@@ -48,32 +48,27 @@ pub(super) fn routes() -> Router<HttpState> {
         .route("/uploads/{id}", resource)
         .route("/videos/upload", post(form::upload).layer(DefaultBodyLimit::disable()).options(origin::preflight))
         .route("/videos/upload/initiate", post(chunked::initiate).options(origin::preflight))
-        .route(
-            "/videos/upload/{id}",
-            get(status::show).delete(chunked::abort).options(origin::preflight),
-        )
+        .route("/videos/upload/{id}", get(status::show).delete(chunked::abort).options(origin::preflight))
         .route("/videos/upload/{id}/chunk", put(chunked::chunk).options(origin::preflight))
         .route("/videos/upload/{id}/complete", post(chunked::complete).options(origin::preflight))
         .layer(from_fn(origin::mark))
 }
 
-/// A request to an upload by a signed-in account.
+/// A request to an upload by a signed-in account; its body stays apart.
 struct UploadRequest {
     state: HttpState,
     viewer: Viewer,
     info: RequestInfo,
     headers: HeaderMap,
-    body: Body,
 }
 
-impl FromRequest<HttpState> for UploadRequest {
+impl FromRequestParts<HttpState> for UploadRequest {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &HttpState) -> Result<Self, Problem> {
-        let (mut parts, body) = request.into_parts();
-        let viewer = <Viewer as FromRequestParts<HttpState>>::from_request_parts(&mut parts, state).await?;
-        let Ok(info) = RequestInfo::from_request_parts(&mut parts, state).await;
-        Ok(Self { state: state.clone(), viewer, info, headers: parts.headers, body })
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
+        let viewer = <Viewer as FromRequestParts<HttpState>>::from_request_parts(parts, state).await?;
+        let Ok(info) = RequestInfo::from_request_parts(parts, state).await;
+        Ok(Self { state: state.clone(), viewer, info, headers: parts.headers.clone() })
     }
 }
 
@@ -97,15 +92,16 @@ impl UploadRequest {
         Ok(headers)
     }
 
-    fn content_length(&self) -> Result<Option<u64>, WireError> {
-        wire::content_length(&self.headers)
-    }
-
     /// The address of the upload resource.
     fn location(&self, id: &UploadId) -> Result<HeaderValue, Problem> {
         let url = format!("{}/api/v1/uploads/{id}", self.info.base_url(&self.state.settings));
         HeaderValue::try_from(url).map_err(|_| Problem::internal())
     }
+}
+
+/// Bytes a body will bring, when its head tells: no body at all is one of none.
+fn body_length(body: &Body) -> Option<u64> {
+    body.size_hint().exact()
 }
 
 /// Names the video an upload becomes; partial uploads become none.

@@ -71,7 +71,7 @@ fn read_request(input: &[u8]) -> bool {
         // Refusals are answers too; what matters is that there is one.
         let _ = (metadata.file_type(), metadata.details(metadata.file_name().ok().flatten().as_deref()));
     }
-    let body = wire::content_length(&headers).ok().flatten();
+    let body = input.first().map(|byte| u64::from(*byte));
     let tus = v1::creation(&headers).is_ok() | v1::append(&headers).is_ok();
     let draft = draft::interop(&headers).is_some_and(|interop| {
         draft::creation(&headers, interop, body).is_ok() | draft::append(&headers, interop, body).is_ok()

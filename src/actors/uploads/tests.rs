@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::actors::supervisor::{Supervisor, SupervisorArguments, SupervisorMessage};
-use crate::domain::account::{Email, NewUser, Username};
+use crate::domain::account::{Email, NewUser, User, Username};
 use crate::domain::ids::ChannelId;
 use crate::domain::restart::RestartPolicy;
 use crate::domain::time::Timestamp;
@@ -284,11 +284,10 @@ async fn only_the_owner_and_administrators_find_an_upload() {
     let world = World::new().await;
     let handle = world.create(world.new_upload(Some(1))).await;
     let id = &handle.upload().id;
-    assert!(world.uploads.find(id, &world.user).await.is_ok());
-    let stranger = User { id: UserId::parse("usr_stranger1").unwrap(), ..world.user.clone() };
-    assert_eq!(world.uploads.find(id, &stranger).await.err(), Some(UploadError::NotFound));
-    let admin = User { role: Role::Admin, ..stranger };
-    assert!(world.uploads.find(id, &admin).await.is_ok());
+    let stranger = UserId::parse("usr_stranger1").unwrap();
+    assert!(world.uploads.find(id, &world.user.id, Role::Creator).await.is_ok());
+    assert_eq!(world.uploads.find(id, &stranger, Role::Moderator).await.err(), Some(UploadError::NotFound));
+    assert!(world.uploads.find(id, &stranger, Role::Admin).await.is_ok());
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! The chunk API: initiate, chunks by `Content-Range`, complete, abort.
-use axum::extract::{OptionalFromRequest, State};
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{HeaderValue, LOCATION};
@@ -9,7 +9,7 @@ use super::details::{DetailsBody, stored_digest};
 use super::hashing::Check;
 use super::receive::{Intake, receive_body};
 use super::status::UploadBody;
-use super::{UploadRequest, write_video_id};
+use super::{UploadRequest, body_length, write_video_id};
 use crate::actors::uploads::{NewUpload, UploadHandle};
 use crate::domain::ids::{UploadId, VideoId};
 use crate::domain::time::Timestamp;
@@ -17,7 +17,7 @@ use crate::domain::upload::error::UploadError;
 use crate::domain::upload::machine::AppendRequest;
 use crate::domain::upload::{Concatenation, UploadProtocol};
 use crate::domain::video::VideoStatus;
-use crate::http::extract::{IdPath, Json, parse_json, read_limited};
+use crate::http::extract::{IdPath, Json};
 use crate::http::problem::Problem;
 use crate::http::state::HttpState;
 use crate::protocols::tus::wire::chunk::{ChunkRange, content_range};
@@ -28,8 +28,9 @@ const HASH_BYTES_PER_SEC: u64 = 200_000_000;
 /// Seconds that finding out what is in a file takes, for estimates.
 const INSPECTION_SECS: u64 = 2;
 
+/// What an upload is to become.
 #[derive(Debug, Deserialize)]
-struct InitiateBody {
+pub(super) struct InitiateBody {
     file_size: u64,
     #[serde(flatten)]
     details: DetailsBody,
@@ -45,12 +46,9 @@ struct Initiated {
 }
 
 /// `POST /videos/upload/initiate`.
-pub(super) async fn initiate(mut request: UploadRequest) -> Result<Response, Problem> {
+pub(super) async fn initiate(request: UploadRequest, Json(body): Json<InitiateBody>) -> Result<Response, Problem> {
     let mut headers = request.check_creation()?;
-    let body = std::mem::take(&mut request.body);
-    let limit = usize::try_from(request.state.settings.http.json_bytes_max.as_u64()).unwrap_or(usize::MAX);
-    let bytes = read_limited(axum::extract::Request::new(body), limit).await?;
-    let InitiateBody { file_size, details: given } = parse_json(&bytes)?;
+    let InitiateBody { file_size, details: given } = body;
     if file_size == 0 {
         return Err(Problem::invalid_field("/file_size", "out_of_range", "An empty file is no video."));
     }
@@ -107,7 +105,8 @@ fn check_range(range: &ChunkRange, body: Option<u64>, (handle, limit): (&UploadH
     }
     match (range.total, length) {
         (Some(total), Some(length)) if total != length => {
-            let detail = format!("Content-Range gives a total of {total} bytes, the upload was declared with {length}.");
+            let detail =
+                format!("Content-Range gives a total of {total} bytes, the upload was declared with {length}.");
             Err(bad_range("range_contradicts_upload", detail, Some(length)))
         }
         (_, Some(length)) if range.last >= length => {
@@ -118,7 +117,11 @@ fn check_range(range: &ChunkRange, body: Option<u64>, (handle, limit): (&UploadH
 }
 
 /// `PUT /videos/upload/{id}/chunk`: appends; bytes that are held already are skipped, a gap is refused.
-pub(super) async fn chunk(IdPath(id): IdPath<UploadId>, request: UploadRequest) -> Result<Response, Problem> {
+pub(super) async fn chunk(
+    IdPath(id): IdPath<UploadId>,
+    request: UploadRequest,
+    body: Body,
+) -> Result<Response, Problem> {
     let handle = request.find(&id).await?;
     let range = content_range(&request.headers).map_err(|error| match error {
         WireError::Contradiction { message, .. } => {
@@ -127,7 +130,7 @@ pub(super) async fn chunk(IdPath(id): IdPath<UploadId>, request: UploadRequest) 
         other => other.into(),
     })?;
     let limit = request.uploads().limits().chunk_bytes_max;
-    check_range(&range, request.content_length()?, (&handle, limit))?;
+    check_range(&range, body_length(&body), (&handle, limit))?;
     let of_content = digest::of_content(&request.headers)?;
     let check = match (of_content, digest::of_representation(&request.headers)?) {
         (Some(checksum), _) => Check::Told(checksum),
@@ -143,14 +146,15 @@ pub(super) async fn chunk(IdPath(id): IdPath<UploadId>, request: UploadRequest) 
     };
     let intake = Intake::plain(Some(range.bytes()), check);
     let status = match handle.begin_append(append).await? {
-        Ok(lease) => receive_body(lease, request.body, intake).await?,
+        Ok(lease) => receive_body(lease, body, intake).await?,
         Err(status) => status,
     };
     Ok(axum::Json(UploadBody::new(handle.upload(), &status)).into_response())
 }
 
+/// What a finished upload must be.
 #[derive(Debug, Default, Deserialize)]
-struct CompleteBody {
+pub(super) struct CompleteBody {
     digest: Option<String>,
 }
 
@@ -165,19 +169,19 @@ struct Completed {
 }
 
 /// `POST /videos/upload/{id}/complete`: makes the video of it; repeating it is harmless.
-pub(super) async fn complete(IdPath(id): IdPath<UploadId>, request: UploadRequest) -> Result<Response, Problem> {
+pub(super) async fn complete(
+    IdPath(id): IdPath<UploadId>,
+    request: UploadRequest,
+    given: Option<Json<CompleteBody>>,
+) -> Result<Response, Problem> {
     let handle = request.find(&id).await?;
-    let UploadRequest { state, info, headers, body, .. } = request;
-    let mut whole = axum::extract::Request::new(body);
-    *whole.headers_mut() = headers.clone();
-    let given = <Json<CompleteBody> as OptionalFromRequest<HttpState>>::from_request(whole, &state).await?;
     let digest = match given.and_then(|Json(body)| body.digest) {
         Some(text) => Some(stored_digest(&text)?),
-        None => digest::of_representation(&headers)?.map(|checksum| checksum.to_stored()),
+        None => digest::of_representation(&request.headers)?.map(|checksum| checksum.to_stored()),
     };
     handle.complete(digest.as_deref()).await?;
-    let base = info.base_url(&state.settings);
-    Ok(axum::Json(completed(&state, &handle, &base).await?).into_response())
+    let base = request.info.base_url(&request.state.settings);
+    Ok(axum::Json(completed(&request.state, &handle, &base).await?).into_response())
 }
 
 /// What a completed upload's video is called and how long it will take.
@@ -200,11 +204,7 @@ async fn completed(state: &HttpState, handle: &UploadHandle, base: &str) -> Resu
 }
 
 /// The answer to a form whose file has become a video.
-pub(super) async fn created(
-    state: &HttpState,
-    handle: &UploadHandle,
-    base: &str,
-) -> Result<Response, Problem> {
+pub(super) async fn created(state: &HttpState, handle: &UploadHandle, base: &str) -> Result<Response, Problem> {
     let body = completed(state, handle, base).await?;
     let mut response = (StatusCode::CREATED, axum::Json(body)).into_response();
     write_video_id(handle.upload(), response.headers_mut());
@@ -212,11 +212,7 @@ pub(super) async fn created(
 }
 
 /// `DELETE /videos/upload/{id}`: ends it and removes its bytes.
-pub(super) async fn abort(
-    State(_): State<HttpState>,
-    IdPath(id): IdPath<UploadId>,
-    request: UploadRequest,
-) -> Result<Response, Problem> {
+pub(super) async fn abort(IdPath(id): IdPath<UploadId>, request: UploadRequest) -> Result<Response, Problem> {
     request.find(&id).await?.terminate("terminated").await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -1,5 +1,6 @@
 //! The IETF draft (resumable uploads) on the upload resource. Interim responses (104) are not sent: the HTTP library
 //! cannot, and the draft makes them optional.
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, HeaderValue, LOCATION};
 use http::{HeaderMap, StatusCode};
@@ -7,7 +8,7 @@ use http::{HeaderMap, StatusCode};
 use super::hashing::Check;
 use super::receive::{Intake, IntakeError, receive_body};
 use super::status::UploadBody;
-use super::{UploadRequest, write_video_id};
+use super::{UploadRequest, body_length, write_video_id};
 use crate::actors::uploads::{NewUpload, UploadHandle};
 use crate::domain::ids::UploadId;
 use crate::domain::upload::error::UploadError;
@@ -15,7 +16,7 @@ use crate::domain::upload::machine::{AppendRequest, UploadStatus};
 use crate::domain::upload::{Concatenation, UploadProtocol, UploadState};
 use crate::http::problem::Problem;
 use crate::protocols::tus::wire::draft::{self, Interop, Standing};
-use crate::protocols::tus::wire::{content_type, digest};
+use crate::protocols::tus::wire::{WireError, content_type, digest};
 
 /// A refusal, with what the draft gives it: its type, and that the upload is not complete.
 struct Refused {
@@ -43,6 +44,13 @@ fn refused(error: UploadError) -> Refused {
     }
 }
 
+/// Fields that make no sense; lengths that contradict each other have a type of their own.
+fn unreadable(error: WireError) -> Problem {
+    let is_contradiction = matches!(error, WireError::Contradiction { field: "Upload-Length", .. });
+    let problem = Problem::from(error);
+    if is_contradiction { problem.with_type(draft::PROBLEM_LENGTH) } else { problem }
+}
+
 fn standing_of(request: &UploadRequest, status: &UploadStatus) -> Standing {
     let now = request.state.ports.clock.now();
     Standing {
@@ -68,18 +76,17 @@ fn answer_refusal(refused: Refused, interop: Interop, size_bytes_max: u64) -> Re
 }
 
 /// `POST /uploads`: creation, with any part of the file in the body.
-pub(super) async fn create(request: UploadRequest, interop: Interop) -> Response {
+pub(super) async fn create(request: UploadRequest, body: Body, interop: Interop) -> Response {
     let limit = request.uploads().limits().size_bytes_max;
-    create_inner(request, interop).await.unwrap_or_else(|refused| answer_refusal(refused, interop, limit))
+    create_inner(request, body, interop).await.unwrap_or_else(|refused| answer_refusal(refused, interop, limit))
 }
 
-async fn create_inner(mut request: UploadRequest, interop: Interop) -> Result<Response, Refused> {
-    let body_length = request.content_length()?;
-    let creation = draft::creation(&request.headers, interop, body_length)
-        .map_err(|error| Problem::from(error).with_type_if_contradiction())?;
+async fn create_inner(request: UploadRequest, body: Body, interop: Interop) -> Result<Response, Refused> {
     let mut headers = request.check_creation()?;
-    if let (Some(length), Some(body)) = (creation.length, body_length)
-        && body > length
+    let body_length = body_length(&body);
+    let creation = draft::creation(&request.headers, interop, body_length).map_err(unreadable)?;
+    if let (Some(length), Some(bytes)) = (creation.length, body_length)
+        && bytes > length
     {
         return Err(refused(UploadError::Overrun { length }));
     }
@@ -88,7 +95,6 @@ async fn create_inner(mut request: UploadRequest, interop: Interop) -> Result<Re
     headers.insert(LOCATION, request.location(&handle.upload().id)?);
     write_video_id(handle.upload(), &mut headers);
     let wanted = Wanted { offset: 0, length, completes, body_length };
-    let body = std::mem::take(&mut request.body);
     // An upload that was made but not filled is told by its Location: its client goes on there.
     let status = match append_body(&request, &handle, (wanted, body)).await {
         Ok(status) => status,
@@ -100,8 +106,7 @@ async fn create_inner(mut request: UploadRequest, interop: Interop) -> Result<Re
         }
     };
     headers.extend(draft::standing(interop, &standing_of(&request, &status)));
-    let body = axum::Json(UploadBody::new(handle.upload(), &status));
-    Ok((StatusCode::CREATED, headers, body).into_response())
+    Ok((StatusCode::CREATED, headers, axum::Json(UploadBody::new(handle.upload(), &status))).into_response())
 }
 
 fn new_upload(request: &UploadRequest, creation: draft::Creation) -> Result<NewUpload, Refused> {
@@ -136,7 +141,7 @@ struct Wanted {
 async fn append_body(
     request: &UploadRequest,
     handle: &UploadHandle,
-    (wanted, body): (Wanted, axum::body::Body),
+    (wanted, body): (Wanted, Body),
 ) -> Result<UploadStatus, Refused> {
     let check = Check::told(digest::of_content(&request.headers)?);
     let append = AppendRequest {
@@ -150,8 +155,7 @@ async fn append_body(
         Ok(lease) => lease,
         Err(status) => return Ok(status),
     };
-    let intake =
-        Intake { completes: wanted.completes, overrun_ends: true, ..Intake::plain(wanted.body_length, check) };
+    let intake = Intake { completes: wanted.completes, overrun_ends: true, ..Intake::plain(wanted.body_length, check) };
     receive_body(lease, body, intake).await.map_err(|error| match error {
         IntakeError::Upload(error) => refused(error),
         other => Problem::from(other).into(),
@@ -159,23 +163,24 @@ async fn append_body(
 }
 
 /// `PATCH /uploads/{id}`: append.
-pub(super) async fn patch(id: &UploadId, request: UploadRequest, interop: Interop) -> Response {
+pub(super) async fn patch(id: &UploadId, (request, body): (UploadRequest, Body), interop: Interop) -> Response {
     let limit = request.uploads().limits().size_bytes_max;
-    patch_inner(id, request, interop).await.unwrap_or_else(|refused| answer_refusal(refused, interop, limit))
+    patch_inner(id, (request, body), interop).await.unwrap_or_else(|refused| answer_refusal(refused, interop, limit))
 }
 
-async fn patch_inner(id: &UploadId, mut request: UploadRequest, interop: Interop) -> Result<Response, Refused> {
+async fn patch_inner(
+    id: &UploadId,
+    (request, body): (UploadRequest, Body),
+    interop: Interop,
+) -> Result<Response, Refused> {
     let handle = request.find(id).await?;
     if interop >= Interop::V6 && content_type(&request.headers).as_deref() != Some(draft::BODY_TYPE) {
         let detail = format!("The body of an append is {}.", draft::BODY_TYPE);
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail).into());
     }
-    let body_length = request.content_length()?;
-    let append = draft::append(&request.headers, interop, body_length)
-        .map_err(|error| Problem::from(error).with_type_if_contradiction())?;
-    let wanted =
-        Wanted { offset: append.offset, length: append.length, completes: append.completes, body_length };
-    let body = std::mem::take(&mut request.body);
+    let body_length = body_length(&body);
+    let append = draft::append(&request.headers, interop, body_length).map_err(unreadable)?;
+    let wanted = Wanted { offset: append.offset, length: append.length, completes: append.completes, body_length };
     let status = append_body(&request, &handle, (wanted, body)).await?;
     let mut headers = HeaderMap::new();
     headers.extend(draft::standing(interop, &standing_of(&request, &status)));
@@ -188,7 +193,11 @@ async fn patch_inner(id: &UploadId, mut request: UploadRequest, interop: Interop
 
 /// `HEAD /uploads/{id}`: the offset. A writer under way is ended first, so that the offset told stays good (draft,
 /// "Concurrency").
-pub(super) async fn head(request: &UploadRequest, handle: &UploadHandle, interop: Interop) -> Result<Response, Problem> {
+pub(super) async fn head(
+    request: &UploadRequest,
+    handle: &UploadHandle,
+    interop: Interop,
+) -> Result<Response, Problem> {
     let status = handle.inspect(true).await?;
     let mut headers = HeaderMap::new();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

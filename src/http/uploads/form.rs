@@ -1,4 +1,5 @@
 //! One multipart form: fields first, then the file, streamed as it arrives. It cannot be resumed: what breaks off is gone.
+use axum::body::HttpBody;
 use axum::extract::multipart::{Field, Multipart, MultipartError};
 use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
@@ -6,11 +7,11 @@ use futures::StreamExt;
 use http::StatusCode;
 use http_body::Frame;
 
+use super::UploadRequest;
 use super::chunked;
 use super::details::{DetailsBody, Tags};
 use super::hashing::Check;
 use super::receive::{Intake, receive};
-use super::{HttpState, UploadRequest};
 use crate::actors::uploads::{NewUpload, UploadHandle};
 use crate::domain::upload::error::UploadError;
 use crate::domain::upload::machine::AppendRequest;
@@ -31,14 +32,14 @@ fn broken(error: &MultipartError) -> Problem {
 }
 
 /// `POST /videos/upload`.
-pub(super) async fn upload(request: UploadRequest) -> Result<Response, Problem> {
+pub(super) async fn upload(request: UploadRequest, form: Request) -> Result<Response, Problem> {
     let headers = request.check_creation()?;
     let limit = request.uploads().limits().size_bytes_max;
-    if request.content_length()?.is_some_and(|length| length > limit.saturating_add(OVERHEAD_BYTES_MAX)) {
+    if form.body().size_hint().exact().is_some_and(|length| length > limit.saturating_add(OVERHEAD_BYTES_MAX)) {
         return Err(UploadError::TooLarge { limit }.into());
     }
     // In a task of its own: when the connection is gone, the upload is still ended.
-    let task = tokio::spawn(take_form(request));
+    let task = tokio::spawn(take_form(request, form));
     let outcome = task.await.unwrap_or_else(|error| {
         tracing::error!(%error, "a form's task ended");
         Err(Problem::internal())
@@ -46,11 +47,9 @@ pub(super) async fn upload(request: UploadRequest) -> Result<Response, Problem> 
     outcome.map(|response| (headers, response).into_response())
 }
 
-async fn take_form(request: UploadRequest) -> Result<Response, Problem> {
-    let UploadRequest { state, viewer, info, headers, body } = request;
-    let mut whole = Request::new(body);
-    *whole.headers_mut() = headers;
-    let mut form = Multipart::from_request(whole, &state).await.map_err(|_| {
+async fn take_form(request: UploadRequest, form: Request) -> Result<Response, Problem> {
+    let UploadRequest { state, viewer, info, .. } = request;
+    let mut form = Multipart::from_request(form, &state).await.map_err(|_| {
         let detail = "The body must be multipart/form-data with a boundary.";
         Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
     })?;
@@ -127,8 +126,7 @@ async fn take_field(mut field: Field<'_>, given: &mut DetailsBody) -> Result<(),
 }
 
 async fn take_file(field: Field<'_>, handle: &UploadHandle) -> Result<(), Problem> {
-    let append =
-        AppendRequest { offset: 0, body_length: None, declares: None, checked: false, may_overlap: false };
+    let append = AppendRequest { offset: 0, body_length: None, declares: None, checked: false, may_overlap: false };
     let lease = match handle.begin_append(append).await? {
         Ok(lease) => lease,
         Err(_) => return Ok(()),

@@ -11,10 +11,10 @@ use http_body_util::BodyStream;
 use super::hashing::{Check, Hashes};
 use crate::actors::upload_lease::WriterLease;
 use crate::domain::ports::{BlobError, UploadWriter};
+use crate::domain::upload::Concatenation;
 use crate::domain::upload::error::{UploadError, UploadFault};
 use crate::domain::upload::machine::{AfterAppend, UploadStatus};
 use crate::domain::upload::sniff::{SNIFF_BYTES, certainly_not_media};
-use crate::domain::upload::{Concatenation, UploadProtocol};
 use crate::http::server::is_stall;
 use crate::protocols::tus::wire::{WireError, v1};
 
@@ -248,8 +248,7 @@ impl<'a> Reception<'a> {
     async fn settle(self, taken: Result<(), IntakeError>) -> Result<u64, Failure> {
         let is_rejected = matches!(taken, Err(IntakeError::NotMedia(_)));
         let is_undone = taken.is_err() && self.intake.check.is_some();
-        let settled =
-            if is_rejected || is_undone { self.writer.discard().await } else { self.writer.finish().await };
+        let settled = if is_rejected || is_undone { self.writer.discard().await } else { self.writer.finish().await };
         let then = match &taken {
             Err(IntakeError::NotMedia(_)) => AfterAppend::Reject("not_media"),
             Err(IntakeError::Upload(UploadError::Overrun { .. } | UploadError::TooLarge { .. }))
@@ -276,10 +275,5 @@ impl Intake {
     /// An append of this upload's protocol with a body of so many bytes.
     pub(super) fn plain(body_length: Option<u64>, check: Check) -> Self {
         Self { body_length, check, completes: false, overrun_ends: false }
-    }
-
-    /// Whether an upload of this protocol can be gone on with by a later request.
-    pub(super) fn is_resumable(protocol: UploadProtocol) -> bool {
-        protocol != UploadProtocol::Form
     }
 }

@@ -1,4 +1,5 @@
 //! The upload resource: tells tus 1.0 from the IETF draft and hands over.
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT, HeaderName, HeaderValue};
@@ -37,19 +38,23 @@ fn unknown_version() -> Problem {
 }
 
 /// `POST /uploads`.
-pub(super) async fn create(request: UploadRequest) -> Result<Response, Problem> {
+pub(super) async fn create(request: UploadRequest, body: Body) -> Result<Response, Problem> {
     match wire::dialect(&request.headers) {
-        Dialect::Tus => tus::create(request).await,
-        Dialect::Draft(interop) => Ok(draft::create(request, interop).await),
+        Dialect::Tus => tus::create(request, body).await,
+        Dialect::Draft(interop) => Ok(draft::create(request, body, interop).await),
         Dialect::OtherTus | Dialect::Unmarked => Err(unknown_version()),
     }
 }
 
 /// `PATCH /uploads/{id}`.
-pub(super) async fn patch(IdPath(id): IdPath<UploadId>, request: UploadRequest) -> Result<Response, Problem> {
+pub(super) async fn patch(
+    IdPath(id): IdPath<UploadId>,
+    request: UploadRequest,
+    body: Body,
+) -> Result<Response, Problem> {
     match wire::dialect(&request.headers) {
-        Dialect::Tus => tus::patch(&id, request).await,
-        Dialect::Draft(interop) => Ok(draft::patch(&id, request, interop).await),
+        Dialect::Tus => tus::patch(&id, request, body).await,
+        Dialect::Draft(interop) => Ok(draft::patch(&id, (request, body), interop).await),
         Dialect::OtherTus | Dialect::Unmarked => Err(unknown_version()),
     }
 }
@@ -83,10 +88,10 @@ pub(super) async fn delete(IdPath(id): IdPath<UploadId>, request: UploadRequest)
 }
 
 /// `POST /uploads/{id}` for clients that can send nothing but POST (tus 1.0, `X-HTTP-Method-Override`).
-pub(super) async fn overridden(id: IdPath<UploadId>, request: UploadRequest) -> Result<Response, Problem> {
+pub(super) async fn overridden(id: IdPath<UploadId>, request: UploadRequest, body: Body) -> Result<Response, Problem> {
     let method = request.headers.get(METHOD_OVERRIDE).and_then(|value| Method::from_bytes(value.as_bytes()).ok());
     match method {
-        Some(Method::PATCH) => patch(id, request).await,
+        Some(Method::PATCH) => patch(id, request, body).await,
         Some(Method::DELETE) => delete(id, request).await,
         Some(Method::HEAD) => head(id, request).await,
         Some(Method::GET) if request.headers.contains_key(ACCEPT) => status::show(id, request).await,

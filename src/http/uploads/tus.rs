@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::hashing::Check;
 use super::receive::{Intake, IntakeError, receive_body};
-use super::{UploadRequest, write_video_id};
+use super::{UploadRequest, body_length, write_video_id};
 use crate::actors::uploads::{NewUpload, UploadHandle};
 use crate::domain::ids::UploadId;
 use crate::domain::upload::error::UploadError;
@@ -48,12 +48,12 @@ fn refusal(error: IntakeError) -> Problem {
 }
 
 /// `POST /uploads`: creation, with the first bytes when the body brings them; or concatenation.
-pub(super) async fn create(request: UploadRequest) -> Result<Response, Problem> {
-    let creation = v1::creation(&request.headers)?;
+pub(super) async fn create(request: UploadRequest, body: Body) -> Result<Response, Problem> {
     let mut headers = request.check_creation()?;
-    let body_length = request.content_length()?;
-    if let (true, Some(length), Some(body)) = (creation.has_body, creation.length, body_length)
-        && body > length
+    let creation = v1::creation(&request.headers)?;
+    let body_length = body_length(&body);
+    if let (true, Some(length), Some(bytes)) = (creation.has_body, creation.length, body_length)
+        && bytes > length
     {
         return Err(UploadError::Overrun { length }.into());
     }
@@ -62,14 +62,9 @@ pub(super) async fn create(request: UploadRequest) -> Result<Response, Problem> 
     headers.insert(LOCATION, request.location(&handle.upload().id)?);
     write_video_id(handle.upload(), &mut headers);
     let status = if has_body {
-        let append = AppendRequest {
-            offset: 0,
-            body_length,
-            declares: None,
-            checked: check.is_some(),
-            may_overlap: false,
-        };
-        let appended = append_body(&handle, append, request.body, Intake::plain(body_length, check)).await;
+        let append =
+            AppendRequest { offset: 0, body_length, declares: None, checked: check.is_some(), may_overlap: false };
+        let appended = append_body(&handle, append, body, Intake::plain(body_length, check)).await;
         // The upload exists all the same: its client may go on from where it stands.
         appended.map_err(|problem| with_headers(problem, &headers))?
     } else {
@@ -121,14 +116,14 @@ async fn append_body(
 }
 
 /// `PATCH /uploads/{id}`.
-pub(super) async fn patch(id: &UploadId, request: UploadRequest) -> Result<Response, Problem> {
+pub(super) async fn patch(id: &UploadId, request: UploadRequest, body: Body) -> Result<Response, Problem> {
     let handle = request.find(id).await?;
     if content_type(&request.headers).as_deref() != Some(v1::BODY_TYPE) {
         let detail = format!("The body of an append is {}.", v1::BODY_TYPE);
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail));
     }
     let append = v1::append(&request.headers)?;
-    let body_length = request.content_length()?;
+    let body_length = body_length(&body);
     let check = if append.has_checksum_trailer { Check::Trailer } else { Check::told(append.checksum) };
     let wanted = AppendRequest {
         offset: append.offset,
@@ -137,7 +132,7 @@ pub(super) async fn patch(id: &UploadId, request: UploadRequest) -> Result<Respo
         checked: check.is_some(),
         may_overlap: false,
     };
-    let status = append_body(&handle, wanted, request.body, Intake::plain(body_length, check)).await?;
+    let status = append_body(&handle, wanted, body, Intake::plain(body_length, check)).await?;
     let mut headers = HeaderMap::new();
     headers.insert(UPLOAD_OFFSET, status.offset.into());
     write_expiry(&status, &mut headers);

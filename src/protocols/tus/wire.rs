@@ -117,11 +117,6 @@ pub(crate) fn optional_number(
     text(headers, name, field)?.map(|value| number(field, value)).transpose()
 }
 
-/// `Content-Length`, when there is one.
-pub fn content_length(headers: &HeaderMap) -> Result<Option<u64>, WireError> {
-    optional_number(headers, "content-length", "Content-Length")
-}
-
 /// The media type of the body, lower case and without parameters.
 pub fn content_type(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(http::header::CONTENT_TYPE)?.to_str().ok()?;

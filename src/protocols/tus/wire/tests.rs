@@ -263,7 +263,7 @@ fn garbage_is_refused_or_read_but_never_fatal() {
             let _ = creation.metadata.details(creation.metadata.file_name().ok().flatten().as_deref());
         }
         let _ = (v1::append(&map), draft::append(&map, interop, body), draft::creation(&map, interop, body));
-        let _ = (digest::of_content(&map), digest::of_representation(&map), dialect(&map), content_length(&map));
+        let _ = (digest::of_content(&map), digest::of_representation(&map), dialect(&map));
         if let Ok(range) = chunk::content_range(&map) {
             assert!(range.bytes() > 0);
         }
