@@ -31,6 +31,10 @@ pub mod request_info;
 pub mod server;
 mod service_document;
 pub mod state;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod uploads;
 mod videos;
 mod visible;
