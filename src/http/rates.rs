@@ -116,7 +116,6 @@ pub(crate) struct Rates {
     /// Registrations.
     pub(crate) register: Rate<AddressKey>,
     /// Uploads created.
-    #[allow(dead_code, reason = "the upload routes are the ones to ask it")]
     pub(crate) uploads: Rate<UserId>,
 }
 
