@@ -4,6 +4,7 @@
 //! ([`supervisor::Supervisor`]) starts its children by key when they are asked for and restarts them by
 //! [`crate::domain::restart::RestartPolicy`].
 pub mod describe;
+pub mod dispatcher;
 pub mod janitor;
 pub mod node_root;
 pub mod playback;

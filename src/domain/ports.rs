@@ -275,6 +275,10 @@ pub trait WatchCatalog: Send + Sync {
 pub trait ChangeFeed: Send + Sync {
     /// Events after `sequence` in commit order.
     async fn events_after(&self, sequence: u64, limit: u32) -> Result<Vec<Event>, CatalogError>;
+    /// The sequence of the last event; 0 before the first.
+    async fn last_event(&self) -> Result<u64, CatalogError>;
+    /// Yields after this process committed events, once for any number of them; other nodes' are found by asking.
+    fn told(&self) -> BoxStream<'static, ()>;
 }
 
 /// The whole catalog.

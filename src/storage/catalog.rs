@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::watch::Sender;
 
 use self::executor::{CommitError, Executor, Row};
 use self::statement::{Statement, Transaction};
@@ -34,12 +35,14 @@ const EDIT_ATTEMPTS_MAX: u32 = 16;
 #[derive(Clone)]
 pub struct CatalogStore {
     executor: Arc<dyn Executor>,
+    /// Counts commits that wrote events.
+    told: Sender<u64>,
 }
 
 impl CatalogStore {
     /// The catalog on this database, whose tables are up to date.
     pub fn new(executor: Arc<dyn Executor>) -> Self {
-        Self { executor }
+        Self { executor, told: Sender::new(0) }
     }
 
     async fn rows(&self, query: Statement) -> Result<Vec<Row>, CatalogError> {
@@ -51,7 +54,12 @@ impl CatalogStore {
     }
 
     async fn commit(&self, transaction: Transaction) -> Result<Vec<u64>, CommitError> {
-        self.executor.commit(transaction).await
+        let tells = transaction.tells();
+        let rows = self.executor.commit(transaction).await?;
+        if tells {
+            self.told.send_modify(|commits| *commits += 1);
+        }
+        Ok(rows)
     }
 }
 

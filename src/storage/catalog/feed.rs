@@ -1,5 +1,7 @@
 //! The change feed: rows of `events` in commit order.
 use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream::BoxStream;
 
 use super::CatalogStore;
 use super::executor::Row;
@@ -27,5 +29,15 @@ impl ChangeFeed for CatalogStore {
             ORDER BY sequence LIMIT :limit";
         let query = Statement::new(query).bind("after", sequence).bind("limit", limit.min(EVENTS_MAX));
         self.rows(query).await?.iter().map(event_from).collect()
+    }
+
+    async fn last_event(&self) -> Result<u64, CatalogError> {
+        let query = Statement::new("SELECT COALESCE(MAX(sequence), 0) AS last FROM events");
+        self.row(query).await?.map_or(Ok(0), |row| row.number("last"))
+    }
+
+    fn told(&self) -> BoxStream<'static, ()> {
+        let told = self.told.subscribe();
+        futures::stream::unfold(told, async |mut told| told.changed().await.ok().map(|()| ((), told))).boxed()
     }
 }

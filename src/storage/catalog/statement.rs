@@ -100,7 +100,15 @@ pub struct Transaction {
     pub statements: Vec<Statement>,
 }
 
+const INSERT_EVENT: &str =
+    "INSERT INTO events (kind, subject, payload, committed_at) VALUES (:kind, :subject, :payload, :at)";
+
 impl Transaction {
+    /// Whether it writes events.
+    pub fn tells(&self) -> bool {
+        self.statements.iter().any(|statement| statement.sql == INSERT_EVENT)
+    }
+
     /// An empty transaction.
     pub fn new() -> Self {
         Self::default()

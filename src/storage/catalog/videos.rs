@@ -136,7 +136,9 @@ impl VideoCatalog for CatalogStore {
                 return Err(CatalogError::Stale);
             }
             let video = steps::edit(read.clone(), details.clone(), now);
-            let payload = json!({ "video_id": id, "user_id": video.user_id, "privacy": video.privacy });
+            let payload = json!({
+                "video_id": id, "playback_id": video.playback_id, "user_id": video.user_id, "privacy": video.privacy,
+            });
             let transaction = Transaction::new()
                 .then(rows::save(&video, read.revision)?)
                 .event(NewEvent::new("video.updated", id, payload), now);

@@ -26,7 +26,8 @@ pub(super) fn mark_deleted(video: &Video, now: Timestamp) -> Transaction {
         .bind("revision", video.revision)
         .one_row("revision");
     let release = if video.status == VideoStatus::Uploading { end_upload(video) } else { vec![free_source(video)] };
-    let event = NewEvent::new("video.deleted", &video.id, json!({ "video_id": video.id, "user_id": video.user_id }));
+    let payload = json!({ "video_id": video.id, "playback_id": video.playback_id, "user_id": video.user_id });
+    let event = NewEvent::new("video.deleted", &video.id, payload);
     Transaction::new().then(mark).then_all(release).event(event, now)
 }
 

@@ -73,7 +73,11 @@ pub(super) fn children(video: &Video, step: &VideoStep, now: Timestamp) -> Vec<S
 }
 
 fn event(kind: &'static str, video: &Video) -> NewEvent {
-    NewEvent::new(kind, &video.id, json!({ "video_id": video.id, "user_id": video.user_id }))
+    NewEvent::new(
+        kind,
+        &video.id,
+        json!({ "video_id": video.id, "playback_id": video.playback_id, "user_id": video.user_id }),
+    )
 }
 
 fn verified(video: &mut Video) -> Option<Vec<NewEvent>> {
@@ -118,7 +122,9 @@ fn published(
     let was_ready =
         |name: &str| video.renditions.iter().any(|known| known.name == name && known.state == RenditionState::Ready);
     for rendition in renditions.iter().filter(|new| new.state == RenditionState::Ready && !was_ready(&new.name)) {
-        let payload = json!({ "video_id": video.id, "user_id": video.user_id, "rendition": rendition });
+        let payload = json!({
+            "video_id": video.id, "playback_id": video.playback_id, "user_id": video.user_id, "rendition": rendition,
+        });
         events.push(NewEvent::new("video.rendition_ready", &video.id, payload));
     }
     video.renditions = renditions.to_vec();
@@ -144,7 +150,9 @@ fn failed(video: &mut Video, failure: &Failure) -> Result<Option<Vec<NewEvent>>,
         VideoStatus::Verifying | VideoStatus::Processing => {
             video.status = VideoStatus::Failed;
             video.failure = Some(failure.clone());
-            let payload = json!({ "video_id": video.id, "user_id": video.user_id, "failure": failure });
+            let payload = json!({
+                "video_id": video.id, "playback_id": video.playback_id, "user_id": video.user_id, "failure": failure,
+            });
             Ok(Some(vec![NewEvent::new("video.failed", &video.id, payload)]))
         }
         _ => Err(CatalogError::Stale),
