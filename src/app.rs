@@ -7,14 +7,16 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::actors::dispatcher::{self, Listener};
 use crate::actors::janitor::{JanitorContext, JanitorHandle};
-use crate::actors::node_root::{Branch, RootArguments, Tree};
+use crate::actors::node_root::{Branch, RootArguments, RootHandle, Tree};
 use crate::actors::playback::{Playback, PlaybackHandle};
 use crate::actors::supervisor::{Family, FamilyHandle, SupervisorArguments};
 use crate::actors::uploads::{Uploads, UploadsHandle};
 use crate::domain::playback::machine::PlaybackLimits;
 use crate::domain::ports::Clock;
 use crate::domain::restart::RestartPolicy;
+use crate::http::ensure_first_admin;
 use crate::http::metrics as http_metrics;
 use crate::http::pipeline::Pipeline;
 use crate::http::server::Server;
@@ -71,24 +73,32 @@ impl Node {
 
         let uploads = UploadsHandle::new(Arc::new(uploads_context(&settings, &storage)));
         let playback = PlaybackHandle::new(Arc::new(playback_context(&settings, &storage)));
-        let janitor = JanitorHandle::default();
+        let (root, janitor) = (RootHandle::default(), JanitorHandle::default());
+        let actors = HttpActors {
+            uploads: uploads.clone(),
+            playback: playback.clone(),
+            root: root.clone(),
+            janitor: janitor.clone(),
+        };
+        let services =
+            HttpServices { settings: Arc::clone(&settings), ports: http_ports(&settings, &storage), actors, metrics };
+        let state = HttpState::open(services).await.context("the HTTP side cannot start")?;
+
         let cleaned = janitor_context(&settings, &storage, uploads.clone());
         let branches = vec![
             family(uploads.family(), settings.uploads.sessions_max),
             family(playback.family(), settings.playback.sessions_max),
+            dispatcher::branch(Arc::clone(&storage.catalog), vec![listener(state.clone())]),
             janitor.branch(Arc::new(cleaned)),
         ];
-        let root = RootArguments { branches, policy: RestartPolicy::default(), clock: Arc::new(SystemClock) };
-        let tree = Tree::grow(root).await.context("the supervisors cannot start")?;
+        let arguments = RootArguments { branches, policy: RestartPolicy::default(), clock: Arc::new(SystemClock) };
+        let tree = Tree::grow_behind(root, arguments).await.context("the supervisors cannot start")?;
         let restored = playback.restore().await.context("open playback sessions cannot be taken up")?;
         if restored > 0 {
             tracing::info!(sessions = restored, "took up open playback sessions");
         }
 
-        let actors = HttpActors { uploads, playback: playback.clone(), root: tree.handle.clone(), janitor };
-        let services =
-            HttpServices { settings: Arc::clone(&settings), ports: http_ports(&settings, &storage), actors, metrics };
-        let state = HttpState::open(services).await.context("the HTTP side cannot start")?;
+        introduce_admin(&storage, &data_dir).await?;
         let pipeline = Pipeline::new(state.clone(), crate::http::router(state.clone()));
         let address = http_address(&settings, ephemeral_ports);
         let server = Server::bind(state, pipeline, address).with_context(|| {
@@ -111,6 +121,26 @@ impl Node {
         drop(self.storage);
         tracing::info!("stopped");
     }
+}
+
+/// Makes the first account and says its password.
+async fn introduce_admin(storage: &Storage, data_dir: &Path) -> Result<()> {
+    let made = ensure_first_admin(&*storage.catalog, (&SystemClock, &SystemEntropy), data_dir).await;
+    if let Some(password) = made.context("the first account cannot be made")? {
+        println!(
+            "First start: sign in as admin with the password {password} and change it (kept in {} until then)",
+            data_dir.join("first-run-admin.txt").display()
+        );
+    }
+    Ok(())
+}
+
+/// What keeps things in memory hears of every change.
+fn listener(state: HttpState) -> Listener {
+    Arc::new(move |event| {
+        let state = state.clone();
+        Box::pin(async move { state.note_event(&event).await })
+    })
 }
 
 fn http_address(settings: &Settings, ephemeral_ports: bool) -> SocketAddr {

@@ -5,6 +5,7 @@
 //! ├─ uploads ─ UploadSession*
 //! ├─ transcodes ─ TranscodeJob*
 //! ├─ playback ─ PlaybackSession*
+//! ├─ dispatcher
 //! └─ janitor
 //! ```
 use std::sync::Arc;
@@ -77,8 +78,8 @@ pub enum RootMessage {
     },
 }
 
-/// The only way in.
-#[derive(Clone)]
+/// The only way in; answers once the tree has grown.
+#[derive(Clone, Default)]
 pub struct RootHandle(Post<RootMessage>);
 
 impl RootHandle {
@@ -125,8 +126,14 @@ pub struct Tree {
 impl Tree {
     /// Starts the root and its branches.
     pub async fn grow(arguments: RootArguments) -> Result<Self, SpawnErr> {
+        Self::grow_behind(RootHandle::default(), arguments).await
+    }
+
+    /// The same, behind a handle that was given out before.
+    pub async fn grow_behind(handle: RootHandle, arguments: RootArguments) -> Result<Self, SpawnErr> {
         let (actor, ended) = Actor::spawn(None, NodeRoot, arguments).await?;
-        Ok(Self { handle: RootHandle(Post::to(actor.clone())), actor, ended })
+        handle.0.install(Some(actor.clone()));
+        Ok(Self { handle, actor, ended })
     }
 
     /// Returns when the root has ended by itself, which it does only when a branch could not be kept up.

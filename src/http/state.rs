@@ -19,6 +19,7 @@ use crate::actors::janitor::JanitorHandle;
 use crate::actors::node_root::RootHandle;
 use crate::actors::playback::PlaybackHandle;
 use crate::actors::uploads::UploadsHandle;
+use crate::domain::events::Event;
 use crate::domain::ports::{AssetStore, BlobStore, Catalog, CatalogError, Clock, Entropy, SegmentSource};
 use crate::settings::Settings;
 
@@ -162,6 +163,19 @@ impl HttpState {
             metrics,
         };
         Ok(Self(Arc::new(context)))
+    }
+}
+
+impl HttpState {
+    /// Drops what is kept in memory of whatever this event is about: to be told of every event of the change feed.
+    pub async fn note_event(&self, event: &Event) {
+        let id = |name| event.payload.get(name).and_then(serde_json::Value::as_str);
+        if let Some(video) = id("video_id").and_then(|id| id.parse().ok()) {
+            self.videos.forget(&video);
+        }
+        if let Some(playback) = id("playback_id").and_then(|id| id.parse().ok()) {
+            self.delivery.forget(&playback).await;
+        }
     }
 }
 

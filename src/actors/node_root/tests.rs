@@ -39,17 +39,18 @@ fn branch(post: Post<()>, starts: Arc<AtomicUsize>) -> Branch {
     )
 }
 
-async fn tree(restarts_max: usize) -> (Tree, Post<()>, Arc<AtomicUsize>) {
+async fn tree(restarts_max: usize) -> (Tree, RootHandle, Post<()>, Arc<AtomicUsize>) {
     let (post, starts) = (Post::default(), Arc::new(AtomicUsize::new(0)));
     let policy = RestartPolicy { restarts_max, backoff_first: Duration::from_millis(1), ..RestartPolicy::default() };
     let branches = vec![branch(post.clone(), Arc::clone(&starts))];
     let arguments = RootArguments { branches, policy, clock: Arc::new(Standing) };
-    (Tree::grow(arguments).await.unwrap(), post, starts)
+    let handle = RootHandle::default();
+    (Tree::grow_behind(handle.clone(), arguments).await.unwrap(), handle, post, starts)
 }
 
 #[tokio::test]
 async fn a_failed_branch_is_started_again_behind_the_same_post() {
-    let (tree, post, starts) = tree(5).await;
+    let (tree, root, post, starts) = tree(5).await;
     post.tell(()).unwrap();
     tokio::time::timeout(Duration::from_secs(5), async {
         while starts.load(Ordering::Acquire) < 2 {
@@ -58,14 +59,14 @@ async fn a_failed_branch_is_started_again_behind_the_same_post() {
     })
     .await
     .unwrap();
-    assert_eq!(tree.handle.describe().await.unwrap().children.len(), 1);
+    assert_eq!(root.describe().await.unwrap().children.len(), 1);
     post.tell(()).unwrap();
     tree.stop().await;
 }
 
 #[tokio::test]
 async fn a_branch_that_cannot_be_kept_up_ends_the_node() {
-    let (mut tree, post, _) = tree(0).await;
+    let (mut tree, _, post, _) = tree(0).await;
     post.tell(()).unwrap();
     tokio::time::timeout(Duration::from_secs(5), tree.collapsed()).await.expect("the root ends");
 }
