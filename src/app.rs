@@ -12,7 +12,11 @@ use crate::actors::janitor::{JanitorContext, JanitorHandle};
 use crate::actors::node_root::{Branch, RootArguments, RootHandle, Tree};
 use crate::actors::playback::{Playback, PlaybackHandle};
 use crate::actors::supervisor::{Family, FamilyHandle, SupervisorArguments};
+use crate::actors::transcode_job::TranscodeDependencies;
+use crate::actors::transcode_worker::{PoolSettings, ProcessSettings, WorkerPoolHandle};
+use crate::actors::transcodes::{JOBS_MAX, TranscodesHandle};
 use crate::actors::uploads::{Uploads, UploadsHandle};
+use crate::domain::ids::VideoId;
 use crate::domain::playback::machine::PlaybackLimits;
 use crate::domain::ports::Clock;
 use crate::domain::restart::RestartPolicy;
@@ -22,6 +26,7 @@ use crate::http::pipeline::Pipeline;
 use crate::http::server::Server;
 use crate::http::state::{HttpActors, HttpPorts, HttpServices, HttpState};
 use crate::media::resolve::Resolver;
+use crate::media::work::{MediaLimits, ProcessLimits};
 use crate::settings::{HumanDuration, Settings};
 use crate::storage::{Embedded, EmbeddedOptions, Storage};
 use crate::system::{SystemClock, SystemEntropy};
@@ -71,7 +76,9 @@ impl Node {
         let storage = open_storage(&settings).await?;
         let data_dir = settings.server.data_dir.clone();
 
-        let uploads = UploadsHandle::new(Arc::new(uploads_context(&settings, &storage)));
+        let workers = WorkerPoolHandle::default();
+        let transcodes = TranscodesHandle::new(Arc::new(transcode_dependencies(&settings, &storage, workers.clone())));
+        let uploads = UploadsHandle::new(Arc::new(uploads_context(&settings, &storage, transcodes.clone())));
         let playback = PlaybackHandle::new(Arc::new(playback_context(&settings, &storage)));
         let (root, janitor) = (RootHandle::default(), JanitorHandle::default());
         let actors = HttpActors {
@@ -84,8 +91,10 @@ impl Node {
             HttpServices { settings: Arc::clone(&settings), ports: http_ports(&settings, &storage), actors, metrics };
         let state = HttpState::open(services).await.context("the HTTP side cannot start")?;
 
-        let cleaned = janitor_context(&settings, &storage, uploads.clone());
+        let cleaned = janitor_context(&settings, &storage, (uploads.clone(), transcodes.clone()));
         let branches = vec![
+            workers.branch(pool_settings(&settings)?),
+            family(transcodes.family(), JOBS_MAX),
             family(uploads.family(), settings.uploads.sessions_max),
             family(playback.family(), settings.playback.sessions_max),
             dispatcher::branch(Arc::clone(&storage.catalog), vec![listener(state.clone())]),
@@ -93,6 +102,10 @@ impl Node {
         ];
         let arguments = RootArguments { branches, policy: RestartPolicy::default(), clock: Arc::new(SystemClock) };
         let tree = Tree::grow_behind(root, arguments).await.context("the supervisors cannot start")?;
+        let resumed = transcodes.resume().await.context("work on videos cannot be taken up")?;
+        if resumed > 0 {
+            tracing::info!(videos = resumed, "took up work on videos");
+        }
         let restored = playback.restore().await.context("open playback sessions cannot be taken up")?;
         if restored > 0 {
             tracing::info!(sessions = restored, "took up open playback sessions");
@@ -157,7 +170,58 @@ async fn open_storage(settings: &Settings) -> Result<Storage> {
     Embedded::open(data_dir, options).await.with_context(|| format!("cannot open the data in {}", data_dir.display()))
 }
 
-fn uploads_context(settings: &Settings, storage: &Storage) -> Uploads {
+fn pool_settings(settings: &Settings) -> Result<PoolSettings> {
+    let limits = ProcessLimits {
+        nice: settings.workers.nice,
+        address_space_bytes_max: settings.workers.address_space_max.as_u64(),
+    };
+    let process = ProcessSettings {
+        program: std::env::current_exe().context("cannot tell where this program is")?,
+        environment: Vec::new(),
+        limits,
+        watchdog: settings.workers.watchdog.0,
+    };
+    Ok(PoolSettings { processes: settings.workers.processes, process })
+}
+
+fn transcode_dependencies(settings: &Settings, storage: &Storage, workers: WorkerPoolHandle) -> TranscodeDependencies {
+    TranscodeDependencies {
+        catalog: Arc::clone(&storage.catalog),
+        blobs: Arc::clone(&storage.blobs),
+        assets: Arc::clone(&storage.assets),
+        clock: Arc::new(SystemClock),
+        workers,
+        work_dir: storage.data_dir.work(),
+        limits: MediaLimits {
+            segment_duration: settings.media.segment_duration.0,
+            gop_duration_max: settings.media.gop_duration_max.0,
+            bit_rate_max: settings.media.bit_rate_max,
+            moov_bytes_max: settings.media.moov_size_max.as_u64(),
+        },
+        attempts_max: settings.workers.attempts_max,
+    }
+}
+
+/// Starts the work on a video whose bytes are all here. One that finds no room is taken up by a later round.
+fn start_work(transcodes: &TranscodesHandle, video_id: VideoId) {
+    let transcodes = transcodes.clone();
+    tokio::spawn(async move {
+        if let Err(error) = transcodes.start(video_id.clone()).await {
+            tracing::warn!(video.id = %video_id, %error, "work on a video starts later");
+        }
+    });
+}
+
+fn resume_work(transcodes: &TranscodesHandle) {
+    let transcodes = transcodes.clone();
+    tokio::spawn(async move {
+        if let Err(error) = transcodes.resume().await {
+            tracing::warn!(%error, "work on videos cannot be taken up");
+        }
+    });
+}
+
+fn uploads_context(settings: &Settings, storage: &Storage, transcodes: TranscodesHandle) -> Uploads {
     Uploads {
         catalog: Arc::clone(&storage.catalog),
         store: Arc::clone(&storage.uploads),
@@ -166,7 +230,7 @@ fn uploads_context(settings: &Settings, storage: &Storage) -> Uploads {
         entropy: Arc::new(SystemEntropy),
         limits: settings.uploads.limits(),
         session_idle: settings.uploads.session_idle.0,
-        on_complete: Arc::new(|_| ()),
+        on_complete: Arc::new(move |video_id| start_work(&transcodes, video_id)),
     }
 }
 
@@ -184,11 +248,16 @@ fn playback_context(settings: &Settings, storage: &Storage) -> Playback {
     }
 }
 
-fn janitor_context(settings: &Settings, storage: &Storage, uploads: UploadsHandle) -> JanitorContext {
+fn janitor_context(
+    settings: &Settings,
+    storage: &Storage,
+    (uploads, transcodes): (UploadsHandle, TranscodesHandle),
+) -> JanitorContext {
     JanitorContext {
         catalog: Arc::clone(&storage.catalog),
         blobs: Arc::clone(&storage.blobs),
         uploads,
+        resume_work: Arc::new(move || resume_work(&transcodes)),
         clock: Arc::new(SystemClock),
         interval: settings.janitor.interval.0,
         orphan_age: settings.janitor.orphan_age.0,

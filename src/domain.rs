@@ -8,5 +8,6 @@ pub mod playback;
 pub mod ports;
 pub mod restart;
 pub mod time;
+pub mod transcode;
 pub mod upload;
 pub mod video;

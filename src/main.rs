@@ -4,14 +4,14 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use playhouse::cli::{Cli, Command, ServeArgs, demo, doctor};
-use playhouse::{app, logging};
+use playhouse::{app, logging, media};
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(args) => serve(&args),
         Command::Demo(args) => runtime().and_then(|runtime| runtime.block_on(demo::run(&args))),
         Command::Doctor(args) => return doctor::run(&args),
-        Command::Worker(_) => Ok(()),
+        Command::Worker(_) => media::pipelines::worker::run().map_err(Into::into),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,6 @@
 //! Media: frames, codecs, reading of MP4 and QuickTime indexes, the segment grid, packaging to CMAF, and the one way to
-//! segment bytes. `pipelines` (elsewhere) is the only part that decodes; everything here works without it.
+//! segment bytes. [`pipelines`] is the only part that decodes, in worker processes told what to do by [`work`];
+//! everything else here works without it.
 pub mod codecs;
 pub mod frames;
 pub mod grid;
@@ -14,3 +15,4 @@ pub mod spans;
 pub mod standard;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod work;

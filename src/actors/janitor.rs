@@ -33,6 +33,8 @@ pub struct JanitorContext {
     pub blobs: Arc<dyn BlobStore>,
     /// Ends expired uploads.
     pub uploads: UploadsHandle,
+    /// Called in each round: takes up work on videos that is nobody's at the moment.
+    pub resume_work: Arc<dyn Fn() + Send + Sync>,
     /// Wall-clock time.
     pub clock: Arc<dyn Clock>,
     /// Time between rounds.
@@ -214,6 +216,7 @@ enum SweepError {
 impl JanitorContext {
     async fn round(&self, sweeps: bool) -> RoundReport {
         let now = self.clock.now();
+        (self.resume_work)();
         RoundReport {
             uploads_expired: or_logged("expire uploads", self.expire_uploads(now).await),
             videos_purged: or_logged("purge deleted videos", self.purge_videos().await),

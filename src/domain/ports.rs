@@ -15,6 +15,7 @@ use super::events::{Event, NewEvent};
 use super::ids::{LoginId, PlaybackId, PlaybackSessionId, UploadId, UserId, VideoId};
 use super::playback::{SessionSummary, WatchPosition};
 use super::time::Timestamp;
+use super::transcode::{AttemptEnd, Attempts, WorkKind};
 use super::upload::Upload;
 use super::video::{Failure, MediaInfo, NonStandard, Rendition, Thumbnail, Video, VideoDetails, VideoStatus};
 
@@ -252,6 +253,22 @@ pub trait VideoCatalog: Send + Sync {
     async fn orphans(&self, keys: Vec<BlobKey>) -> Result<Vec<BlobKey>, CatalogError>;
 }
 
+/// Attempts at work on videos, recorded before they start, so that they are known whatever they do to the node.
+#[async_trait]
+pub trait WorkCatalog: Send + Sync {
+    /// Records that an attempt begins; returns those before it that ended badly. One that was begun and never ended
+    /// counts as interrupted from now on. `NotFound` when the video was deleted.
+    async fn begin_attempt(&self, video: &VideoId, work: WorkKind, now: Timestamp) -> Result<Attempts, CatalogError>;
+    /// Records how the attempt ended. Repeating it changes nothing.
+    async fn end_attempt(
+        &self,
+        video: &VideoId,
+        work: WorkKind,
+        end: AttemptEnd,
+        now: Timestamp,
+    ) -> Result<(), CatalogError>;
+}
+
 /// What viewers leave behind.
 #[async_trait]
 pub trait WatchCatalog: Send + Sync {
@@ -283,7 +300,7 @@ pub trait ChangeFeed: Send + Sync {
 
 /// The whole catalog.
 #[async_trait]
-pub trait Catalog: AccountCatalog + UploadCatalog + VideoCatalog + WatchCatalog + ChangeFeed {
+pub trait Catalog: AccountCatalog + UploadCatalog + VideoCatalog + WorkCatalog + WatchCatalog + ChangeFeed {
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), CatalogError>;
 }

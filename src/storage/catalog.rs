@@ -24,6 +24,7 @@ pub mod statement;
 mod uploads;
 mod videos;
 mod watch;
+mod work;
 
 pub use schema::SchemaError;
 

@@ -6,6 +6,7 @@ pub(super) mod upload_store;
 pub(super) mod uploads;
 pub(super) mod videos;
 pub(super) mod watch;
+pub(super) mod work;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

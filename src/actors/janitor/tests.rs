@@ -35,6 +35,7 @@ async fn janitor(storage: &Storage, orphan_age: Duration) -> JanitorHandle {
         catalog: Arc::clone(&storage.catalog),
         blobs: Arc::clone(&storage.blobs),
         uploads: uploads(storage).await,
+        resume_work: Arc::new(|| ()),
         clock: Arc::new(SystemClock),
         interval: Duration::from_secs(3600),
         orphan_age,

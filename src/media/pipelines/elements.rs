@@ -30,13 +30,12 @@ const fn optional(name: &'static str, package: &'static str, used_for: &'static 
 
 /// Every element named by a pipeline of ours or plugged by the decoders it starts.
 pub const ELEMENTS: &[Element] = &[
-    required("decodebin3", BASE, "inspecting uploads"),
+    required("parsebin", BASE, "inspecting uploads"),
+    required("decodebin", BASE, "thumbnails"),
     required("appsrc", BASE, "inspecting uploads"),
     required("appsink", BASE, "inspecting uploads"),
     required("videoconvert", BASE, "thumbnails"),
     required("videoscale", BASE, "thumbnails"),
-    required("audioconvert", BASE, "inspecting uploads"),
-    required("audioresample", BASE, "inspecting uploads"),
     required("qtdemux", GOOD, "MP4 and MOV uploads"),
     required("matroskademux", GOOD, "MKV and WebM uploads"),
     required("avidemux", GOOD, "AVI uploads"),

@@ -11,8 +11,10 @@ struct Migration {
     sqlite: &'static str,
 }
 
-const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "foundation", sqlite: include_str!("migrations/0001_foundation.sqlite.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "foundation", sqlite: include_str!("migrations/0001_foundation.sqlite.sql") },
+    Migration { version: 2, name: "attempts", sqlite: include_str!("migrations/0002_attempts.sqlite.sql") },
+];
 
 const CREATE_HISTORY: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
     version    INTEGER PRIMARY KEY,

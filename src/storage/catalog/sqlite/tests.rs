@@ -84,6 +84,7 @@ conformance_tests!(videos, catalog();
     racing_steps_and_edits_all_count, details_are_edited_by_revision, lists_show_what_may_be_seen,
     a_restart_finds_what_was_in_work, deleting_takes_every_byte, deleting_while_uploading_ends_the_upload,
     orphans_are_what_nothing_needs, timestamps_and_sizes_keep_their_full_range);
+conformance_tests!(work, catalog(); attempts_are_counted_by_their_end, attempts_need_a_living_video);
 conformance_tests!(watch, catalog();
     positions_move_with_time_only, a_session_is_one_view, a_session_is_recorded_once);
 
