@@ -1,0 +1,18 @@
+//! The program as its users meet it: a real server process, real files, real players.
+#[path = "support/all.rs"]
+mod support;
+
+#[path = "e2e/browser.rs"]
+mod browser;
+#[path = "e2e/clips.rs"]
+mod clips;
+#[path = "e2e/commands.rs"]
+mod commands;
+#[path = "e2e/kill.rs"]
+mod kill;
+#[path = "e2e/limits.rs"]
+mod limits;
+#[path = "e2e/playback.rs"]
+mod playback;
+#[path = "e2e/uploads.rs"]
+mod uploads;

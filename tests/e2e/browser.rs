@@ -1,0 +1,95 @@
+//! Real clients, unmodified: Chromium with the web page, plain hls.js, tus-js-client. The scripts are in tests/clients.
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::clips::{standard, standard_of_bytes};
+use crate::support::proxy::{Line, Proxy};
+use crate::support::server::Server;
+use crate::support::tools::{run, sha256};
+use crate::uploads::{VERDICT_WITHIN, manifest_url, playable};
+
+/// Runs a client script; returns the JSON line it prints.
+fn client(script: &str, args: &[&str]) -> Value {
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
+    let mut node = Command::new("node");
+    node.arg(scripts.join(script)).args(args);
+    if let Some(browser) = browser() {
+        node.env("CHROMIUM", browser);
+    }
+    let printed = run(&mut node);
+    serde_json::from_str(printed.trim()).unwrap_or_else(|error| panic!("{script} printed {printed}: {error}"))
+}
+
+/// The Chromium of this machine, unless the environment names one.
+fn browser() -> Option<std::path::PathBuf> {
+    if std::env::var_os("CHROMIUM").is_some() {
+        return None;
+    }
+    let path = std::env::var_os("PATH")?;
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    std::env::split_paths(&path).flat_map(|dir| names.map(|name| dir.join(name))).find(|candidate| candidate.is_file())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chromium_plays_through_the_page_soon_even_on_a_slow_line() {
+    let server = Server::start();
+    let creator = server.account("creator").await;
+    let video = playable(&creator, &standard()).await;
+    let line = Line { bits_per_sec: 10_000_000, round_trip: Duration::from_millis(50) };
+    let proxy = Proxy::start(server.port(), line).await;
+    let id = video["id"].as_str().expect("an id");
+    let played = client("play-page.mjs", &[&proxy.url(), id, "--first-frame-max", "2000"]);
+    eprintln!("first frame after {} ms", played["first_frame_ms"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newcomer_registers_uploads_and_watches_by_the_page_alone() {
+    let server = Server::start();
+    let clip = standard_of_bytes(24 << 20);
+    let file = clip.to_str().expect("a path of text");
+    client("register-upload-page.mjs", &[&server.url(), file, "--pause", "--reload"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_hls_js_on_another_origin_plays() {
+    let server = Server::start();
+    let creator = server.account("creator").await;
+    let video = playable(&creator, &standard()).await;
+    client("play-hls.mjs", &[&server.url(), &manifest_url(&creator, &video)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tus_js_client_uploads_in_every_mode() {
+    const MODES: &[&[&str]] = &[
+        &[],
+        &["--chunk", "1000000"],
+        &["--chunk", "3000000", "--pause-at", "6000000"],
+        &["--pause-at", "6000000"],
+        &["--data-in-creation"],
+        &["--chunk", "4000000", "--defer-length"],
+        &["--parallel", "3"],
+        &["--protocol", "ietf-draft-03"],
+        &["--protocol", "ietf-draft-03", "--pause-at", "6000000"],
+        &["--protocol", "ietf-draft-05"],
+        &["--protocol", "ietf-draft-05", "--pause-at", "6000000"],
+    ];
+    let server = Server::start();
+    let creator = server.account("creator").await;
+    let clip = standard_of_bytes(24 << 20);
+    let (file, expected) = (clip.to_str().expect("a path of text"), sha256(&clip));
+    for mode in MODES {
+        eprintln!("{mode:?}");
+        let token = creator.token().expect("a signed-in account");
+        let sent = client("tus-upload.mjs", &[&[&server.url(), token, file], *mode].concat());
+        let id = sent["video_id"].as_str().unwrap_or_else(|| panic!("no video id in {sent}"));
+        let playable = creator.wait_until_playable(id, VERDICT_WITHIN).await;
+        playable.unwrap_or_else(|error| panic!("{mode:?}: {error}"));
+        if !mode.contains(&"--parallel") {
+            let upload = sent["url"].as_str().and_then(|url| url.rsplit('/').next()).expect("an upload id");
+            assert_eq!(sha256(&server.data().join("blobs/raw-uploads").join(upload).join("0")), expected, "{mode:?}");
+        }
+    }
+}
