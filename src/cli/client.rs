@@ -207,7 +207,7 @@ impl Client {
                 status if tokio::time::Instant::now() >= give_up => {
                     return Err(not_playable(format!("is still {status} after {}", humantime::format_duration(limit))));
                 }
-                _ => tokio::time::sleep(Duration::from_millis(50)).await,
+                _ => tokio::time::sleep(Duration::from_millis(20)).await,
             }
         }
     }
