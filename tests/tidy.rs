@@ -1,5 +1,7 @@
 //! The rules of the house, executed: who may import whom, lengths, what hostile bytes may meet, settings and their file.
 //! Each rule is a pure check of text in `tests/tidy/`, tried there on a bad snippet; here they meet the real tree.
+#[path = "tidy/docs.rs"]
+mod docs;
 #[path = "tidy/layers.rs"]
 mod layers;
 #[path = "tidy/lengths.rs"]
@@ -66,6 +68,11 @@ fn nothing_is_left_unfinished() {
 #[test]
 fn text_names_no_registry_and_no_machine() {
     report(tree::texts().iter().flat_map(words::places).collect());
+}
+
+#[test]
+fn the_architecture_document_is_in_step() {
+    report(docs::check());
 }
 
 #[test]
