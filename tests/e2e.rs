@@ -12,7 +12,11 @@ mod commands;
 mod kill;
 #[path = "e2e/limits.rs"]
 mod limits;
+#[path = "e2e/operations.rs"]
+mod operations;
 #[path = "e2e/playback.rs"]
 mod playback;
+#[path = "e2e/privacy.rs"]
+mod privacy;
 #[path = "e2e/uploads.rs"]
 mod uploads;
