@@ -14,7 +14,7 @@ pub(crate) struct Recipe {
 
 /// Pictures and sound that differ from moment to moment, ten seconds, as ffmpeg inputs 0 and 1.
 const PICTURES: &str = "-f lavfi -i testsrc2=size=640x360:rate=25:duration=10";
-const SOUND: &str = "-f lavfi -i aevalsrc='0.2*sin(2*PI*440*t)*lt(mod(t,1),0.1)':s=48000:d=10";
+const SOUND: &str = r"-f lavfi -i aevalsrc=0.2*sin(2*PI*440*t)*lt(mod(t\,1)\,0.1):s=48000:d=10";
 
 /// H.264 as standard input wants it, a closed group every two seconds.
 const H264: &str = "-c:v libx264 -preset veryfast -pix_fmt yuv420p -g 50 -bf 2 -flags +cgop -b:v 800k";
@@ -27,24 +27,11 @@ impl Recipe {
         let args = self.args.replace("{pictures}", PICTURES).replace("{sound}", SOUND);
         let args = args.replace("{h264}", H264).replace("{aac}", AAC);
         cached(self.name, &args, |path| {
-            tools::run(Command::new("ffmpeg").args(["-nostdin", "-v", "error", "-y"]).args(words(&args)).arg(path));
+            tools::run(
+                Command::new("ffmpeg").args(["-nostdin", "-v", "error", "-y"]).args(args.split_whitespace()).arg(path),
+            );
         })
     }
-}
-
-/// Splits like a shell does, single quotes included.
-fn words(text: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut quoted = false;
-    for c in text.chars() {
-        match c {
-            '\'' => quoted = !quoted,
-            ' ' if !quoted => words.push(String::new()),
-            c => words.last_mut().expect("a word").push(c),
-        }
-    }
-    words.retain(|word| !word.is_empty());
-    words
 }
 
 /// A made file kept under the build directory, named by its recipe; another process may be making the same one.
