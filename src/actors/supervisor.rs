@@ -212,6 +212,10 @@ impl<F: Family> Actor for Supervisor<F> {
         _: ActorRef<Self::Msg>,
         arguments: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
+        // There from the start, so that their first increase is seen.
+        metrics::counter!("playhouse_actor_restarts_total", "family" => F::NAME).increment(0);
+        metrics::counter!("playhouse_actor_given_up_total", "family" => F::NAME).increment(0);
+        metrics::gauge!("playhouse_actors", "family" => F::NAME).set(0.0);
         Ok(SupervisorState { arguments, children: HashMap::new(), keys: HashMap::new(), restarts: 0 })
     }
 

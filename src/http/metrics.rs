@@ -32,6 +32,17 @@ fn describe() {
         ),
         ("playhouse_http_rate_limited_total", Unit::Count, "Requests refused by a rate limit"),
         ("playhouse_http_panics_total", Unit::Count, "Handlers that panicked"),
+        ("playhouse_actor_restarts_total", Unit::Count, "Actors restarted after a failure, by family"),
+        ("playhouse_actor_given_up_total", Unit::Count, "Actors that failed too often to be restarted, by family"),
+        ("playhouse_actor_replies_dropped_total", Unit::Count, "Questions an actor left unanswered: a bug"),
+        ("playhouse_playback_sessions_opened_total", Unit::Count, "Playback sessions opened"),
+        ("playhouse_playback_views_total", Unit::Count, "Sessions that counted as a view"),
+        ("playhouse_janitor_rounds_total", Unit::Count, "Clean-up rounds"),
+        ("playhouse_janitor_orphans_deleted_total", Unit::Count, "Files deleted that nothing referred to"),
+        ("playhouse_delivery_bytes_total", Unit::Bytes, "Bytes of media resolved for delivery, by kind"),
+        ("playhouse_segment_cache_hits_total", Unit::Count, "Segments served from memory"),
+        ("playhouse_segment_cache_misses_total", Unit::Count, "Segments that had to be built"),
+        ("playhouse_segment_built_bytes_total", Unit::Bytes, "Bytes of segments built"),
         ("playhouse_logins_total", Unit::Count, "Attempts to sign in, by outcome"),
     ];
     for (name, unit, text) in counters {
@@ -42,6 +53,7 @@ fn describe() {
         Unit::Seconds,
         "Time from a request's head to the end of its answer, by route"
     );
+    metrics::describe_gauge!("playhouse_actors", Unit::Count, "Running actors, by family");
     metrics::describe_gauge!("playhouse_http_requests_in_flight", Unit::Count, "Requests being answered");
     metrics::describe_gauge!("playhouse_http_connections", Unit::Count, "Open connections");
 }

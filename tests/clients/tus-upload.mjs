@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import fsp from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
+import { PassThrough } from 'node:stream';
 import { FileUrlStorage, Upload } from 'tus-js-client';
 import { Failed, integer, must, run } from './lib/run.mjs';
 
@@ -84,10 +85,16 @@ function sendUntil(file, options, bytes) {
   });
 }
 
+/** With a deferred length a plain stream, whose end nobody knows, as from a recorder; else the file. */
+function source(file, options) {
+  const bytes = fs.createReadStream(file);
+  return options.uploadLengthDeferred ? bytes.pipe(new PassThrough()) : bytes;
+}
+
 /** Sends all of it; a resumed upload is found again by what the first part stored on disk. */
 function send(file, options, resume) {
   return new Promise((resolve, reject) => {
-    const upload = new Upload(fs.createReadStream(file), {
+    const upload = new Upload(source(file, options), {
       ...options,
       onError: (error) => reject(new Failed(error.message)),
       onSuccess: () => resolve(upload),

@@ -94,7 +94,7 @@ async fn real_clips_play_like_their_source() {
 async fn a_rotated_clip_says_so_and_plays() {
     // Copied with a display matrix: phones store pictures like this.
     let upright = Recipe { name: "upright.mp4", args: "{pictures} {sound} {h264} {aac} -t 4" }.make();
-    let args = format!("-display_rotation 90 -i {} -c copy", upright.display());
+    let args = format!("-i {} -c copy -metadata:s:v:0 rotate=270", upright.display());
     let rotated = Recipe { name: "rotated.mp4", args: Box::leak(args.into_boxed_str()) }.make();
     let server = Server::start();
     let client = server.account("creator").await;

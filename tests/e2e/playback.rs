@@ -35,13 +35,23 @@ pub(crate) fn compare_with_source(source: &Path, manifest: &str) {
         let (want_length, got_length) = (want.end - want.start, got.end - got.start);
         let differs = (want_length - got_length).abs() > DURATION_TOLERANCE;
         assert!(!differs, "{name}: {kind} is {want_length:.3} s long, delivered {got_length:.3} s");
-        assert_eq!(want.packets, got.packets, "{name}: packets of {kind}");
+        // Demultiplexers of streams may leave out a packet of sound that comes before the first picture.
+        let may_differ = usize::from(*kind == "audio" && !is_file(&name));
+        let differ = want.packets.abs_diff(got.packets);
+        assert!(differ <= may_differ, "{name}: {} packets of {kind}, delivered {}", want.packets, got.packets);
     }
     if let (Some(want), Some(got)) = (offset(&expected), offset(&delivered)) {
+        // Where packets of sound before the first picture may be left out, sound may begin with the picture.
+        let (want, got) = if is_file(&name) { (want, got) } else { (want.max(0.0), got.max(0.0)) };
         let moved = (want - got).abs();
         assert!(moved <= OFFSET_TOLERANCE, "{name}: sound is {got:.3} s after pictures, in the source {want:.3} s");
     }
     assert_eq!(expected.len(), delivered.len(), "{name}: tracks");
+}
+
+/// Whether a container is played as it is, rather than demultiplexed as a stream.
+fn is_file(name: &str) -> bool {
+    name.ends_with(".mp4") || name.ends_with(".mov")
 }
 
 /// Start and end of the first track of each kind, by the packets' presentation times.

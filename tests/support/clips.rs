@@ -64,11 +64,11 @@ pub(crate) fn standard_of_bytes(bytes: u64) -> PathBuf {
     };
     let unit = unit.make();
     let size = std::fs::metadata(&unit).expect("the unit's size").len();
-    let loops = (bytes / size).saturating_sub(1).to_string();
-    cached("long.mp4", &format!("{} {loops}", unit.display()), |path| {
+    let times = bytes.div_ceil(size).max(1);
+    cached("long.mp4", &format!("{} {times} times", unit.display()), |path| {
         let mut ffmpeg = Command::new("ffmpeg");
-        ffmpeg.args(["-nostdin", "-v", "error", "-y", "-stream_loop", &loops, "-i"]).arg(&unit);
-        tools::run(ffmpeg.args(["-c", "copy", "-t", &format!("{}", (bytes / size) * 10)]).arg(path));
+        ffmpeg.args(["-nostdin", "-v", "error", "-y", "-stream_loop", &(times - 1).to_string(), "-i"]).arg(&unit);
+        tools::run(ffmpeg.args(["-c", "copy"]).arg(path));
     })
 }
 
