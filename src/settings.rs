@@ -72,7 +72,7 @@ section!(
         port: u16 = 8080,
         /// Most connections at once; further ones wait in the kernel's queue.
         connections_max: usize = 10_000,
-        /// Time a client has to send a request's head.
+        /// Time a client has to send a request's head; also how long an HTTP/1.1 connection may be idle between two.
         header_timeout: HumanDuration = HumanDuration::secs(15),
         /// Largest request head.
         header_bytes_max: ByteSize = ByteSize::kib(64),

@@ -191,11 +191,10 @@ impl Connections {
     }
 
     async fn serve(&self, stream: TcpStream, peer: SocketAddr, watcher: Watcher) {
-        metrics::gauge!("playhouse_http_connections").increment(1.0);
+        let _counted = Counted::new();
         if let Err(error) = self.drive(stream, peer, watcher).await {
             tracing::debug!(peer = %peer, %error, "connection ended");
         }
-        metrics::gauge!("playhouse_http_connections").decrement(1.0);
     }
 
     async fn drive(
@@ -223,5 +222,21 @@ impl Connections {
             async move { Ok::<_, Infallible>(pipeline.respond(request, peer.ip()).await) }
         });
         watcher.watch(builder.serve_connection(io, service)).await
+    }
+}
+
+/// An open connection in the metrics, however it ends.
+struct Counted;
+
+impl Counted {
+    fn new() -> Self {
+        metrics::gauge!("playhouse_http_connections").increment(1.0);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        metrics::gauge!("playhouse_http_connections").decrement(1.0);
     }
 }
