@@ -59,8 +59,8 @@ pub(crate) fn standard() -> PathBuf {
 pub(crate) fn standard_of_bytes(bytes: u64) -> PathBuf {
     let unit = Recipe {
         name: "noise.mp4",
-        args: "-f lavfi -i testsrc2=size=1280x720:rate=25:duration=10,noise=alls=60:allf=t {sound} \
-               -c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 50 -bf 0 -b:v 20M -minrate 20M -maxrate 20M -bufsize 20M {aac}",
+        args: "-f lavfi -i testsrc2=size=1280x720:rate=25:duration=2,noise=alls=60:allf=t {sound} \
+               -c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 50 -bf 0 -b:v 20M -minrate 20M -maxrate 20M -bufsize 20M {aac} -t 2",
     };
     let unit = unit.make();
     let size = std::fs::metadata(&unit).expect("the unit's size").len();
