@@ -79,3 +79,8 @@ fn the_architecture_document_is_in_step() {
 fn settings_and_their_file_are_in_step() {
     report(settings::check());
 }
+
+#[test]
+fn every_setting_is_read_somewhere() {
+    report(settings::unread(&tree::rust_sources(&["src"])));
+}

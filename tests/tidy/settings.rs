@@ -1,4 +1,4 @@
-//! `config/playhouse.toml` shows every key with its default and a comment.
+//! `config/playhouse.toml` shows every key with its default and a comment, and every key is read by some code.
 use std::collections::BTreeSet;
 
 use figment::providers::{Format, Toml};
@@ -22,6 +22,30 @@ pub(crate) fn check() -> Vec<Offence> {
         Err(error) => found.push(source.offence(0, error.to_string())),
     }
     found
+}
+
+/// Settings that no code reads. What `settings.rs` hands on as a part (`self.key`) is read; what it only checks
+/// (`self.section.key`) is not.
+pub(crate) fn unread(sources: &[Source]) -> Vec<Offence> {
+    let defaults = serde_json::to_value(Settings::default()).expect("settings serialise");
+    let code = |of_settings: bool| -> String {
+        let wanted = sources.iter().filter(|source| (source.path == "src/settings.rs") == of_settings);
+        wanted.map(|source| source.code_tokens().to_string().replace(' ', "")).collect()
+    };
+    let (rest, handed_on) = (code(false), code(true));
+    let is_read = |key: &str| {
+        let name = key.rsplit('.').next().unwrap_or(key);
+        names(&rest, &format!(".{name}")) || names(&handed_on, &format!("self.{name}"))
+    };
+    let settings = Source::new("src/settings.rs", "");
+    let offence = |key: String| settings.offence(0, format!("nothing reads {key}: use it or remove it"));
+    keys_of(&defaults).into_iter().filter(|key| !is_read(key)).map(offence).collect()
+}
+
+/// Whether `code` has `name`, and not only as the beginning of a longer one.
+fn names(code: &str, name: &str) -> bool {
+    let ends = |at: usize| !code[at + name.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_');
+    code.match_indices(name).any(|(at, _)| ends(at))
 }
 
 fn keys_of(value: &Value) -> BTreeSet<String> {
@@ -88,5 +112,17 @@ mod tests {
         let found = differences(&Source::new("c.toml", "[http]\nport = 1\n"), &defaults);
         assert_eq!(found.len(), 1);
         assert!(found[0].message.contains("http.port is 1"));
+    }
+
+    #[test]
+    fn an_unread_setting_is_found() {
+        let handed_on = "fn limits(&self) { self.chunk_size_max; } fn validate(&self) { self.uploads.chunk_size; }";
+        let found = unread(&[
+            Source::new("src/a.rs", "fn f(s: &Settings) { s.http.port; s.chunk_sizes; }"),
+            Source::new("src/settings.rs", handed_on),
+        ]);
+        let is_found = |key: &str| found.iter().any(|found| found.message.contains(&format!("reads {key}:")));
+        assert!(is_found("http.address") && is_found("uploads.chunk_size"));
+        assert!(!is_found("http.port") && !is_found("uploads.chunk_size_max"));
     }
 }
