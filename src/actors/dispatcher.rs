@@ -10,7 +10,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use serde::Serialize;
 
 use super::describe::{DescribeReply, Description};
-use super::node_root::Branch;
+use super::node_root::{Branch, Single};
 use super::reply::Post;
 use crate::domain::events::Event;
 use crate::domain::ports::{Catalog, CatalogError};
@@ -69,23 +69,9 @@ struct DispatcherActor;
 /// The dispatcher as a branch of the root.
 pub fn branch(catalog: Arc<dyn Catalog>, listeners: Vec<Listener>) -> Branch {
     let context = Arc::new(Context { catalog, listeners });
-    let post: Post<DispatcherMessage> = Post::default();
-    let described = post.clone();
-    Branch::new(
-        "dispatcher",
-        move |root| {
-            let (post, context) = (post.clone(), Arc::clone(&context));
-            Box::pin(async move {
-                let (actor, _) = Actor::spawn_linked(None, DispatcherActor, context, root).await?;
-                post.install(Some(actor.clone()));
-                Ok(actor.get_cell())
-            })
-        },
-        move || {
-            let post = described.clone();
-            Box::pin(async move { post.ask(|reply| DispatcherMessage::Describe { reply }).await })
-        },
-    )
+    let make = move || (DispatcherActor, Arc::clone(&context));
+    let describe = |reply| DispatcherMessage::Describe { reply };
+    Single { name: "dispatcher", post: Post::default(), make, describe }.into()
 }
 
 impl Actor for DispatcherActor {

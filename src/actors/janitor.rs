@@ -9,7 +9,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use serde::Serialize;
 
 use super::describe::{DescribeReply, Description};
-use super::node_root::Branch;
+use super::node_root::{Branch, Single};
 use super::reply::{AskError, Post, Reply};
 use super::uploads::UploadsHandle;
 use crate::domain::asset::BlobKey;
@@ -108,22 +108,9 @@ impl JanitorHandle {
 
     /// The janitor as a branch of the root.
     pub fn branch(&self, context: Arc<JanitorContext>) -> Branch {
-        let (starting, describing) = (self.0.clone(), self.0.clone());
-        Branch::new(
-            "janitor",
-            move |root| {
-                let (post, context) = (starting.clone(), Arc::clone(&context));
-                Box::pin(async move {
-                    let (actor, _) = Actor::spawn_linked(None, JanitorActor, context, root).await?;
-                    post.install(Some(actor.clone()));
-                    Ok(actor.get_cell())
-                })
-            },
-            move || {
-                let post = describing.clone();
-                Box::pin(async move { post.ask(|reply| JanitorMessage::Describe { reply }).await })
-            },
-        )
+        let make = move || (JanitorActor, Arc::clone(&context));
+        let describe = |reply| JanitorMessage::Describe { reply };
+        Single { name: "janitor", post: self.0.clone(), make, describe }.into()
     }
 }
 

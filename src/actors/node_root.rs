@@ -64,6 +64,40 @@ impl Branch {
     }
 }
 
+/// A single actor below the root: behind which post it is, how it is started again, and the question that makes it
+/// describe itself.
+pub(crate) struct Single<A: Actor, F> {
+    pub(crate) name: &'static str,
+    pub(crate) post: Post<A::Msg>,
+    pub(crate) make: F,
+    pub(crate) describe: fn(DescribeReply) -> A::Msg,
+}
+
+impl<A, F> From<Single<A, F>> for Branch
+where
+    A: Actor,
+    F: Fn() -> (A, A::Arguments) + Send + Sync + 'static,
+{
+    fn from(Single { name, post, make, describe }: Single<A, F>) -> Self {
+        let described = post.clone();
+        Self::new(
+            name,
+            move |root| {
+                let (post, (actor, arguments)) = (post.clone(), make());
+                Box::pin(async move {
+                    let (actor, _) = Actor::spawn_linked(None, actor, arguments, root).await?;
+                    post.install(Some(actor.clone()));
+                    Ok(actor.get_cell())
+                })
+            },
+            move || {
+                let post = described.clone();
+                Box::pin(async move { post.ask(describe).await })
+            },
+        )
+    }
+}
+
 /// What the root is told.
 pub enum RootMessage {
     /// Describe the whole tree.
