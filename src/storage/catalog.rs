@@ -1,6 +1,6 @@
 //! The catalog: one definition of each query in SQL that SQLite and PostgreSQL both accept, run by a thin [`Executor`].
 //!
-//! A change is a [`Transaction`](statement::Transaction) *value*: statements with parameters and the row counts they
+//! A change is a [`Transaction`] *value*: statements with parameters and the row counts they
 //! must have. Conditions (quotas, fencing, "not revoked yet") are such row counts. Where a change depends on a row's
 //! content, the row is read first and the transaction holds only if its revision is still the same; if not, it is read
 //! again. Events are rows of the same transaction.

@@ -2,7 +2,7 @@
 //! sealing copies nothing.
 //!
 //! The file's length is the offset; it is fsynced before anyone is told of it. An append that is *to be checked* first
-//! makes a marker durable that holds the offset to fall back to. Every upload has a [`slot::Slot`] through which all
+//! makes a marker durable that holds the offset to fall back to. Every upload has a `slot::Slot` through which all
 //! work on its file goes, one step at a time: a writer that was dropped, fenced off or cut off in the middle of a step
 //! can never write after its successor.
 use std::collections::HashMap;

@@ -1,5 +1,5 @@
 //! The local side of the blob store: positioned reads, streams of large pieces, adoption by rename. Blocks, except
-//! [`stream`].
+//! [`mod@stream`].
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;

@@ -55,7 +55,7 @@ impl Statement {
         self
     }
 
-    /// Binds each value of an `IN (…)` list made by [`in_list`].
+    /// Binds each value of an `IN (…)` list made by `in_list`.
     pub fn bind_list(mut self, name: &'static str, values: impl IntoIterator<Item = String>) -> Self {
         let mut padding = Value::Null;
         let mut count = 0;
