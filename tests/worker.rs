@@ -1,6 +1,11 @@
-//! Decoding isolation with the real binary: what worker processes say of real files, and what a broken one costs.
+//! Decoding isolation with the real binary: what worker processes say of real files, what a broken one costs, and the
+//! jobs that stand on them.
 #[path = "worker/clips.rs"]
 mod clips;
+#[path = "worker/jobs.rs"]
+mod jobs;
+#[path = "worker/node.rs"]
+mod node;
 #[path = "worker/pool.rs"]
 mod pool;
 

@@ -1,10 +1,7 @@
-//! Clips for tests: made by ffmpeg when first asked for, one directory per run.
-use std::collections::HashMap;
+//! Clips for tests: made by ffmpeg when first asked for, once per build directory.
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, OnceLock, PoisonError};
-
-use tempfile::TempDir;
 
 const PICTURE: &str = "-f lavfi -i testsrc2=size=192x108:rate=25:duration=2.4";
 const LONG: &str = "-f lavfi -i testsrc2=size=64x36:rate=5:duration=12";
@@ -103,17 +100,19 @@ fn ffmpeg(recipe: &str, path: &Path) {
     assert!(output.status.success(), "{recipe}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// The path of a clip, made if it is not there yet.
+/// The path of a clip, made if it is not there yet. Kept below the build directory for as long as this file stays as it
+/// is; another process may be making the same one.
 pub fn clip(name: &str) -> PathBuf {
-    type Clips = Mutex<HashMap<String, &'static OnceLock<PathBuf>>>;
-    static DIR: OnceLock<TempDir> = OnceLock::new();
-    static CLIPS: OnceLock<Clips> = OnceLock::new();
-    let dir = DIR.get_or_init(|| tempfile::tempdir().unwrap()).path();
-    let cell = {
-        let mut clips = CLIPS.get_or_init(Clips::default).lock().unwrap_or_else(PoisonError::into_inner);
-        *clips.entry(name.to_owned()).or_insert_with(|| Box::leak(Box::default()))
-    };
-    cell.get_or_init(|| made(dir, name)).clone()
+    let mut hasher = DefaultHasher::new();
+    include_str!("clips.rs").hash(&mut hasher);
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("worker-clips-{:016x}", hasher.finish()));
+    let path = dir.join(name);
+    if !path.exists() {
+        std::fs::create_dir_all(&dir).unwrap();
+        let making = tempfile::tempdir_in(&dir).unwrap();
+        std::fs::rename(made(making.path(), name), &path).unwrap();
+    }
+    path
 }
 
 /// A clip's SHA-256 in hexadecimal, by another program than ours.

@@ -3,7 +3,8 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use playhouse::actors::transcode_worker::{PoolSettings, ProcessSettings, WorkError, WorkerPoolHandle};
+pub use playhouse::actors::transcode_worker::ProcessSettings;
+use playhouse::actors::transcode_worker::{PoolSettings, WorkError, WorkerPoolHandle};
 use playhouse::domain::asset::BlobKey;
 use playhouse::domain::ids::{PlaybackId, VideoId};
 use playhouse::media::work::{Answer, MediaLimits, Output, ProcessLimits, SourceFile, Task};

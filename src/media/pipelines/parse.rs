@@ -46,16 +46,7 @@ impl Parsing {
         reporter: &Arc<Reporter>,
         on_stream: impl Fn(&gst::Pipeline, &gst::Pad) + Send + Sync + 'static,
     ) -> Result<Self, Failure> {
-        let total = reader.length_bytes();
-        let read = Arc::new(AtomicU64::new(0));
-        let (reporter, counter) = (Arc::clone(reporter), Arc::clone(&read));
-        let source = source::random_access(reader, move |bytes| {
-            let read = counter.fetch_add(bytes, Ordering::Relaxed) + bytes;
-            // A file that makes a demuxer read it over and over makes no progress: the watchdog is to see that.
-            if read <= total.saturating_mul(3).saturating_add(1 << 20) {
-                reporter.progress(read, total);
-            }
-        });
+        let (source, read) = source::random_access(reader, reporter);
         let parser = element("parsebin")?;
         let pipeline = gst::Pipeline::new();
         let source: gst::Element = source.upcast();

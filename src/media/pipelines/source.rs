@@ -1,21 +1,35 @@
 //! A source's bytes for GStreamer: an `appsrc` in random-access mode over an [`ExtentReader`], because a source may lie
 //! in several files and `filesrc` knows only one.
 use std::io::{Read, Seek, SeekFrom};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
+use super::worker::Reporter;
 use crate::media::source::ExtentReader;
 
 /// Pushed when a demuxer does not say how much it wants.
 const DEFAULT_CHUNK_BYTES: u32 = 64 << 10;
+/// How many times the whole source may be read and still count as progress.
+const READS_MAX: u64 = 3;
 /// Most pushed at once, whatever a file's structure asks for.
 const CHUNK_BYTES_MAX: u32 = 64 << 20;
 
-/// Makes the element. `on_read` is told of every read: the number of bytes.
-pub(super) fn random_access(reader: ExtentReader, on_read: impl Fn(u64) + Send + Sync + 'static) -> gst_app::AppSrc {
+/// Makes the element. Bytes read are progress, as long as they are not read over and over: a file that makes a demuxer do
+/// that is for the watchdog. Returns the counter of bytes read too, those read twice counted twice.
+pub(super) fn random_access(reader: ExtentReader, reporter: &Arc<Reporter>) -> (gst_app::AppSrc, Arc<AtomicU64>) {
     let bytes = reader.length_bytes();
+    let bytes_max = bytes.saturating_mul(READS_MAX).saturating_add(1 << 20);
+    let read = Arc::new(AtomicU64::new(0));
+    let (counter, reporter) = (Arc::clone(&read), Arc::clone(reporter));
+    let on_read = move |count: u64| {
+        let read = counter.fetch_add(count, Ordering::Relaxed) + count;
+        if read <= bytes_max {
+            reporter.progress(read.min(bytes), bytes);
+        }
+    };
     let reader = Arc::new(Mutex::new(reader));
     let seeking = Arc::clone(&reader);
     let callbacks = gst_app::AppSrcCallbacks::builder()
@@ -28,12 +42,13 @@ pub(super) fn random_access(reader: ExtentReader, on_read: impl Fn(u64) + Send +
             reader.seek(SeekFrom::Start(offset)).is_ok()
         })
         .build();
-    gst_app::AppSrc::builder()
+    let source = gst_app::AppSrc::builder()
         .stream_type(gst_app::AppStreamType::RandomAccess)
         .format(gst::Format::Bytes)
         .size(i64::try_from(bytes).unwrap_or(i64::MAX))
         .callbacks(callbacks)
-        .build()
+        .build();
+    (source, read)
 }
 
 fn push_next(source: &gst_app::AppSrc, reader: &mut ExtentReader, wanted: u32, on_read: &impl Fn(u64)) {

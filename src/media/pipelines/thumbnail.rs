@@ -63,8 +63,7 @@ impl Drop for Decoding {
 impl Decoding {
     /// `appsrc ! parsebin ! decodebin ! videoconvert ! videoflip ! videoscale ! appsink`, paused.
     fn start(reader: ExtentReader, rotation: u16, reporter: &Arc<Reporter>) -> Result<Self, Failure> {
-        let (total, reporter) = (reader.length_bytes(), Arc::clone(reporter));
-        let source: gst::Element = source::random_access(reader, move |_| reporter.progress(0, total)).upcast();
+        let source: gst::Element = source::random_access(reader, reporter).0.upcast();
         let names = ["parsebin", "decodebin", "videoconvert", "videoflip", "videoscale"];
         let [parser, decoder, convert, flip, scale] = names.map(element);
         let (parser, decoder, convert, flip, scale) = (parser?, decoder?, convert?, flip?, scale?);
