@@ -1,6 +1,7 @@
 //! Clips: made by ffmpeg, once per build directory, and real ones where they are at hand.
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::tools;
 
@@ -34,7 +35,10 @@ impl Recipe {
     }
 }
 
-/// A made file kept under the build directory, named by its recipe; another process may be making the same one.
+/// Tells makers of the same file in one process apart.
+static MAKERS: AtomicU64 = AtomicU64::new(0);
+
+/// A made file kept under the build directory, named by its recipe; another test or process may be making the same one.
 fn cached(name: &str, recipe: &str, make: impl FnOnce(&Path)) -> PathBuf {
     use std::hash::{Hash, Hasher};
     let mut hasher = std::hash::DefaultHasher::new();
@@ -43,7 +47,8 @@ fn cached(name: &str, recipe: &str, make: impl FnOnce(&Path)) -> PathBuf {
     let path = dir.join(name);
     if !path.exists() {
         std::fs::create_dir_all(&dir).expect("a directory for clips");
-        let unfinished = dir.join(format!("{}-{name}", std::process::id()));
+        let maker = MAKERS.fetch_add(1, Ordering::Relaxed);
+        let unfinished = dir.join(format!("{}-{maker}-{name}", std::process::id()));
         make(&unfinished);
         std::fs::rename(&unfinished, &path).expect("a finished clip");
     }

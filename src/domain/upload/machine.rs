@@ -229,7 +229,8 @@ enum Phase {
     Declaring(Token, AppendRequest),
     Writing(Writer),
     Measuring,
-    Completing,
+    /// With the length that is declared on the way.
+    Completing(Option<u64>),
     Ending,
     Complete,
     Ended,
@@ -355,7 +356,7 @@ impl UploadMachine {
             Phase::Writing(writer) if writer.is_cancelled => "pre_empting",
             Phase::Writing(_) => "writing",
             Phase::Measuring => "measuring",
-            Phase::Completing => "completing",
+            Phase::Completing(_) => "completing",
             Phase::Ending => "ending",
             Phase::Complete => "complete",
             Phase::Ended => "ended",

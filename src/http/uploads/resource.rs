@@ -2,7 +2,7 @@
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::header::{ACCEPT, HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 
 use super::{UploadRequest, draft, status, tus};
@@ -94,7 +94,7 @@ pub(super) async fn overridden(id: IdPath<UploadId>, request: UploadRequest, bod
         Some(Method::PATCH) => patch(id, request, body).await,
         Some(Method::DELETE) => delete(id, request).await,
         Some(Method::HEAD) => head(id, request).await,
-        Some(Method::GET) if request.headers.contains_key(ACCEPT) => status::show(id, request).await,
+        Some(Method::GET) => status::show(id, request).await,
         _ => {
             let allow = HeaderValue::from_static("DELETE, GET, HEAD, OPTIONS, PATCH");
             Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Send PATCH to append.")

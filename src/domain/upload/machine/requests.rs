@@ -13,7 +13,7 @@ impl UploadMachine {
             Phase::Complete => self.ask_complete(token, &request, effects),
             Phase::Ended => self.ask_ended(token, &request, effects),
             Phase::Writing(_) => self.ask_writing(token, request, now, effects),
-            Phase::Declaring(..) | Phase::Measuring | Phase::Completing | Phase::Ending => {
+            Phase::Declaring(..) | Phase::Measuring | Phase::Completing(_) | Phase::Ending => {
                 self.park(token, request, effects);
             }
         }
@@ -191,8 +191,7 @@ impl UploadMachine {
     /// Starts completing; `token` is answered when it is done.
     pub(super) fn complete_for(&mut self, token: Token, declares: Option<u64>, effects: &mut Effects) {
         self.parked.push_front(Parked { token, request: Request::Report, writer_bytes: 0 });
-        self.phase = Phase::Completing;
-        self.length = Some(self.offset);
+        self.phase = Phase::Completing(declares);
         effects.push(UploadEffect::Complete { declares });
     }
 
@@ -204,16 +203,16 @@ impl UploadMachine {
     }
 
     pub(super) fn completed(&mut self, outcome: Result<(), UploadFault>, now: Timestamp, effects: &mut Effects) {
+        let Phase::Completing(declares) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
         match outcome {
             Ok(()) => {
                 self.phase = Phase::Complete;
+                self.length = self.length.or(declares);
                 effects.push(UploadEffect::Announce);
                 self.take_up_parked(now, effects);
             }
-            Err(fault) => {
-                self.phase = Phase::Idle;
-                self.fail_parked(&fault, effects);
-            }
+            // The length, if it was to be declared, is as open as before: next time it meets the quota again.
+            Err(fault) => self.fail_parked(&fault, effects),
         }
     }
 

@@ -263,6 +263,22 @@ fn an_append_that_says_it_is_the_last_sets_the_length() {
 }
 
 #[test]
+fn a_last_append_beyond_the_quota_declares_nothing() {
+    let mut bench = Bench::of(&upload(None, UploadProtocol::Ietf), 0);
+    let grant = bench.granted(append(0), 0);
+    let (token, _) = bench.end(grant, 12, AfterAppend::Finish, 1);
+    let quota = UploadFault::Quota { used: 90, limit: 100 };
+    let effects = bench.machine.step(UploadInput::Completed(Err(quota.clone())), at(2));
+    assert_eq!(effects, vec![refused(token, UploadError::Fault(quota))]);
+    let (token, effects) = bench.ask(Request::Inspect { preempt: false }, 3);
+    let status = status_of(&effects, token).expect("a status: not completed without its length being declared");
+    assert_eq!((status.offset, status.length, status.state), (12, None, UploadState::Open));
+    let grant = bench.granted(append(12), 4);
+    let (_, effects) = bench.end(grant, 12, AfterAppend::Finish, 5);
+    assert_eq!(effects, vec![UploadEffect::Complete { declares: Some(12) }], "tried again");
+}
+
+#[test]
 fn contradicting_appends_are_refused() {
     let mut bench = Bench::tus(10);
     let cases = [
