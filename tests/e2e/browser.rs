@@ -1,40 +1,15 @@
 //! Real clients, unmodified: Chromium with the web page, plain hls.js, tus-js-client. The scripts are in tests/clients.
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
-use serde_json::Value;
-
+use crate::support::clients::client;
 use crate::support::clips::{standard, standard_of_bytes};
 use crate::support::proxy::{Line, Proxy};
 use crate::support::server::Server;
-use crate::support::tools::{run, sha256};
+use crate::support::tools::sha256;
 use crate::uploads::{VERDICT_WITHIN, manifest_url, playable};
 
 /// Slow enough that an upload can be paused half way.
 const UPLINK: Line = Line { bits_per_sec: 40_000_000, round_trip: Duration::from_millis(10) };
-
-/// Runs a client script; returns the JSON line it prints.
-fn client(script: &str, args: &[&str]) -> Value {
-    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
-    let mut node = Command::new("node");
-    node.arg(scripts.join(script)).args(args);
-    if let Some(browser) = browser() {
-        node.env("CHROMIUM", browser);
-    }
-    let printed = run(&mut node);
-    serde_json::from_str(printed.trim()).unwrap_or_else(|error| panic!("{script} printed {printed}: {error}"))
-}
-
-/// The Chromium of this machine, unless the environment names one.
-fn browser() -> Option<std::path::PathBuf> {
-    if std::env::var_os("CHROMIUM").is_some() {
-        return None;
-    }
-    let path = std::env::var_os("PATH")?;
-    let names = ["chromium", "chromium-browser", "google-chrome"];
-    std::env::split_paths(&path).flat_map(|dir| names.map(|name| dir.join(name))).find(|candidate| candidate.is_file())
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn chromium_plays_through_the_page_also_on_a_slow_line() {
