@@ -52,8 +52,10 @@ test: deps-test web/dist/index.html ## Run every test
 lint: deps-lint web/dist/index.html ## Format, clippy, docs, dependencies, web page
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
-	cargo deny check
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --no-deps --document-private-items
+	cargo deny check bans licenses sources
+	if cargo deny fetch db 2>/dev/null; then cargo deny --offline check advisories; \
+	else echo "lint: the advisory database is out of reach: advisories were not checked"; fi
 	cd web && npm run check
 
 bench: deps-bench web/dist/index.html ## Measure against others, as ratios of one run (BENCH=delivery for one of them)
