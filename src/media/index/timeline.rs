@@ -12,7 +12,8 @@ const TICKS_MAX: u64 = 1 << 50;
 pub(crate) struct Shift {
     /// Added to presentation times.
     pub(crate) presentation: i64,
-    /// Added to decode times; at most `presentation`, so that composition offsets come out unsigned.
+    /// Added to decode times, so that the first sample is decoded when it is shown: players that place a track by its first
+    /// decode time then place every rendition alike, however far its encoder reorders (CMAF's negative composition offsets).
     pub(crate) decode: i64,
     /// Where in the track presentation starts, in its own times.
     pub(crate) media_start: i64,
@@ -46,7 +47,7 @@ pub(crate) fn shift_of(track: &MovieTrack, movie_timescale: u32) -> Result<Shift
         return Err(unmet("edit_list", format!("the edit list cuts {cut:.3} s from the start")));
     }
     let presentation = origin + gap - media_start;
-    let decode = presentation + i64::from(track.tables.least_composition().min(0));
+    let decode = presentation + i64::from(track.tables.first_composition());
     if decode < 0 {
         return Err(unmet("timestamps", "pictures are shown too long before they are decoded"));
     }

@@ -60,10 +60,9 @@ impl SampleTables {
         })
     }
 
-    /// The least composition offset: negative when pictures may be shown before they are decoded.
-    pub(crate) fn least_composition(&self) -> i32 {
-        let values = Runs::new(&self.compositions).map(|(_, value)| value as i32);
-        values.min().unwrap_or(0)
+    /// The first sample's composition offset: presentation minus decode time.
+    pub(crate) fn first_composition(&self) -> i32 {
+        Runs::new(&self.compositions).find(|(count, _)| *count > 0).map_or(0, |(_, value)| value as i32)
     }
 
     /// Durations of samples, as runs of (count, ticks).

@@ -26,6 +26,8 @@ pub(super) struct TrackWriter {
     /// Whether another track's pictures say where this one is cut.
     follows: bool,
     shift: i64,
+    /// Added to decode times besides, so that the first picture is decoded when it is shown.
+    reorder: i64,
     cutter: KeyFrameCutter,
     /// Frames not written yet, times on the output timeline.
     pending: VecDeque<Frame>,
@@ -64,6 +66,7 @@ impl TrackWriter {
             grid: settings.grid,
             follows: has_leader && kind == TrackKind::Audio,
             shift: i64::from(TIMELINE_ORIGIN_SECS) * i64::from(timescale) - settings.start.rescale(timescale),
+            reorder: 0,
             cutter: KeyFrameCutter::new(&settings.grid, timescale),
             pending: VecDeque::new(),
             last_key: None,
@@ -101,6 +104,10 @@ impl TrackWriter {
             self.num_dropped += 1;
             return Ok(Vec::new());
         }
+        if self.num_frames == 0 && self.kind() == TrackKind::Video {
+            self.reorder = frame.pts - frame.dts;
+        }
+        frame.dts += self.reorder;
         self.repair(&mut frame);
         self.end = self.end.max(frame.pts + i64::from(frame.duration));
         if self.num_frames == 0 {
