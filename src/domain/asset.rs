@@ -180,6 +180,9 @@ pub struct AssetTrack {
     pub codec: String,
     /// Ticks per second of all times below.
     pub timescale: u32,
+    /// How far decoding runs ahead of presentation, ticks: added to composition offsets in segments and taken out again by
+    /// the edit list of `init`, so that no offset is negative and no rendition starts late. 0 without reordering.
+    pub reorder: u32,
     /// Set for pictures.
     pub video: Option<VideoProperties>,
     /// Set for sound.

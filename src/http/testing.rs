@@ -262,6 +262,7 @@ fn one_segment_asset(video: &VideoId, playback_id: PlaybackId, span: BlobKey) ->
         video: Some(VideoProperties { width: 320, height: 180, rotation: 0, frame_rate: (25, 1) }),
         audio: None,
         init: Bytes::from_static(b"an initialisation segment"),
+        reorder: 0,
         sample_table: None,
         spans: vec![span],
         segments: vec![Segment { start: 90_000, duration: 360_000, bytes: SEGMENT_BYTES as u32, source }],

@@ -55,6 +55,8 @@ pub struct TrackConfig {
     pub pixel_aspect: Option<(u32, u32)>,
     /// Colour, when the container says it.
     pub colour: Option<Colour>,
+    /// How far decoding runs ahead of presentation, ticks; 0 for sound.
+    pub reorder: u32,
     /// BCP 47 language, `und` when unknown.
     pub language: String,
     /// Whether a player should choose it by itself (sound).
@@ -65,7 +67,7 @@ impl TrackConfig {
     /// A track of this codec with nothing special about it.
     pub fn new(codec: CodecConfig, timescale: u32) -> Self {
         let language = "und".to_owned();
-        Self { codec, timescale, rotation: 0, pixel_aspect: None, colour: None, language, default: true }
+        Self { codec, timescale, rotation: 0, pixel_aspect: None, colour: None, reorder: 0, language, default: true }
     }
 
     /// Picture or sound.

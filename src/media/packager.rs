@@ -30,9 +30,21 @@ pub fn segment_bytes(kind: TrackKind, samples: u64, media_bytes: u64) -> Option<
     u32::try_from(head.checked_add(media_bytes)?).ok()
 }
 
+/// What a segment's head says besides its samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentHead {
+    /// What the track carries.
+    pub kind: TrackKind,
+    /// The segment's number from 0.
+    pub number: u32,
+    /// The track's [`reorder`](crate::domain::asset::AssetTrack::reorder).
+    pub reorder: u32,
+}
+
 /// Writes everything of a segment before its media bytes: `moof` and the header of `mdat`. The media bytes of `samples`
-/// follow in order. `number` is the segment's number from 0; sizes must have been checked by [`segment_bytes`].
-pub fn write_segment_head(out: &mut BytesMut, kind: TrackKind, number: u32, samples: &[SampleRecord]) {
+/// follow in order; sizes must have been checked by [`segment_bytes`].
+pub fn write_segment_head(out: &mut BytesMut, head: SegmentHead, samples: &[SampleRecord]) {
+    let SegmentHead { kind, number, .. } = head;
     let moof_bytes = (MOOF_FIXED_BYTES + samples.len() as u64 * entry_bytes(kind)) as u32;
     put_header(out, moof_bytes, b"moof");
     put_header(out, 16, b"mfhd");
@@ -45,13 +57,19 @@ pub fn write_segment_head(out: &mut BytesMut, kind: TrackKind, number: u32, samp
     put_header(out, 20, b"tfdt");
     out.put_u32(1 << 24);
     out.put_u64(samples.first().map_or(0, |sample| sample.dts));
-    write_run(out, kind, samples, moof_bytes + MDAT_HEADER_BYTES as u32);
+    write_run(out, head, samples, moof_bytes + MDAT_HEADER_BYTES as u32);
     let media_bytes: u32 = samples.iter().map(|sample| sample.bytes).sum();
     put_header(out, media_bytes + MDAT_HEADER_BYTES as u32, b"mdat");
 }
 
-fn write_run(out: &mut BytesMut, kind: TrackKind, samples: &[SampleRecord], data_offset: u32) {
-    let signed = samples.iter().any(|sample| sample.composition < 0);
+fn write_run(
+    out: &mut BytesMut,
+    SegmentHead { kind, reorder, .. }: SegmentHead,
+    samples: &[SampleRecord],
+    data_offset: u32,
+) {
+    let composition = |sample: &SampleRecord| i64::from(sample.composition) + i64::from(reorder);
+    let signed = samples.iter().any(|sample| composition(sample) < 0);
     put_header(out, 20 + samples.len() as u32 * entry_bytes(kind) as u32, b"trun");
     match kind {
         TrackKind::Video => out.put_u32(u32::from(signed) << 24 | 0xf01),
@@ -64,7 +82,7 @@ fn write_run(out: &mut BytesMut, kind: TrackKind, samples: &[SampleRecord], data
         out.put_u32(sample.bytes);
         if kind == TrackKind::Video {
             out.put_u32(if sample.keyframe { SYNC_FLAGS } else { NON_SYNC_FLAGS });
-            out.put_i32(sample.composition);
+            out.put_i32(composition(sample).clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32);
         }
     }
 }

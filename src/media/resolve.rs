@@ -10,7 +10,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use moka::future::Cache;
 use reads::{ReadPlan, Run};
 
-use super::packager::{segment_bytes, write_segment_head};
+use super::packager::{SegmentHead, segment_bytes, write_segment_head};
 use super::records::{RECORD_BYTES, SampleRecord, read_records};
 use crate::domain::asset::{Asset, AssetTrack, SegmentBytes};
 use crate::domain::ids::VideoId;
@@ -90,7 +90,7 @@ impl Resolver {
         let reads: Vec<Bytes> =
             stream::iter(plan.runs.iter().map(read)).buffered(READS_IN_FLIGHT_MAX).try_collect().await?;
         let mut out = BytesMut::with_capacity(bytes as usize);
-        write_segment_head(&mut out, track.kind, number, records);
+        write_segment_head(&mut out, SegmentHead { kind: track.kind, number, reorder: track.reorder }, records);
         for piece in &plan.pieces {
             out.extend_from_slice(plan.cut(piece, &reads).ok_or_else(|| damaged("a read came back short"))?);
         }

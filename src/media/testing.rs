@@ -34,6 +34,7 @@ pub(crate) fn empty_track(name: &str) -> AssetTrack {
         video: None,
         audio: None,
         init: Bytes::new(),
+        reorder: 0,
         sample_table: None,
         spans: Vec::new(),
         segments: Vec::new(),

@@ -13,7 +13,7 @@ pub(crate) struct Shift {
     /// Added to presentation times.
     pub(crate) presentation: i64,
     /// Added to decode times, so that the first sample is decoded when it is shown: players that place a track by its first
-    /// decode time then place every rendition alike, however far its encoder reorders (CMAF's negative composition offsets).
+    /// decode time then place every rendition alike, however far its encoder reorders.
     pub(crate) decode: i64,
     /// Where in the track presentation starts, in its own times.
     pub(crate) media_start: i64,

@@ -40,6 +40,8 @@ pub(crate) struct Walk {
     pub(crate) keys: Vec<Key>,
     /// Where key frames were said to be but are not closed.
     pub(crate) open_keys: Vec<i64>,
+    /// How far decoding has to run ahead of presentation.
+    pub(crate) reorder: u32,
     /// When the first sample is shown.
     pub(crate) start: i64,
     /// When the last one ends.
@@ -142,6 +144,7 @@ impl Walker {
         };
         self.overflown |= record.append_to(&mut self.walk.table).is_err();
         self.num_records += 1;
+        self.walk.reorder = self.walk.reorder.max(u32::try_from(-composition).unwrap_or(0));
         Ok(())
     }
 

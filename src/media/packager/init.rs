@@ -1,8 +1,9 @@
 //! Initialisation segments.
 use bytes::Bytes;
 use mp4_atom::{
-    Atom, Audio, Avc1, Avcc, Codec, Colr, Dinf, Dref, DrefEntry, Encode, Esds, FixedPoint, FourCC, Ftyp, Hdlr, Matrix,
-    Mdhd, Mdia, Minf, Moov, Mp4a, Mvex, Mvhd, Pasp, Smhd, Stbl, Stco, Stsd, Tkhd, Trak, Trex, Url, Visual, Vmhd,
+    Atom, Audio, Avc1, Avcc, Codec, Colr, Dinf, Dref, DrefEntry, Edts, Elst, ElstEntry, Encode, Esds, FixedPoint,
+    FourCC, Ftyp, Hdlr, Matrix, Mdhd, Mdia, Minf, Moov, Mp4a, Mvex, Mvhd, Pasp, Smhd, Stbl, Stco, Stsd, Tkhd, Trak,
+    Trex, Url, Visual, Vmhd,
 };
 
 use super::{NON_SYNC_FLAGS, SYNC_FLAGS, TRACK_ID};
@@ -11,8 +12,9 @@ use crate::domain::asset::{AudioProperties, VideoProperties};
 use crate::media::codecs::h264::AvcConfig;
 use crate::media::frames::{CodecConfig, InvalidConfig, TrackConfig};
 
-/// Builds the initialisation segment of a track: `ftyp` with the CMAF brands, and a `moov` without samples and without
-/// edit list whose display matrix carries the rotation.
+/// Builds the initialisation segment of a track: `ftyp` with the CMAF brands, and a `moov` without samples whose
+/// display matrix carries the rotation. Pictures that are reordered get an edit list that takes the delay out again
+/// (ISO/IEC 23000-19, 7.5.13), so that the first decode time is that of the first picture's presentation.
 pub fn init_segment(config: &TrackConfig) -> Result<Bytes, InvalidConfig> {
     let brand = |code: &[u8; 4]| FourCC::new(code);
     let compatible_brands = vec![brand(b"iso6"), brand(b"cmfc"), brand(b"mp41")];
@@ -71,7 +73,15 @@ fn track(config: &TrackConfig) -> Result<Trak, InvalidConfig> {
         stbl: Stbl { stsd, stco: Some(Stco::default()), ..Default::default() },
         ..Default::default()
     };
-    Ok(Trak { tkhd, mdia: Mdia { mdhd, hdlr, minf }, edts: None, meta: None, senc: None, tref: None, udta: None })
+    let edts = (config.reorder > 0).then(|| edit_list(config.reorder));
+    Ok(Trak { tkhd, mdia: Mdia { mdhd, hdlr, minf }, edts, meta: None, senc: None, tref: None, udta: None })
+}
+
+/// One edit over all fragments, whatever their length.
+fn edit_list(reorder: u32) -> Edts {
+    let entry =
+        ElstEntry { segment_duration: 0, media_time: Some(u64::from(reorder)), media_rate: FixedPoint::new(1, 0) };
+    Edts { elst: Some(Elst { entries: vec![entry] }) }
 }
 
 fn side(pixels: u32) -> u16 {

@@ -16,10 +16,12 @@ fn records(composition: i32) -> Vec<SampleRecord> {
 
 #[test]
 fn heads_are_read_back_and_have_the_promised_size() {
-    for (kind, composition) in [(TrackKind::Video, 80), (TrackKind::Video, -40), (TrackKind::Audio, 0)] {
+    let cases =
+        [(TrackKind::Video, 80, 0), (TrackKind::Video, -40, 0), (TrackKind::Video, -40, 80), (TrackKind::Audio, 0, 0)];
+    for (kind, composition, reorder) in cases {
         let samples = records(composition);
         let mut head = BytesMut::new();
-        write_segment_head(&mut head, kind, 6, &samples);
+        write_segment_head(&mut head, SegmentHead { kind, number: 6, reorder }, &samples);
         assert_eq!(segment_bytes(kind, 3, 303).unwrap() as usize, head.len() + 303);
         let moof = Moof::decode(&mut head.as_ref()).unwrap();
         assert_eq!((moof.mfhd.sequence_number, moof.traf.len()), (7, 1));
@@ -32,7 +34,7 @@ fn heads_are_read_back_and_have_the_promised_size() {
         let sizes: Vec<_> = entries.iter().map(|entry| entry.size.unwrap()).collect();
         assert_eq!((sizes, entries[2].duration), (vec![100, 101, 102], Some(40)));
         if kind == TrackKind::Video {
-            assert_eq!(entries[1].cts, Some(i64::from(composition)));
+            assert_eq!(entries[1].cts, Some(i64::from(composition) + i64::from(reorder)));
             assert_eq!((entries[0].flags, entries[1].flags), (Some(SYNC_FLAGS), Some(NON_SYNC_FLAGS)));
         }
     }

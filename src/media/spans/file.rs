@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use super::{SpanError, SpanFile, SpanSettings};
 use crate::domain::asset::{BlobKey, SegmentBytes, TrackKind};
 use crate::media::frames::Frame;
-use crate::media::packager::{segment_bytes, write_segment_head};
+use crate::media::packager::{SegmentHead, segment_bytes, write_segment_head};
 use crate::media::records::{SampleRecord, span_offset};
 use crate::media::standard::unmet;
 
@@ -20,6 +20,7 @@ const SPAN_BYTES_MAX: u64 = 2 << 30;
 pub(super) struct SpanFiles {
     name: String,
     kind: TrackKind,
+    reorder: u32,
     init: Bytes,
     dir: PathBuf,
     prefix: BlobKey,
@@ -44,10 +45,16 @@ pub(super) struct Written {
 }
 
 impl SpanFiles {
-    pub(super) fn new(name: String, kind: TrackKind, init: Bytes, (timescale, settings): (u32, &SpanSettings)) -> Self {
+    /// Spans of a track; [`Self::set_init`] has to come before the first segment.
+    pub(super) fn new(name: String, kind: TrackKind, timescale: u32, settings: &SpanSettings) -> Self {
         let span_ticks = i64::from(settings.span_ms) * i64::from(timescale) / 1000;
         let (dir, prefix) = (settings.dir.clone(), settings.prefix.clone());
-        Self { name, kind, init, dir, prefix, span_ticks, open: None, finished: Vec::new() }
+        Self { name, kind, reorder: 0, init: Bytes::new(), dir, prefix, span_ticks, open: None, finished: Vec::new() }
+    }
+
+    /// What every span starts with, and the track's reordering delay in it.
+    pub(super) fn set_init(&mut self, init: Bytes, reorder: u32) {
+        (self.init, self.reorder) = (init, reorder);
     }
 
     /// Appends a segment that is shown from `start` on.
@@ -62,7 +69,7 @@ impl SpanFiles {
         let media_bytes = frames.iter().map(|frame| frame.payload.len() as u64).sum();
         let bytes = segment_bytes(self.kind, frames.len() as u64, media_bytes).ok_or_else(too_large)?;
         let mut out = BytesMut::with_capacity(bytes as usize);
-        write_segment_head(&mut out, self.kind, number, records);
+        write_segment_head(&mut out, SegmentHead { kind: self.kind, number, reorder: self.reorder }, records);
         let head_bytes = out.len() as u64;
         frames.iter().for_each(|frame| out.extend_from_slice(&frame.payload));
         let open = self.span_for(start, u64::from(bytes))?;

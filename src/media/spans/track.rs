@@ -71,7 +71,7 @@ impl TrackWriter {
             pending: VecDeque::new(),
             last_key: None,
             cuts: VecDeque::new(),
-            files: SpanFiles::new(name.clone(), kind, init_segment(&config)?, (timescale, settings)),
+            files: SpanFiles::new(name.clone(), kind, timescale, settings),
             segments: Vec::new(),
             key_frames: Vec::new(),
             table: Vec::new(),
@@ -288,6 +288,9 @@ impl TrackWriter {
         let frames: Vec<Frame> = self.pending.drain(..count.min(self.pending.len())).collect();
         let Some(start) = frames.iter().map(|frame| frame.pts).min() else { return Ok(()) };
         self.end_dts = records.last().map_or(0, |last| last.dts as i64 + i64::from(last.duration));
+        if self.segments.is_empty() {
+            self.begin_spans(&records)?;
+        }
         let number = u32::try_from(self.segments.len()).unwrap_or(u32::MAX);
         let written = self.files.append(start, number, &frames, &records)?;
         let mut offset = written.first_sample;
@@ -302,6 +305,14 @@ impl TrackWriter {
         if self.kind() == TrackKind::Video {
             self.note_key_frames(&records)?;
         }
+        Ok(())
+    }
+
+    /// The first segment tells how far decoding runs ahead: encoders keep to one pattern.
+    fn begin_spans(&mut self, records: &[SampleRecord]) -> Result<(), SpanError> {
+        let ahead = records.iter().map(|record| record.composition.saturating_neg()).max();
+        self.config.reorder = ahead.and_then(|ticks| u32::try_from(ticks).ok()).unwrap_or(0);
+        self.files.set_init(init_segment(&self.config)?, self.config.reorder);
         Ok(())
     }
 
@@ -344,6 +355,7 @@ impl TrackWriter {
             video: self.config.video_properties(rate)?,
             audio: self.config.audio_properties()?,
             init: init_segment(&self.config)?,
+            reorder: self.config.reorder,
             sample_table: has_keys.then(|| self.table_key.clone()),
             spans: spans.iter().map(|span| span.key.clone()).collect(),
             segments: self.segments,

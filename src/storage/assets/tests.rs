@@ -21,6 +21,7 @@ fn asset(segments: u32) -> Asset {
         video: Some(VideoProperties { width: 1280, height: 720, rotation: 90, frame_rate: (30_000, 1001) }),
         audio: None,
         init: Bytes::from_static(b"ftypmoov"),
+        reorder: 0,
         sample_table: Some(BlobKey::new("vod-abr/x/1/samples")),
         spans: vec![BlobKey::new("vod-abr/x/1/span0")],
         segments: (0..segments).map(segment).collect(),
