@@ -4,6 +4,7 @@ pub mod account;
 pub mod asset;
 pub mod events;
 pub mod ids;
+pub mod ladder;
 pub mod playback;
 pub mod ports;
 pub mod restart;

@@ -198,6 +198,8 @@ impl TranscodeState {
                     }
                 })
             }
+            // An answer to a question that was not asked: the worker is not to be trusted.
+            Ok(_) => WorkEnd::Crashed,
             Err(WorkError::Refused(failure)) => WorkEnd::Refused(failure),
             Err(WorkError::Crashed) => WorkEnd::Crashed,
             Err(WorkError::Hung) => WorkEnd::Hung,

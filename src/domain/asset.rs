@@ -141,6 +141,12 @@ pub enum SegmentBytes {
         /// Number of bytes.
         bytes: u32,
     },
+    /// Not made yet, or not looked up: it will lie in the span of this chunk of the ladder's plan, which is encoded before
+    /// its turn when somebody asks for it. The size that the index says is an estimate.
+    Make {
+        /// The chunk.
+        chunk: u32,
+    },
 }
 
 /// One segment of a track: one line of a playlist.

@@ -434,9 +434,31 @@ pub enum ResolveError {
     /// The stored index and the stored bytes do not fit together.
     #[error("media is damaged: {0}")]
     Damaged(String),
+    /// It is being made and was not finished in time; worth another try.
+    #[error("media is being made")]
+    NotYet,
     /// The store failed.
     #[error(transparent)]
     Blob(#[from] BlobError),
+}
+
+/// Where a segment lies that had to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MadeSegment {
+    /// The span.
+    pub span: BlobKey,
+    /// First byte.
+    pub offset: u64,
+    /// Number of bytes.
+    pub bytes: u32,
+}
+
+/// Who encodes chunks before their turn.
+#[async_trait]
+pub trait SegmentMaker: Send + Sync {
+    /// Where segment number `segment` of a track lies, after its chunk was encoded. `NotYet` when that takes too long,
+    /// `NotFound` when nobody will make it.
+    async fn make(&self, video: &VideoId, track: &str, chunk: u32, segment: u32) -> Result<MadeSegment, ResolveError>;
 }
 
 /// The one way to media bytes, be they live, stored, virtual, remote or to be made.

@@ -14,7 +14,7 @@ use super::packager::{SegmentHead, segment_bytes, write_segment_head};
 use super::records::{RECORD_BYTES, SampleRecord, read_records};
 use crate::domain::asset::{Asset, AssetTrack, SegmentBytes};
 use crate::domain::ids::VideoId;
-use crate::domain::ports::{BlobStore, MediaObject, ResolveError, SegmentSource};
+use crate::domain::ports::{BlobStore, MediaObject, ResolveError, SegmentMaker, SegmentSource};
 
 /// Reads of one object under way at once: enough to hide a remote store's latency, few enough to be fair.
 const READS_IN_FLIGHT_MAX: usize = 8;
@@ -32,13 +32,25 @@ struct ObjectKey {
 pub struct Resolver {
     blobs: Arc<dyn BlobStore>,
     cache: Cache<ObjectKey, Bytes>,
+    maker: Option<Arc<dyn SegmentMaker>>,
 }
 
 impl Resolver {
     /// A resolver whose cache holds at most `cache_bytes_max` bytes of finished objects.
     pub fn new(blobs: Arc<dyn BlobStore>, cache_bytes_max: u64) -> Self {
         let weigh = |_: &ObjectKey, object: &Bytes| u32::try_from(object.len()).unwrap_or(u32::MAX);
-        Self { blobs, cache: Cache::builder().max_capacity(cache_bytes_max).weigher(weigh).build() }
+        Self { blobs, cache: Cache::builder().max_capacity(cache_bytes_max).weigher(weigh).build(), maker: None }
+    }
+
+    /// With somebody who makes segments that are not there yet.
+    pub fn with_maker(self, maker: Arc<dyn SegmentMaker>) -> Self {
+        Self { maker: Some(maker), ..self }
+    }
+
+    async fn make(&self, asset: &Asset, track: &AssetTrack, chunk: u32, segment: u32) -> Result<Bytes, ResolveError> {
+        let maker = self.maker.as_ref().ok_or(ResolveError::NotFound)?;
+        let made = maker.make(&asset.video_id, &track.name, chunk, segment).await?;
+        Ok(self.blobs.read(&made.span, made.offset..made.offset + u64::from(made.bytes)).await?)
     }
 
     async fn build(&self, asset: &Asset, track: &AssetTrack, wanted: Wanted<'_>) -> Result<Bytes, ResolveError> {
@@ -51,6 +63,7 @@ impl Resolver {
                 let records = self.read_table(track, *first, *samples).await?;
                 self.build_from_samples(asset, track, wanted.number, &records).await?
             }
+            SegmentBytes::Make { chunk } => return self.make(asset, track, *chunk, wanted.number).await,
         };
         metrics::counter!("playhouse_segment_built_bytes_total").increment(built.len() as u64);
         if built.len() as u64 != u64::from(wanted.bytes) {

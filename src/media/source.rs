@@ -3,12 +3,14 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
-/// One local file of a source and the length it was sealed with.
+/// A range of one local file of a source: all of it, but for spans.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalExtent {
     /// The file.
     pub path: PathBuf,
-    /// Its declared length in bytes; what lies behind it in the file is never read.
+    /// First byte that is read.
+    pub first: u64,
+    /// Declared number of bytes from there on; what lies behind them in the file is never read.
     pub bytes: u64,
 }
 
@@ -60,6 +62,7 @@ impl ExtentReader {
         if self.open.as_ref().is_none_or(|open| open.index != index) {
             self.open = Some(OpenExtent { index, file: File::open(&path).map_err(named)?, file_position: 0 });
         }
+        let inside = inside.saturating_add(self.extents.get(index).map_or(0, |extent| extent.first));
         let open = self.open.as_mut().ok_or_else(|| io::Error::other("no open extent"))?;
         if open.file_position != inside {
             open.file.seek(SeekFrom::Start(inside)).map_err(named)?;
@@ -111,7 +114,7 @@ mod tests {
         let write = |(index, part): (usize, &&[u8])| {
             let path = dir.path().join(index.to_string());
             std::fs::write(&path, part).unwrap();
-            LocalExtent { path, bytes: part.len() as u64 }
+            LocalExtent { path, first: 0, bytes: part.len() as u64 }
         };
         let list = parts.iter().enumerate().map(write).collect();
         (dir, list)
@@ -140,10 +143,10 @@ mod tests {
     #[test]
     fn never_reads_past_the_declared_length() {
         let (_dir, mut list) = extents(&[b"abcdef", b"gh"]);
-        list[0].bytes = 3;
+        (list[0].first, list[0].bytes) = (1, 3);
         let mut all = String::new();
         ExtentReader::new(list).read_to_string(&mut all).unwrap();
-        assert_eq!(all, "abcgh");
+        assert_eq!(all, "bcdgh");
     }
 
     #[test]

@@ -1,8 +1,14 @@
 //! What a server and its worker processes tell each other: one JSON object a line, over a socket pair. Both ends are the
 //! same binary; the protocol number catches a binary that was replaced under a running server.
+mod encoding;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use encoding::{
+    Candidate, EncodedRung, PictureFormat, PictureTask, SoundTask, SpanSegment, StillPicture, StillsTask, Survey, Tile,
+    TilePlan,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::asset::{AssetTrack, BlobKey};
@@ -10,18 +16,21 @@ use crate::domain::ids::{PlaybackId, VideoId};
 use crate::domain::video::{Failure, MediaInfo, NonStandard};
 
 /// Increases with every change of the types below.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// Longest line accepted from a worker, which may be in the hands of the file it reads: the index of a day of video in
 /// one-second segments takes 30 MB.
 pub const LINE_BYTES_MAX: usize = 64 << 20;
 
-/// A source as a worker reads it: local files that follow one another without a gap.
+/// A source as a worker reads it: ranges of local files that follow one another without a gap.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceFile {
     /// Where it is.
     pub path: PathBuf,
-    /// Its sealed length in bytes.
+    /// First byte of it that counts.
+    #[serde(default)]
+    pub first: u64,
+    /// Number of bytes from there on: the sealed length of a whole file.
     pub bytes: u64,
 }
 
@@ -88,6 +97,39 @@ pub enum Task {
         /// Clockwise rotation for display: 0, 90, 180 or 270 degrees.
         rotation: u16,
     },
+    /// Read the source to its end without decoding it, and say where it can be cut into segments.
+    Survey {
+        /// The source.
+        source: Vec<SourceFile>,
+        /// How long segments should be.
+        limits: MediaLimits,
+        /// What inspection found.
+        media: MediaInfo,
+    },
+    /// Copy the source's streams as they are into a Matroska file, in which one can seek exactly.
+    Stage {
+        /// The source.
+        source: Vec<SourceFile>,
+        /// Where the file goes.
+        output: Output,
+    },
+    /// Encode one chunk of pictures.
+    EncodePictures(Box<PictureTask>),
+    /// Encode a track of sound from its start to its end.
+    EncodeSound(Box<SoundTask>),
+    /// Make full pictures of chosen moments.
+    Stills(Box<StillsTask>),
+    /// Lay small pictures out on sheets, for the scrubber.
+    Storyboard {
+        /// Where the sheets go.
+        output: Output,
+        /// The small pictures in order.
+        tiles: Vec<Tile>,
+        /// Pictures in a row of a sheet.
+        columns: u32,
+        /// Rows of a sheet.
+        rows: u32,
+    },
     /// Check the digest of the whole source.
     Digest {
         /// The source.
@@ -107,6 +149,18 @@ pub enum TaskKind {
     Remux,
     /// [`Task::Thumbnail`].
     Thumbnail,
+    /// [`Task::Survey`].
+    Survey,
+    /// [`Task::Stage`].
+    Stage,
+    /// [`Task::EncodePictures`].
+    EncodePictures,
+    /// [`Task::EncodeSound`].
+    EncodeSound,
+    /// [`Task::Stills`].
+    Stills,
+    /// [`Task::Storyboard`].
+    Storyboard,
     /// [`Task::Digest`].
     Digest,
 }
@@ -118,6 +172,12 @@ impl TaskKind {
             Self::Inspect => "inspect",
             Self::Remux => "remux",
             Self::Thumbnail => "thumbnail",
+            Self::Survey => "survey",
+            Self::Stage => "stage",
+            Self::EncodePictures => "encode_pictures",
+            Self::EncodeSound => "encode_sound",
+            Self::Stills => "stills",
+            Self::Storyboard => "storyboard",
             Self::Digest => "digest",
         }
     }
@@ -130,6 +190,12 @@ impl Task {
             Self::Inspect { .. } => TaskKind::Inspect,
             Self::Remux { .. } => TaskKind::Remux,
             Self::Thumbnail { .. } => TaskKind::Thumbnail,
+            Self::Survey { .. } => TaskKind::Survey,
+            Self::Stage { .. } => TaskKind::Stage,
+            Self::EncodePictures(_) => TaskKind::EncodePictures,
+            Self::EncodeSound(_) => TaskKind::EncodeSound,
+            Self::Stills(_) => TaskKind::Stills,
+            Self::Storyboard { .. } => TaskKind::Storyboard,
             Self::Digest { .. } => TaskKind::Digest,
         }
     }
@@ -190,6 +256,42 @@ pub enum Answer {
         /// Its content type.
         content_type: String,
         /// Its width in pixels.
+        width: u32,
+        /// Its height in pixels.
+        height: u32,
+    },
+    /// Of [`Task::Survey`].
+    Surveyed(Survey),
+    /// Of [`Task::Stage`].
+    Staged {
+        /// The copy; it stays where it was written.
+        file: SourceFile,
+    },
+    /// Of [`Task::EncodePictures`].
+    EncodedPictures {
+        /// One for each rung asked for, in order.
+        rungs: Vec<EncodedRung>,
+        /// Small pictures, if asked for, in order; ranges of `tile_file`.
+        tiles: Vec<Tile>,
+        /// The file that they lie in.
+        tile_file: Option<OutputFile>,
+        /// The chunk's best moments, best first, at most two.
+        candidates: Vec<Candidate>,
+        /// Seconds of processor time that each rung took, in order; the decoder's last.
+        seconds: Vec<f64>,
+    },
+    /// Of [`Task::EncodeSound`]: one track; none when there was no sound to be decoded.
+    EncodedSound(Packaged),
+    /// Of [`Task::Stills`].
+    StillsMade {
+        /// In the order of moments, sizes, formats.
+        pictures: Vec<StillPicture>,
+    },
+    /// Of [`Task::Storyboard`].
+    StoryboardMade {
+        /// The sheets, in order: JPEG.
+        sheets: Vec<OutputFile>,
+        /// Width of one small picture in pixels.
         width: u32,
         /// Its height in pixels.
         height: u32,
@@ -259,7 +361,7 @@ mod tests {
     #[test]
     fn messages_survive_a_line_of_json() {
         let task = Task::Digest {
-            source: vec![SourceFile { path: "/a\nb".into(), bytes: 7 }],
+            source: vec![SourceFile { path: "/a\nb".into(), first: 0, bytes: 7 }],
             expected: "md5:d41d8cd98f00b204e9800998ecf8427e".into(),
         };
         let message = ToWorker::Run { id: 3, task: Box::new(task) };

@@ -199,7 +199,7 @@ impl Shared {
     /// The original as local files; `None` when a part of it is not on this machine.
     fn source(&self, video: &Video) -> Option<Vec<SourceFile>> {
         let file = |extent: &Extent| {
-            Some(SourceFile { path: self.dependencies.blobs.local_path(&extent.key)?, bytes: extent.bytes })
+            Some(SourceFile { path: self.dependencies.blobs.local_path(&extent.key)?, first: 0, bytes: extent.bytes })
         };
         video.source.iter().map(file).collect()
     }

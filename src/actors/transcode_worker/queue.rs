@@ -31,8 +31,12 @@ impl Urgency {
     const fn of(kind: TaskKind) -> Self {
         match kind {
             TaskKind::Inspect => Self::Quick,
-            TaskKind::Digest | TaskKind::Remux => Self::Soon,
-            TaskKind::Thumbnail => Self::Later,
+            TaskKind::Digest | TaskKind::Remux | TaskKind::Survey | TaskKind::Stage => Self::Soon,
+            TaskKind::Thumbnail
+            | TaskKind::EncodePictures
+            | TaskKind::EncodeSound
+            | TaskKind::Stills
+            | TaskKind::Storyboard => Self::Later,
         }
     }
 }

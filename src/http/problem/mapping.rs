@@ -82,6 +82,12 @@ impl From<ResolveError> for Problem {
                     "This part of the video cannot be read.",
                 )
             }
+            ResolveError::NotYet => Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "media_in_the_making",
+                "This part of the video is still being made.",
+            )
+            .with_retry_after(SOON),
             ResolveError::Blob(error) => error.into(),
         }
     }

@@ -115,11 +115,12 @@ fn perform(task: Task, reporter: &Arc<Reporter>) -> Result<Answer, Failure> {
             let request = remux::Request { output: &output, limits: &limits, media };
             remux::remux(reader_of(&source), request, reporter)
         }
+        other => Err(Failure { code: "unknown_work".into(), message: format!("No such work: {:?}.", other.kind()) }),
     }
 }
 
 fn reader_of(source: &[SourceFile]) -> ExtentReader {
-    let extent = |file: &SourceFile| LocalExtent { path: file.path.clone(), bytes: file.bytes };
+    let extent = |file: &SourceFile| LocalExtent { path: file.path.clone(), first: file.first, bytes: file.bytes };
     ExtentReader::new(source.iter().map(extent).collect())
 }
 

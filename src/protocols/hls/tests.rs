@@ -29,7 +29,7 @@ fn request(source: Vec<Extent>) -> IndexRequest {
 fn index(clip: &Path) -> MovieIndex {
     let bytes = fs::metadata(clip).unwrap().len();
     let key = BlobKey::new(clip.file_name().unwrap().to_str().unwrap());
-    let mut reader = ExtentReader::new(vec![LocalExtent { path: clip.to_owned(), bytes }]);
+    let mut reader = ExtentReader::new(vec![LocalExtent { path: clip.to_owned(), first: 0, bytes }]);
     index_movie(&mut reader, &request(vec![Extent { key, bytes }])).unwrap()
 }
 
