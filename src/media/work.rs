@@ -13,10 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::asset::{AssetTrack, BlobKey};
 use crate::domain::ids::{PlaybackId, VideoId};
+use crate::domain::ladder::Encoder;
 use crate::domain::video::{Failure, MediaInfo, NonStandard};
 
 /// Increases with every change of the types below.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// Longest line accepted from a worker, which may be in the hands of the file it reads: the index of a day of video in
 /// one-second segments takes 30 MB.
@@ -137,6 +138,8 @@ pub enum Task {
         /// `sha256`, `sha1` or `md5`, a colon, and the digest in hexadecimal.
         expected: String,
     },
+    /// Try every encoder of pictures that this machine might have.
+    SelfTest,
 }
 
 /// The kinds of [`Task`], for queues, counters and logs.
@@ -163,6 +166,8 @@ pub enum TaskKind {
     Storyboard,
     /// [`Task::Digest`].
     Digest,
+    /// [`Task::SelfTest`].
+    SelfTest,
 }
 
 impl TaskKind {
@@ -179,6 +184,7 @@ impl TaskKind {
             Self::Stills => "stills",
             Self::Storyboard => "storyboard",
             Self::Digest => "digest",
+            Self::SelfTest => "self_test",
         }
     }
 }
@@ -197,6 +203,7 @@ impl Task {
             Self::Stills(_) => TaskKind::Stills,
             Self::Storyboard { .. } => TaskKind::Storyboard,
             Self::Digest { .. } => TaskKind::Digest,
+            Self::SelfTest => TaskKind::SelfTest,
         }
     }
 }
@@ -298,6 +305,11 @@ pub enum Answer {
     },
     /// Of [`Task::Digest`]: the digest is the expected one.
     Digested,
+    /// Of [`Task::SelfTest`].
+    SelfTested {
+        /// Encoders whose output was decoded again, in order of preference: hardware, then x264, then `rav1e`.
+        encoders: Vec<Encoder>,
+    },
 }
 
 /// What a worker process is to do to itself before it touches a file.

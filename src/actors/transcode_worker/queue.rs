@@ -30,7 +30,7 @@ impl Urgency {
 
     const fn of(kind: TaskKind) -> Self {
         match kind {
-            TaskKind::Inspect => Self::Quick,
+            TaskKind::Inspect | TaskKind::SelfTest => Self::Quick,
             TaskKind::Digest | TaskKind::Remux | TaskKind::Survey | TaskKind::Stage => Self::Soon,
             TaskKind::Thumbnail
             | TaskKind::EncodePictures
