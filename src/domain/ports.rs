@@ -17,7 +17,10 @@ use super::playback::{SessionSummary, WatchPosition};
 use super::time::Timestamp;
 use super::transcode::{AttemptEnd, Attempts, WorkKind};
 use super::upload::Upload;
-use super::video::{Failure, MediaInfo, NonStandard, Rendition, Thumbnail, Video, VideoDetails, VideoStatus};
+use super::video::{
+    Failure, MediaInfo, NonStandard, Rendition, Storyboard, Thumbnail, ThumbnailMoment, Video, VideoDetails,
+    VideoStatus,
+};
 
 /// Wall-clock time.
 pub trait Clock: Send + Sync {
@@ -209,10 +212,20 @@ pub enum VideoStep {
         /// Blobs it refers to, its index included, with their sizes.
         blobs: Vec<Extent>,
     },
-    /// Thumbnails are stored.
+    /// Still pictures of one or more moments are stored: they replace those of the same moments, candidates together, and
+    /// leave others alone. A custom one is chosen with it.
     Illustrated {
-        /// Full size first.
+        /// Those of one moment following one another, the largest first; never empty.
         thumbnails: Vec<Thumbnail>,
+        /// Their blobs.
+        blobs: Vec<Extent>,
+    },
+    /// The owner wants this moment to stand for the video; `NotFound` when there is no picture of it.
+    ThumbnailChosen(ThumbnailMoment),
+    /// Small pictures for the scrubber are stored: they replace those before.
+    StoryboardMade {
+        /// The sheets and their layout.
+        storyboard: Storyboard,
         /// Their blobs.
         blobs: Vec<Extent>,
     },

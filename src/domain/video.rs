@@ -29,6 +29,9 @@ macro_rules! text_enum {
 }
 pub(crate) use text_enum;
 
+mod pictures;
+pub use pictures::{Storyboard, StoryboardSheet, Thumbnail, ThumbnailMoment};
+
 text_enum!(
     /// Who may watch.
     Privacy {
@@ -212,8 +215,12 @@ pub struct Video {
     pub renditions: Vec<Rendition>,
     /// Generation of the stored asset index; 0 before there is one.
     pub asset_generation: u32,
-    /// Keys of thumbnails, full size first.
+    /// Still pictures of all moments; those of one moment follow one another, the largest first.
     pub thumbnails: Vec<Thumbnail>,
+    /// The moment that its owner wants to stand for it.
+    pub chosen_moment: Option<ThumbnailMoment>,
+    /// Small pictures for the scrubber.
+    pub storyboard: Option<Storyboard>,
     /// The original: ordered extents.
     pub source: Vec<Extent>,
     /// Size of the original in bytes.
@@ -240,21 +247,6 @@ pub struct Video {
     pub updated_at: Timestamp,
     /// When it was deleted; its bytes go with the janitor's next round at the latest.
     pub deleted_at: Option<Timestamp>,
-}
-
-/// One still picture of a video.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Thumbnail {
-    /// Name in URLs.
-    pub name: String,
-    /// Where its bytes lie.
-    pub key: super::asset::BlobKey,
-    /// Content type, e.g. `image/jpeg`.
-    pub content_type: String,
-    /// Width in pixels.
-    pub width: u32,
-    /// Height in pixels.
-    pub height: u32,
 }
 
 /// What a creator says of a video when uploading it.
@@ -354,6 +346,12 @@ impl Video {
             tags: self.tags.clone(),
             privacy: self.privacy,
         }
+    }
+
+    /// Still pictures of the moment that stands for it: the one its owner chose, else the best there is.
+    pub fn shown_thumbnails(&self) -> impl Iterator<Item = &Thumbnail> {
+        let shown = pictures::shown_moment(&self.thumbnails, self.chosen_moment);
+        self.thumbnails.iter().filter(move |picture| Some(picture.moment) == shown)
     }
 
     /// Whether players may be given it now.

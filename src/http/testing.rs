@@ -22,7 +22,7 @@ use crate::domain::playback::machine::PlaybackLimits;
 use crate::domain::ports::{Clock, UploadQuota, VideoStep};
 use crate::domain::restart::RestartPolicy;
 use crate::domain::upload::{Concatenation, Upload, UploadProtocol, UploadState};
-use crate::domain::video::{Privacy, Rendition, RenditionState, Thumbnail, Video, VideoDetails};
+use crate::domain::video::{Privacy, Rendition, RenditionState, Thumbnail, ThumbnailMoment, Video, VideoDetails};
 use crate::media::resolve::Resolver;
 use crate::settings::Settings;
 use crate::storage::{Embedded, EmbeddedOptions, Storage};
@@ -153,6 +153,8 @@ impl World {
         let picture = self.put(&format!("vod-abr/{video_id}/1/poster.jpg"), 10).await;
         let thumbnail = Thumbnail {
             name: "poster.jpg".into(),
+            moment: ThumbnailMoment::Early,
+            at_ms: 0,
             key: picture.key.clone(),
             content_type: "image/jpeg".into(),
             width: 320,

@@ -10,7 +10,9 @@ use crate::domain::asset::{Asset, AssetTrack, BlobKey, Extent, TrackKind};
 use crate::domain::ids::VideoId;
 use crate::domain::ports::{BlobError, CatalogError, VideoStep};
 use crate::domain::transcode::{AttemptEnd, Attempts, Product, RecordStep, WorkKind};
-use crate::domain::video::{MediaInfo, NonStandard, Rendition, RenditionState, Thumbnail, Video, VideoStatus};
+use crate::domain::video::{
+    MediaInfo, NonStandard, Rendition, RenditionState, Thumbnail, ThumbnailMoment, Video, VideoStatus,
+};
 use crate::media::work::{Answer, Output, OutputFile, SourceFile, Task};
 
 /// How an effect ended.
@@ -180,9 +182,15 @@ fn rendition(track: &AssetTrack) -> Rendition {
 }
 
 fn thumbnail((file, content_type, width, height): &(OutputFile, String, u32, u32)) -> Thumbnail {
-    let name = file.key.as_str().rsplit('/').next().unwrap_or_default().to_owned();
-    let (key, content_type) = (file.key.clone(), content_type.clone());
-    Thumbnail { name, key, content_type, width: *width, height: *height }
+    Thumbnail {
+        name: Thumbnail::name_of(&file.key),
+        moment: ThumbnailMoment::Early,
+        at_ms: 0,
+        key: file.key.clone(),
+        content_type: content_type.clone(),
+        width: *width,
+        height: *height,
+    }
 }
 
 /// What every effect needs.

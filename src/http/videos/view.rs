@@ -121,7 +121,7 @@ pub(super) fn thumbnails(state: &HttpState, info: &RequestInfo, video: &Video) -
         height: picture.height,
         content_type: picture.content_type.clone(),
     };
-    video.thumbnails.iter().map(shown).collect()
+    video.shown_thumbnails().map(shown).collect()
 }
 
 /// Complete URL of its multivariant playlist, when it can be watched.

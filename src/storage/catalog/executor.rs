@@ -148,6 +148,15 @@ impl Row {
         parse(text).ok_or_else(|| unreadable(column, format_args!("unknown value {text:?}")))
     }
 
+    /// One of the texts that `parse` knows, or `NULL`.
+    pub fn optional_one_of<E>(
+        &self,
+        column: &str,
+        parse: impl Fn(&str) -> Option<E>,
+    ) -> Result<Option<E>, CatalogError> {
+        self.optional_text(column)?.map(|_| self.one_of(column, parse)).transpose()
+    }
+
     /// A JSON value.
     pub fn json<T: DeserializeOwned>(&self, column: &str) -> Result<T, CatalogError> {
         serde_json::from_str(self.text(column)?).map_err(|error| unreadable(column, error))

@@ -8,7 +8,7 @@ use crate::domain::events::NewEvent;
 use crate::domain::ids::{ChannelId, LoginId, PlaybackId, PlaybackSessionId, UploadId, UserId, VideoId};
 use crate::domain::time::Timestamp;
 use crate::domain::upload::{UploadProtocol, UploadState};
-use crate::domain::video::{Privacy, RenditionState, VideoStatus};
+use crate::domain::video::{Privacy, RenditionState, ThumbnailMoment, VideoStatus};
 
 /// One value of a parameter or a column. Flags are integers, JSON is text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -224,4 +224,4 @@ macro_rules! text_values {
     })+ };
 }
 text_values!(&ChannelId, &LoginId, &PlaybackId, &PlaybackSessionId, &UploadId, &UserId, &VideoId);
-text_values!(Privacy, RenditionState, Role, UploadProtocol, UploadState, VideoStatus);
+text_values!(Privacy, RenditionState, Role, ThumbnailMoment, UploadProtocol, UploadState, VideoStatus);

@@ -160,7 +160,7 @@ impl VideoCatalog for CatalogStore {
             };
             let transaction = Transaction::new()
                 .then(rows::save(&video, read_revision)?)
-                .then_all(steps::children(&video, &step, now))
+                .then_all(steps::children(&read, &video, &step, now))
                 .events(events, now);
             match self.commit(transaction).await {
                 Ok(_) => return Ok(video),

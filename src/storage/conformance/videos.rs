@@ -8,8 +8,8 @@ use crate::domain::ports::{Catalog, CatalogError, PageRequest, VideoFilter, Vide
 use crate::domain::time::Timestamp;
 use crate::domain::upload::{Concatenation, Upload};
 use crate::domain::video::{
-    Failure, MediaInfo, NonStandard, Privacy, Rendition, RenditionState, Thumbnail, Video, VideoDetails, VideoInfo,
-    VideoStatus,
+    Failure, MediaInfo, NonStandard, Privacy, Rendition, RenditionState, Storyboard, StoryboardSheet, Thumbnail,
+    ThumbnailMoment, Video, VideoDetails, VideoInfo, VideoStatus,
 };
 
 fn rendition(name: &str, state: RenditionState) -> Rendition {
@@ -110,25 +110,83 @@ pub(in super::super) async fn higher_generations_replace_lower_ones(catalog: &Ar
     assert_eq!(names, ["v0-1", "v1-3"]);
 }
 
-pub(in super::super) async fn thumbnails_are_replaced(catalog: &Arc<dyn Catalog>) {
+fn still(id: &VideoId, generation: u32, moment: ThumbnailMoment) -> (Thumbnail, Extent) {
+    let blob = blob(id, generation, &format!("{moment}.jpg"));
+    let thumbnail = Thumbnail {
+        name: Thumbnail::name_of(&blob.key),
+        moment,
+        at_ms: u64::from(generation) * 1000,
+        key: blob.key.clone(),
+        content_type: "image/jpeg".into(),
+        width: 1280,
+        height: 720,
+    };
+    (thumbnail, blob)
+}
+
+fn illustrated(id: &VideoId, generation: u32, moments: &[ThumbnailMoment]) -> VideoStep {
+    let (thumbnails, blobs) = moments.iter().map(|moment| still(id, generation, *moment)).unzip();
+    VideoStep::Illustrated { thumbnails, blobs }
+}
+
+pub(in super::super) async fn thumbnails_are_replaced_by_moment(catalog: &Arc<dyn Catalog>) {
+    use ThumbnailMoment::{C1, C2, Custom, Early};
     let user = registered(&**catalog, "alice").await;
     let id = playable(&**catalog, &user.id, "clip", 1).await.id;
     catalog.step_video(&id, VideoStep::Finished, at(2)).await.unwrap();
-    for generation in 1..3 {
-        let blob = blob(&id, generation, "thumbnail.jpg");
-        let thumbnail = Thumbnail {
-            name: format!("t{generation}"),
-            key: blob.key.clone(),
-            content_type: "image/jpeg".into(),
-            width: 1280,
-            height: 720,
-        };
-        let step = VideoStep::Illustrated { thumbnails: vec![thumbnail.clone()], blobs: vec![blob] };
-        catalog.step_video(&id, step, at(2)).await.unwrap();
-        assert_eq!(catalog.video(&id).await.unwrap().unwrap().thumbnails, [thumbnail]);
+    let steps = [(1, vec![Early]), (2, vec![C1, C2]), (3, vec![Custom]), (4, vec![C1]), (5, vec![Early])];
+    for (generation, moments) in &steps {
+        let after = catalog.step_video(&id, illustrated(&id, *generation, moments), at(2)).await.unwrap();
+        assert_eq!(catalog.video(&id).await.unwrap(), Some(after));
     }
-    let keys = [1, 2].map(|generation| blob(&id, generation, "thumbnail.jpg").key);
-    assert_eq!(catalog.orphans(keys.to_vec()).await.unwrap(), keys[..1]);
+    let left = [(5, Early), (4, C1), (3, Custom)].map(|(generation, moment)| still(&id, generation, moment));
+    let video = catalog.video(&id).await.unwrap().unwrap();
+    assert_eq!(video.thumbnails, left.clone().map(|(thumbnail, _)| thumbnail));
+    assert_eq!(video.chosen_moment, Some(Custom), "an own picture is chosen by being there");
+    let all = steps.iter().flat_map(|(n, moments)| moments.iter().map(|moment| still(&id, *n, *moment).1.key));
+    let gone = [(1, Early), (2, C1), (2, C2)].map(|(generation, moment)| still(&id, generation, moment).1.key);
+    assert_eq!(catalog.orphans(all.collect()).await.unwrap(), gone);
+
+    let chosen = catalog.step_video(&id, VideoStep::ThumbnailChosen(C1), at(3)).await.unwrap();
+    assert_eq!(chosen.shown_thumbnails().map(|picture| picture.moment).collect::<Vec<_>>(), [C1]);
+    assert_eq!(catalog.video(&id).await.unwrap(), Some(chosen.clone()));
+    assert_eq!(catalog.step_video(&id, VideoStep::ThumbnailChosen(C1), at(4)).await.unwrap(), chosen);
+    let missing = catalog.step_video(&id, VideoStep::ThumbnailChosen(C2), at(4)).await;
+    assert_eq!(missing, Err(CatalogError::NotFound), "there is no picture of it");
+    assert_eq!(events(&**catalog, "video.illustrated").await.len(), steps.len() + 1);
+}
+
+pub(in super::super) async fn a_storyboard_is_replaced_as_a_whole(catalog: &Arc<dyn Catalog>) {
+    let user = registered(&**catalog, "alice").await;
+    let id = playable(&**catalog, &user.id, "clip", 1).await.id;
+    catalog.step_video(&id, illustrated(&id, 1, &[ThumbnailMoment::Early]), at(2)).await.unwrap();
+    catalog.step_video(&id, VideoStep::Finished, at(2)).await.unwrap();
+    let sheets = |generation: u32| [0, 1].map(|sheet| blob(&id, generation, &format!("storyboard-{sheet}.jpg")));
+    for generation in [1, 2] {
+        let sheet = |blob: &Extent| StoryboardSheet { name: Thumbnail::name_of(&blob.key), key: blob.key.clone() };
+        let storyboard = Storyboard {
+            sheets: sheets(generation).iter().map(sheet).collect(),
+            width: 160,
+            height: 90,
+            columns: 10,
+            rows: 10,
+            interval_ms: 2000,
+            num_tiles: 117,
+        };
+        let blobs = sheets(generation).to_vec();
+        let step = VideoStep::StoryboardMade { storyboard: storyboard.clone(), blobs };
+        catalog.step_video(&id, step, at(3)).await.unwrap();
+        assert_eq!(catalog.video(&id).await.unwrap().unwrap().storyboard, Some(storyboard));
+    }
+    let mut keys: Vec<_> = sheets(1).into_iter().chain(sheets(2)).map(|sheet| sheet.key).collect();
+    assert_eq!(catalog.orphans(keys.clone()).await.unwrap(), keys[..2]);
+    let video = catalog.video(&id).await.unwrap().unwrap();
+    assert_eq!(video.thumbnails.len(), 1, "still pictures stay");
+    catalog.delete_video(&id, at(5)).await.unwrap();
+    keys.extend([video.source[0].key.clone(), blob(&id, 1, "asset").key, video.thumbnails[0].key.clone()]);
+    let mut keys = keys.split_off(2);
+    keys.sort();
+    assert_eq!(catalog.deleted_videos(10).await.unwrap(), [(id, keys)]);
 }
 
 pub(in super::super) async fn failures_say_why(catalog: &Arc<dyn Catalog>) {

@@ -18,7 +18,7 @@ fn migrating_again_changes_nothing() {
     migrate(&mut connection).unwrap();
     let after = texts(&connection, "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name");
     assert_eq!(before, after);
-    assert_eq!(version(&connection).unwrap(), MIGRATIONS.len() as i64);
+    assert_eq!(version(&connection).unwrap(), MIGRATIONS.last().unwrap().version);
 }
 
 #[test]
@@ -30,9 +30,8 @@ fn a_newer_database_is_refused() {
 }
 
 #[test]
-fn versions_are_consecutive() {
-    let versions: Vec<i64> = MIGRATIONS.iter().map(|migration| migration.version).collect();
-    assert_eq!(versions, (1..=MIGRATIONS.len() as i64).collect::<Vec<_>>());
+fn versions_increase() {
+    assert!(MIGRATIONS.is_sorted_by(|earlier, later| earlier.version < later.version));
 }
 
 /// A foreign key without an index on its own side makes every deletion of the other side walk the whole table.

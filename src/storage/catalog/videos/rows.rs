@@ -6,11 +6,11 @@ use crate::domain::asset::{BlobKey, Extent};
 use crate::domain::ids::VideoId;
 use crate::domain::ports::CatalogError;
 use crate::domain::time::Timestamp;
-use crate::domain::video::{Privacy, Rendition, RenditionState, Thumbnail, Video, VideoStatus};
+use crate::domain::video::{Privacy, Rendition, RenditionState, Thumbnail, ThumbnailMoment, Video, VideoStatus};
 
 pub(super) const VIDEO_COLUMNS: &str = "id, playback_id, user_id, channel_id, title, description, category, tags, \
     privacy, status, progress_percent, failure, non_standard, media, asset_generation, file_size, file_name, \
-    expected_digest, view_count, like_count, dislike_count, comment_count, revision, created_at, published_at, \
+    expected_digest, chosen_moment, storyboard, view_count, like_count, dislike_count, comment_count, revision, created_at, published_at, \
     updated_at, deleted_at";
 
 /// The tables of a video's ordered parts, in the order [`video_from`] expects their answers.
@@ -21,7 +21,7 @@ const CHILDREN: [(&str, &str); 3] = [
         "t.video_id, t.name, t.kind, t.codec, t.rung, t.width, t.height, t.frame_rate_milli, t.bandwidth, \
          t.average_bandwidth, t.state",
     ),
-    ("thumbnails", "t.video_id, t.name, t.blob_key, t.content_type, t.width, t.height"),
+    ("thumbnails", "t.video_id, t.name, t.moment, t.at_ms, t.blob_key, t.content_type, t.width, t.height"),
 ];
 
 /// One living video by a condition on `v` with the parameter `:id`.
@@ -74,6 +74,8 @@ fn rendition_from(row: &Row) -> Result<Rendition, CatalogError> {
 fn thumbnail_from(row: &Row) -> Result<Thumbnail, CatalogError> {
     Ok(Thumbnail {
         name: row.string("name")?,
+        moment: row.one_of("moment", ThumbnailMoment::parse)?,
+        at_ms: row.number("at_ms")?,
         key: BlobKey(row.string("blob_key")?),
         content_type: row.string("content_type")?,
         width: row.number("width")?,
@@ -117,6 +119,8 @@ pub(super) fn video_from(row: &Row, children: &[Vec<Row>]) -> Result<Video, Cata
         source: parts(children.first(), id, extent_from)?,
         renditions: parts(children.get(1), id, rendition_from)?,
         thumbnails: parts(children.get(2), id, thumbnail_from)?,
+        chosen_moment: row.optional_one_of("chosen_moment", ThumbnailMoment::parse)?,
+        storyboard: row.optional_json("storyboard")?,
         asset_generation: row.number("asset_generation")?,
         file_size: row.number("file_size")?,
         file_name: row.optional_string("file_name")?,
@@ -139,7 +143,7 @@ pub(super) fn save(video: &Video, read_revision: u64) -> Result<Statement, Catal
         privacy = :privacy, status = :status, is_listed = :is_listed, progress_percent = :progress_percent, \
         failure = :failure, non_standard = :non_standard, media = :media, duration_ms = :duration_ms, width = :width, \
         height = :height, codec = :codec, bit_rate = :bit_rate, asset_generation = :asset_generation, \
-        revision = :revision, published_at = :published_at, updated_at = :updated_at \
+        chosen_moment = :chosen_moment, storyboard = :storyboard, revision = :revision, published_at = :published_at, updated_at = :updated_at \
         WHERE id = :id AND revision = :read_revision AND deleted_at IS NULL";
     let media = video.media.as_ref();
     let picture = media.and_then(|media| media.video.first());
@@ -162,6 +166,8 @@ pub(super) fn save(video: &Video, read_revision: u64) -> Result<Statement, Catal
         .bind("codec", picture.map(|picture| picture.codec.as_str()))
         .bind("bit_rate", media.map(|media| media.bit_rate))
         .bind("asset_generation", video.asset_generation)
+        .bind("chosen_moment", video.chosen_moment)
+        .bind("storyboard", video.storyboard.as_ref().map(to_json).transpose()?)
         .bind("revision", video.revision)
         .bind("published_at", video.published_at)
         .bind("updated_at", video.updated_at)
@@ -194,25 +200,30 @@ pub(super) fn replace_renditions(id: &VideoId, renditions: &[Rendition]) -> Vec<
     std::iter::once(delete).chain(inserts).collect()
 }
 
-/// Replaces a video's thumbnails; the bytes of those before are its own no more.
+/// Replaces a video's thumbnails.
 pub(super) fn replace_thumbnails(id: &VideoId, thumbnails: &[Thumbnail]) -> Vec<Statement> {
-    let insert = "INSERT INTO thumbnails (video_id, position, name, blob_key, content_type, width, height) \
-        VALUES (:video, :position, :name, :key, :content_type, :width, :height)";
-    let disown = "DELETE FROM blobs WHERE owner_id = :video AND owner_kind = 'video' AND blob_key IN \
-        (SELECT t.blob_key FROM thumbnails t WHERE t.video_id = :video)";
-    let disown = Statement::new(disown).bind("video", id);
+    let insert = "INSERT INTO thumbnails (video_id, position, name, moment, at_ms, blob_key, content_type, width, height) \
+        VALUES (:video, :position, :name, :moment, :at_ms, :key, :content_type, :width, :height)";
     let delete = Statement::new("DELETE FROM thumbnails WHERE video_id = :video").bind("video", id);
     let inserts = thumbnails.iter().enumerate().map(|(position, thumbnail)| {
         Statement::new(insert)
             .bind("video", id)
             .bind("position", position)
             .bind("name", &thumbnail.name)
+            .bind("moment", thumbnail.moment)
+            .bind("at_ms", thumbnail.at_ms)
             .bind("key", &thumbnail.key)
             .bind("content_type", &thumbnail.content_type)
             .bind("width", thumbnail.width)
             .bind("height", thumbnail.height)
     });
-    [disown, delete].into_iter().chain(inserts).collect()
+    std::iter::once(delete).chain(inserts).collect()
+}
+
+/// These blobs are a video's no more: the janitor takes them.
+pub(super) fn disown_blobs<'a>(id: &'a VideoId, keys: impl Iterator<Item = &'a BlobKey> + 'a) -> Vec<Statement> {
+    let disown = "DELETE FROM blobs WHERE owner_id = :video AND owner_kind = 'video' AND blob_key = :key";
+    keys.map(|key| Statement::new(disown).bind("video", id).bind("key", key)).collect()
 }
 
 /// Gives a video its original.

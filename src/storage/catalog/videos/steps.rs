@@ -1,12 +1,17 @@
 //! What a step makes of a video: pure, so that it can be computed anew when the row was changed in between.
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::super::statement::Statement;
 use super::rows;
+use crate::domain::asset::BlobKey;
 use crate::domain::events::NewEvent;
 use crate::domain::ports::{CatalogError, VideoStep};
 use crate::domain::time::Timestamp;
-use crate::domain::video::{Failure, Rendition, RenditionState, Video, VideoDetails, VideoStatus};
+use crate::domain::video::{
+    Failure, Rendition, RenditionState, Thumbnail, ThumbnailMoment, Video, VideoDetails, VideoStatus,
+};
 
 /// A video after a step, and what is to be told of it.
 pub(super) struct Stepped {
@@ -45,9 +50,11 @@ pub(super) fn step(read: &Video, step: &VideoStep, now: Timestamp) -> Result<Opt
         }
         VideoStep::Progress(percent) => progressed(&mut video, *percent),
         VideoStep::Published { generation, renditions, .. } => published(&mut video, *generation, renditions, now)?,
-        VideoStep::Illustrated { thumbnails, .. } => {
-            video.thumbnails.clone_from(thumbnails);
-            Some(vec![event("video.illustrated", &video)])
+        VideoStep::Illustrated { thumbnails, .. } => illustrated(&mut video, thumbnails),
+        VideoStep::ThumbnailChosen(moment) => thumbnail_chosen(&mut video, *moment)?,
+        VideoStep::StoryboardMade { storyboard, .. } => {
+            video.storyboard = Some(storyboard.clone());
+            Some(vec![event("video.storyboard_made", &video)])
         }
         VideoStep::Finished => finished(&mut video)?,
         VideoStep::Failed(failure) => failed(&mut video, failure)?,
@@ -55,21 +62,24 @@ pub(super) fn step(read: &Video, step: &VideoStep, now: Timestamp) -> Result<Opt
     Ok(events.map(|events| Stepped { video: touched(video, now), events }))
 }
 
-/// The rows that a step writes besides the video's own.
-pub(super) fn children(video: &Video, step: &VideoStep, now: Timestamp) -> Vec<Statement> {
-    match step {
-        VideoStep::Published { renditions, blobs, .. } => {
-            let mut statements = rows::replace_renditions(&video.id, renditions);
-            statements.extend(rows::own_blobs(&video.id, blobs, now));
-            statements
-        }
-        VideoStep::Illustrated { thumbnails, blobs } => {
-            let mut statements = rows::replace_thumbnails(&video.id, thumbnails);
-            statements.extend(rows::own_blobs(&video.id, blobs, now));
-            statements
-        }
-        _ => Vec::new(),
-    }
+/// The rows that a step from `read` to `video` writes besides the video's own.
+pub(super) fn children(read: &Video, video: &Video, step: &VideoStep, now: Timestamp) -> Vec<Statement> {
+    let (mut statements, blobs) = match step {
+        VideoStep::Published { renditions, blobs, .. } => (rows::replace_renditions(&video.id, renditions), blobs),
+        VideoStep::Illustrated { blobs, .. } => (rows::replace_thumbnails(&video.id, &video.thumbnails), blobs),
+        VideoStep::StoryboardMade { blobs, .. } => (Vec::new(), blobs),
+        _ => return Vec::new(),
+    };
+    let kept = pictures(video);
+    statements.extend(rows::disown_blobs(&video.id, pictures(read).difference(&kept).copied()));
+    statements.extend(rows::own_blobs(&video.id, blobs, now));
+    statements
+}
+
+/// Blobs of all its pictures.
+fn pictures(video: &Video) -> BTreeSet<&BlobKey> {
+    let sheets = video.storyboard.iter().flat_map(|storyboard| &storyboard.sheets).map(|sheet| &sheet.key);
+    video.thumbnails.iter().map(|picture| &picture.key).chain(sheets).collect()
 }
 
 fn event(kind: &'static str, video: &Video) -> NewEvent {
@@ -95,6 +105,28 @@ fn progressed(video: &mut Video, percent: u8) -> Option<Vec<NewEvent>> {
     }
     video.progress_percent = percent;
     Some(Vec::new())
+}
+
+fn illustrated(video: &mut Video, thumbnails: &[Thumbnail]) -> Option<Vec<NewEvent>> {
+    let is_replaced = |old: &Thumbnail| thumbnails.iter().any(|new| new.moment.replaces(old.moment));
+    video.thumbnails.retain(|old| !is_replaced(old));
+    video.thumbnails.extend_from_slice(thumbnails);
+    video.thumbnails.sort_by_key(|picture| ThumbnailMoment::ALL.iter().position(|moment| *moment == picture.moment));
+    if thumbnails.iter().any(|picture| picture.moment == ThumbnailMoment::Custom) {
+        video.chosen_moment = Some(ThumbnailMoment::Custom);
+    }
+    Some(vec![event("video.illustrated", video)])
+}
+
+fn thumbnail_chosen(video: &mut Video, moment: ThumbnailMoment) -> Result<Option<Vec<NewEvent>>, CatalogError> {
+    if !video.thumbnails.iter().any(|picture| picture.moment == moment) {
+        return Err(CatalogError::NotFound);
+    }
+    if video.chosen_moment == Some(moment) {
+        return Ok(None);
+    }
+    video.chosen_moment = Some(moment);
+    Ok(Some(vec![event("video.illustrated", video)]))
 }
 
 fn published(
