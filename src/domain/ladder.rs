@@ -7,6 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::video::text_enum;
 
+mod unit;
+
+pub use unit::{
+    Attempted, Candidate, Ladder, LadderState, Lease, MadeRung, MadeTile, MadeTiles, NewLadder, Pass, SpanSegment, Unit,
+    UnitEnd, UnitResult, UnitRow, UnitState,
+};
+
 text_enum!(
     /// A codec that renditions are encoded in.
     RungCodec {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use super::{MediaLimits, Output, OutputFile, SourceFile};
 use crate::domain::asset::VideoProperties;
 use crate::domain::ladder::{PictureTreatment, Rung, SoundRung};
+pub use crate::domain::ladder::{Candidate, SpanSegment};
 
 /// One chunk of pictures to be encoded: decoded once, encoded in every rung asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -119,19 +120,6 @@ pub struct Survey {
     pub is_seekable: bool,
 }
 
-/// One segment of a span.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SpanSegment {
-    /// Start on the output timeline.
-    pub start: i64,
-    /// Duration in ticks.
-    pub duration: u32,
-    /// First byte in the span.
-    pub offset: u32,
-    /// Number of bytes.
-    pub bytes: u32,
-}
-
 /// One rung of an encoded chunk.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EncodedRung {
@@ -153,17 +141,6 @@ pub struct EncodedRung {
     pub key_frames: bytes::Bytes,
     /// Pictures in it.
     pub num_frames: u32,
-}
-
-/// A moment that would make a good thumbnail.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Candidate {
-    /// When it is shown, milliseconds from the origin.
-    pub at_ms: u64,
-    /// 0 to 1000: sharp, well lit and full of contrast is high; black, white and blurred is low.
-    pub score: u16,
-    /// Coarse histogram of brightness and colour, in parts of 255: what tells scenes apart.
-    pub histogram: Vec<u8>,
 }
 
 /// A still picture.
