@@ -279,7 +279,8 @@ impl TranscodeState {
         tokio::spawn(async move {
             let now = dependencies.clock.now();
             // Told for those who watch; the next one makes good for one that was lost.
-            let _ = dependencies.catalog.step_video(&video_id, VideoStep::Progress(percent), now).await;
+            let _ =
+                dependencies.catalog.step_video(&video_id, VideoStep::Progress { percent, ready_at: None }, now).await;
         });
     }
 

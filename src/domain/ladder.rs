@@ -10,8 +10,8 @@ use super::video::text_enum;
 mod unit;
 
 pub use unit::{
-    Attempted, Candidate, Ladder, LadderState, Lease, MadeRung, MadeTile, MadeTiles, NewLadder, Pass, SpanSegment, Unit,
-    UnitEnd, UnitResult, UnitRow, UnitState,
+    Attempted, Candidate, Ladder, LadderState, Lease, MadeRung, MadeTile, MadeTiles, NewLadder, Pass, SpanSegment,
+    Unit, UnitEnd, UnitResult, UnitRow, UnitState,
 };
 
 text_enum!(

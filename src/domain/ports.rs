@@ -13,6 +13,7 @@ use super::account::{Login, NewUser, ProfilePatch, Rotation, User};
 use super::asset::{Asset, BlobKey, Extent};
 use super::events::{Event, NewEvent};
 use super::ids::{LoginId, PlaybackId, PlaybackSessionId, UploadId, UserId, VideoId};
+use super::ladder::{Ladder, LadderState, Lease, NewLadder, Unit, UnitEnd, UnitResult};
 use super::playback::{SessionSummary, WatchPosition};
 use super::time::Timestamp;
 use super::transcode::{AttemptEnd, Attempts, WorkKind};
@@ -200,8 +201,20 @@ pub enum VideoStep {
         /// Conditions of standard input not met.
         non_standard: Vec<NonStandard>,
     },
-    /// Progress of the work that is left, percent.
-    Progress(u8),
+    /// How far the work is, with a `transcode.progress` event.
+    Progress {
+        /// Percent of all that is to be done.
+        percent: u8,
+        /// When it will all be done, once that can be told.
+        ready_at: Option<Timestamp>,
+    },
+    /// Renditions that are not listed yet have come further.
+    Transcoding {
+        /// All renditions.
+        renditions: Vec<Rendition>,
+        /// Why some will not be made, with a `transcode.failed` event.
+        failure: Option<Failure>,
+    },
     /// A new asset index is stored under this generation: `playable` from now on, with a `video.playable` event the first
     /// time.
     Published {
@@ -282,6 +295,61 @@ pub trait WorkCatalog: Send + Sync {
     ) -> Result<(), CatalogError>;
 }
 
+/// Ladders: plans, and the units in which they are made. A finished unit is never done again.
+#[async_trait]
+pub trait LadderCatalog: Send + Sync {
+    /// Stores a plan with its units and the video's renditions, with a `transcode.started` event. `NotFound` when the video
+    /// was deleted, `Conflict` when this generation has a plan.
+    async fn start_ladder(&self, ladder: NewLadder, now: Timestamp) -> Result<Video, CatalogError>;
+    /// The video's newest ladder with all its units.
+    async fn ladder(&self, video: &VideoId) -> Result<Option<Ladder>, CatalogError>;
+    /// Takes back what is leased: nobody works on it any more. Each counts as interrupted; returns how many there were.
+    async fn reclaim_units(&self, video: &VideoId, generation: u32, now: Timestamp) -> Result<u64, CatalogError>;
+    /// Records that an attempt at a unit begins. `Stale` when it is leased, done or failed, `NotFound` when the video was
+    /// deleted. A unit that was not planned (a chunk asked for early) is added.
+    async fn lease_unit(
+        &self,
+        ladder: (&VideoId, u32),
+        unit: Unit,
+        lease: &Lease,
+        now: Timestamp,
+    ) -> Result<(), CatalogError>;
+    /// Records a unit's result; its blobs are the video's from now on. `Stale` when the lease is another's.
+    async fn finish_unit(
+        &self,
+        ladder: (&VideoId, u32),
+        unit: Unit,
+        lease: &Lease,
+        (result, now): (&UnitResult, Timestamp),
+    ) -> Result<(), CatalogError>;
+    /// Records how an attempt ended otherwise. Repeating it changes nothing.
+    async fn end_unit(
+        &self,
+        ladder: (&VideoId, u32),
+        unit: Unit,
+        end: &UnitEnd,
+        now: Timestamp,
+    ) -> Result<(), CatalogError>;
+    /// Results of all units that are done.
+    async fn unit_results(&self, video: &VideoId, generation: u32) -> Result<Vec<(Unit, UnitResult)>, CatalogError>;
+    /// Results of one chunk or track of sound, those of all passes.
+    async fn results_of(&self, video: &VideoId, generation: u32, number: u32) -> Result<Vec<UnitResult>, CatalogError>;
+    /// Ends a ladder; blobs in `disowned` are the video's no more. An abandoned one loses all that its units have made.
+    async fn end_ladder(
+        &self,
+        ladder: (&VideoId, u32),
+        state: LadderState,
+        disowned: &[BlobKey],
+        now: Timestamp,
+    ) -> Result<(), CatalogError>;
+    /// Opens a ladder again with a larger plan and more units.
+    async fn extend_ladder(&self, ladder: NewLadder, now: Timestamp) -> Result<Video, CatalogError>;
+    /// Notes that its owner wants the video in AV1. `NotFound` when it has no ladder.
+    async fn request_av1(&self, video: &VideoId, now: Timestamp) -> Result<(), CatalogError>;
+    /// Videos with a ladder that is open, oldest first.
+    async fn open_ladders(&self, limit: u32) -> Result<Vec<VideoId>, CatalogError>;
+}
+
 /// What viewers leave behind.
 #[async_trait]
 pub trait WatchCatalog: Send + Sync {
@@ -313,7 +381,9 @@ pub trait ChangeFeed: Send + Sync {
 
 /// The whole catalog.
 #[async_trait]
-pub trait Catalog: AccountCatalog + UploadCatalog + VideoCatalog + WorkCatalog + WatchCatalog + ChangeFeed {
+pub trait Catalog:
+    AccountCatalog + UploadCatalog + VideoCatalog + WorkCatalog + LadderCatalog + WatchCatalog + ChangeFeed
+{
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), CatalogError>;
 }

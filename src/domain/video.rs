@@ -205,6 +205,8 @@ pub struct Video {
     pub status: VideoStatus,
     /// 0 to 100 within `processing` and `playable`.
     pub progress_percent: u8,
+    /// When it is expected to be `ready`, while that can be told.
+    pub ready_at: Option<Timestamp>,
     /// Set when `status` is `failed`.
     pub failure: Option<Failure>,
     /// Conditions of standard input it does not meet; empty for standard input.

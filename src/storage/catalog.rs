@@ -17,6 +17,7 @@ mod accounts;
 mod cursor;
 pub mod executor;
 mod feed;
+mod ladders;
 mod logins;
 mod schema;
 pub mod sqlite;

@@ -2,6 +2,7 @@
 //! database and every store.
 pub(super) mod accounts;
 pub(super) mod blobs;
+pub(super) mod ladders;
 pub(super) mod upload_store;
 pub(super) mod uploads;
 pub(super) mod videos;

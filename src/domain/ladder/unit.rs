@@ -141,6 +141,8 @@ pub struct Ladder {
     pub plan: Option<LadderPlan>,
     /// Whether the plan's times are those of a staged copy of the source.
     pub is_staged: bool,
+    /// Whether its owner wants AV1, which the plan does not have yet.
+    pub wants_av1: bool,
     /// Its units.
     pub units: Vec<UnitRow>,
 }

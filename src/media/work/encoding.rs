@@ -3,8 +3,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{MediaLimits, Output, OutputFile, SourceFile};
 use crate::domain::asset::VideoProperties;
-use crate::domain::ladder::{PictureTreatment, Rung, SoundRung};
 pub use crate::domain::ladder::{Candidate, SpanSegment};
+use crate::domain::ladder::{PictureTreatment, Rung, SoundRung};
 
 /// One chunk of pictures to be encoded: decoded once, encoded in every rung asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -14,6 +14,7 @@ struct Migration {
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "foundation", sqlite: include_str!("migrations/0001_foundation.sqlite.sql") },
     Migration { version: 2, name: "attempts", sqlite: include_str!("migrations/0002_attempts.sqlite.sql") },
+    Migration { version: 3, name: "ladders", sqlite: include_str!("migrations/0003_ladders.sqlite.sql") },
     Migration { version: 4, name: "pictures", sqlite: include_str!("migrations/0004_pictures.sqlite.sql") },
 ];
 

@@ -6,6 +6,7 @@ use crate::domain::account::Role;
 use crate::domain::asset::BlobKey;
 use crate::domain::events::NewEvent;
 use crate::domain::ids::{ChannelId, LoginId, PlaybackId, PlaybackSessionId, UploadId, UserId, VideoId};
+use crate::domain::ladder::{LadderState, Pass, UnitState};
 use crate::domain::time::Timestamp;
 use crate::domain::upload::{UploadProtocol, UploadState};
 use crate::domain::video::{Privacy, RenditionState, ThumbnailMoment, VideoStatus};
@@ -224,4 +225,5 @@ macro_rules! text_values {
     })+ };
 }
 text_values!(&ChannelId, &LoginId, &PlaybackId, &PlaybackSessionId, &UploadId, &UserId, &VideoId);
+text_values!(LadderState, Pass, UnitState);
 text_values!(Privacy, RenditionState, Role, ThumbnailMoment, UploadProtocol, UploadState, VideoStatus);

@@ -70,7 +70,8 @@ pub(in super::super) async fn a_video_goes_its_way(catalog: &Arc<dyn Catalog>) {
     let step = VideoStep::Inspected { media: media.clone(), non_standard: non_standard.clone() };
     let inspected = catalog.step_video(&id, step, at(4)).await.unwrap();
     assert_eq!((&inspected.media, &inspected.non_standard), (&Some(media), &non_standard));
-    let progressed = catalog.step_video(&id, VideoStep::Progress(40), at(5)).await.unwrap();
+    let progressed =
+        catalog.step_video(&id, VideoStep::Progress { percent: 40, ready_at: Some(at(9)) }, at(5)).await.unwrap();
     assert_eq!((progressed.progress_percent, progressed.revision), (40, inspected.revision + 1));
     let playable = catalog.step_video(&id, first_published(&id), at(6)).await.unwrap();
     assert_eq!((playable.status, playable.published_at), (VideoStatus::Playable, Some(at(6))));
@@ -87,7 +88,7 @@ pub(in super::super) async fn a_video_goes_its_way(catalog: &Arc<dyn Catalog>) {
         "video.verified",
         "video.inspected",
         "video.playable",
-        "video.rendition_ready",
+        "transcode.rendition_ready",
         "video.ready",
     ];
     assert_eq!(kinds, expected);
@@ -105,7 +106,7 @@ pub(in super::super) async fn higher_generations_replace_lower_ones(catalog: &Ar
     let late = catalog.step_video(&first.id, published(&first.id, 2, both), at(10)).await;
     assert_eq!(late, Err(CatalogError::Stale), "a lower generation is fenced off");
     assert_eq!(events(&**catalog, "video.playable").await.len(), 1);
-    let ready = events(&**catalog, "video.rendition_ready").await;
+    let ready = events(&**catalog, "transcode.rendition_ready").await;
     let names: Vec<_> = ready.iter().map(|event| event.payload["rendition"]["name"].clone()).collect();
     assert_eq!(names, ["v0-1", "v1-3"]);
 }
@@ -206,7 +207,7 @@ pub(in super::super) async fn racing_steps_and_edits_all_count(catalog: &Arc<dyn
     let user = registered(&**catalog, "alice").await;
     let id = processing(&**catalog, &user.id, "clip", at(1)).await;
     let before = catalog.video(&id).await.unwrap().unwrap().revision;
-    let steps = (1..=4).map(|percent| catalog.step_video(&id, VideoStep::Progress(percent), at(2)));
+    let steps = (1..=4).map(|percent| catalog.step_video(&id, VideoStep::Progress { percent, ready_at: None }, at(2)));
     let edits = (0..4).map(|n| catalog.update_video(&id, details(&format!("title {n}")), None, at(2)));
     let (steps, edits) = tokio::join!(futures::future::join_all(steps), futures::future::join_all(edits));
     assert!(steps.iter().chain(&edits).all(Result::is_ok), "{steps:?} {edits:?}");

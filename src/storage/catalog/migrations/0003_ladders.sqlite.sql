@@ -12,6 +12,7 @@ CREATE TABLE ladders (
     PRIMARY KEY (video_id, generation)
 ) STRICT;
 CREATE INDEX ladders_by_state ON ladders (state, created_at, video_id);
+CREATE INDEX ladders_by_video ON ladders (video_id, state);
 
 CREATE TABLE ladder_units (
     video_id    TEXT NOT NULL REFERENCES videos (id) ON DELETE CASCADE,

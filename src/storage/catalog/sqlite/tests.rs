@@ -85,6 +85,10 @@ conformance_tests!(videos, catalog();
     a_restart_finds_what_was_in_work, deleting_takes_every_byte, deleting_while_uploading_ends_the_upload,
     orphans_are_what_nothing_needs, timestamps_and_sizes_keep_their_full_range);
 conformance_tests!(work, catalog(); attempts_are_counted_by_their_end, attempts_need_a_living_video);
+conformance_tests!(ladders, catalog();
+    a_plan_is_stored_with_its_units, a_unit_is_leased_once_and_finished_by_its_holder,
+    attempts_at_units_are_counted_by_their_end, what_units_made_is_kept_until_they_are_abandoned,
+    progress_and_failed_renditions_are_told);
 conformance_tests!(watch, catalog();
     positions_move_with_time_only, a_session_is_one_view, a_session_is_recorded_once);
 

@@ -102,7 +102,8 @@ pub(super) fn select_needed(keys: &[BlobKey]) -> Vec<Statement> {
     let filling = "SELECT u.id FROM uploads u LEFT JOIN uploads f ON f.id = u.taken_by WHERE (u.state = 'open' OR \
         (u.state = 'complete' AND u.concatenation = 'partial' AND (u.taken_by IS NULL OR f.state = 'open'))) AND u.id IN";
     let in_work = "SELECT v.id FROM videos v WHERE v.deleted_at IS NULL \
-        AND v.status IN ('verifying', 'processing', 'playable') AND v.id IN";
+        AND (v.status IN ('verifying', 'processing', 'playable') \
+        OR EXISTS (SELECT 1 FROM ladders l WHERE l.video_id = v.id AND l.state = 'open')) AND v.id IN";
     let all: Vec<String> = keys.iter().map(|key| key.as_str().to_owned()).collect();
     vec![
         select_in(owned, "key", &all),

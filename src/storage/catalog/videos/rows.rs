@@ -9,7 +9,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::video::{Privacy, Rendition, RenditionState, Thumbnail, ThumbnailMoment, Video, VideoStatus};
 
 pub(super) const VIDEO_COLUMNS: &str = "id, playback_id, user_id, channel_id, title, description, category, tags, \
-    privacy, status, progress_percent, failure, non_standard, media, asset_generation, file_size, file_name, \
+    privacy, status, progress_percent, ready_at, failure, non_standard, media, asset_generation, file_size, file_name, \
     expected_digest, chosen_moment, storyboard, view_count, like_count, dislike_count, comment_count, revision, created_at, published_at, \
     updated_at, deleted_at";
 
@@ -113,6 +113,7 @@ pub(super) fn video_from(row: &Row, children: &[Vec<Row>]) -> Result<Video, Cata
         privacy: row.one_of("privacy", Privacy::parse)?,
         status: row.one_of("status", VideoStatus::parse)?,
         progress_percent: row.number("progress_percent")?,
+        ready_at: row.optional_time("ready_at")?,
         failure: row.optional_json("failure")?,
         non_standard: row.json("non_standard")?,
         media: row.optional_json("media")?,
@@ -138,10 +139,10 @@ pub(super) fn video_from(row: &Row, children: &[Vec<Row>]) -> Result<Video, Cata
 }
 
 /// Writes what steps and edits may change, if the row is still as it was read. Counters have writers of their own.
-pub(super) fn save(video: &Video, read_revision: u64) -> Result<Statement, CatalogError> {
+pub(in super::super) fn save(video: &Video, read_revision: u64) -> Result<Statement, CatalogError> {
     let update = "UPDATE videos SET title = :title, description = :description, category = :category, tags = :tags, \
         privacy = :privacy, status = :status, is_listed = :is_listed, progress_percent = :progress_percent, \
-        failure = :failure, non_standard = :non_standard, media = :media, duration_ms = :duration_ms, width = :width, \
+        ready_at = :ready_at,         failure = :failure, non_standard = :non_standard, media = :media, duration_ms = :duration_ms, width = :width, \
         height = :height, codec = :codec, bit_rate = :bit_rate, asset_generation = :asset_generation, \
         chosen_moment = :chosen_moment, storyboard = :storyboard, revision = :revision, published_at = :published_at, updated_at = :updated_at \
         WHERE id = :id AND revision = :read_revision AND deleted_at IS NULL";
@@ -157,6 +158,7 @@ pub(super) fn save(video: &Video, read_revision: u64) -> Result<Statement, Catal
         .bind("status", video.status)
         .bind("is_listed", is_listed)
         .bind("progress_percent", video.progress_percent)
+        .bind("ready_at", video.ready_at)
         .bind("failure", video.failure.as_ref().map(to_json).transpose()?)
         .bind("non_standard", to_json(&video.non_standard)?)
         .bind("media", media.map(to_json).transpose()?)
@@ -177,7 +179,7 @@ pub(super) fn save(video: &Video, read_revision: u64) -> Result<Statement, Catal
 }
 
 /// Replaces a video's renditions.
-pub(super) fn replace_renditions(id: &VideoId, renditions: &[Rendition]) -> Vec<Statement> {
+pub(in super::super) fn replace_renditions(id: &VideoId, renditions: &[Rendition]) -> Vec<Statement> {
     let insert = "INSERT INTO renditions (video_id, position, name, kind, codec, rung, width, height, \
         frame_rate_milli, bandwidth, average_bandwidth, state) VALUES (:video, :position, :name, :kind, :codec, :rung, \
         :width, :height, :frame_rate_milli, :bandwidth, :average_bandwidth, :state)";
@@ -221,7 +223,10 @@ pub(super) fn replace_thumbnails(id: &VideoId, thumbnails: &[Thumbnail]) -> Vec<
 }
 
 /// These blobs are a video's no more: the janitor takes them.
-pub(super) fn disown_blobs<'a>(id: &'a VideoId, keys: impl Iterator<Item = &'a BlobKey> + 'a) -> Vec<Statement> {
+pub(in super::super) fn disown_blobs<'a>(
+    id: &'a VideoId,
+    keys: impl Iterator<Item = &'a BlobKey> + 'a,
+) -> Vec<Statement> {
     let disown = "DELETE FROM blobs WHERE owner_id = :video AND owner_kind = 'video' AND blob_key = :key";
     keys.map(|key| Statement::new(disown).bind("video", id).bind("key", key)).collect()
 }

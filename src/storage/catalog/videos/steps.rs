@@ -48,7 +48,8 @@ pub(super) fn step(read: &Video, step: &VideoStep, now: Timestamp) -> Result<Opt
             video.non_standard.clone_from(non_standard);
             Some(vec![event("video.inspected", &video)])
         }
-        VideoStep::Progress(percent) => progressed(&mut video, *percent),
+        VideoStep::Progress { percent, ready_at } => progressed(&mut video, *percent, *ready_at),
+        VideoStep::Transcoding { renditions, failure } => transcoding(&mut video, renditions, failure.as_ref()),
         VideoStep::Published { generation, renditions, .. } => published(&mut video, *generation, renditions, now)?,
         VideoStep::Illustrated { thumbnails, .. } => illustrated(&mut video, thumbnails),
         VideoStep::ThumbnailChosen(moment) => thumbnail_chosen(&mut video, *moment)?,
@@ -66,6 +67,7 @@ pub(super) fn step(read: &Video, step: &VideoStep, now: Timestamp) -> Result<Opt
 pub(super) fn children(read: &Video, video: &Video, step: &VideoStep, now: Timestamp) -> Vec<Statement> {
     let (mut statements, blobs) = match step {
         VideoStep::Published { renditions, blobs, .. } => (rows::replace_renditions(&video.id, renditions), blobs),
+        VideoStep::Transcoding { renditions, .. } => return rows::replace_renditions(&video.id, renditions),
         VideoStep::Illustrated { blobs, .. } => (rows::replace_thumbnails(&video.id, &video.thumbnails), blobs),
         VideoStep::StoryboardMade { blobs, .. } => (Vec::new(), blobs),
         _ => return Vec::new(),
@@ -98,13 +100,28 @@ fn verified(video: &mut Video) -> Option<Vec<NewEvent>> {
     Some(vec![event("video.verified", video)])
 }
 
-fn progressed(video: &mut Video, percent: u8) -> Option<Vec<NewEvent>> {
+fn progressed(video: &mut Video, percent: u8, ready_at: Option<Timestamp>) -> Option<Vec<NewEvent>> {
     let percent = percent.min(100);
-    if video.progress_percent == percent {
+    if (video.progress_percent, video.ready_at) == (percent, ready_at) {
         return None;
     }
-    video.progress_percent = percent;
-    Some(Vec::new())
+    (video.progress_percent, video.ready_at) = (percent, ready_at);
+    let payload = json!({
+        "video_id": video.id, "playback_id": video.playback_id, "user_id": video.user_id, "progress": percent,
+        "ready_at": ready_at,
+    });
+    Some(vec![NewEvent::new("transcode.progress", &video.id, payload)])
+}
+
+fn transcoding(video: &mut Video, renditions: &[Rendition], failure: Option<&Failure>) -> Option<Vec<NewEvent>> {
+    if video.renditions == renditions {
+        return None;
+    }
+    video.renditions = renditions.to_vec();
+    let payload = json!({
+        "video_id": video.id, "playback_id": video.playback_id, "user_id": video.user_id, "failure": failure,
+    });
+    Some(failure.map(|_| NewEvent::new("transcode.failed", &video.id, payload)).into_iter().collect())
 }
 
 fn illustrated(video: &mut Video, thumbnails: &[Thumbnail]) -> Option<Vec<NewEvent>> {
@@ -157,7 +174,7 @@ fn published(
         let payload = json!({
             "video_id": video.id, "playback_id": video.playback_id, "user_id": video.user_id, "rendition": rendition,
         });
-        events.push(NewEvent::new("video.rendition_ready", &video.id, payload));
+        events.push(NewEvent::new("transcode.rendition_ready", &video.id, payload));
     }
     video.renditions = renditions.to_vec();
     video.asset_generation = generation;
@@ -169,18 +186,27 @@ fn finished(video: &mut Video) -> Result<Option<Vec<NewEvent>>, CatalogError> {
         VideoStatus::Ready => Ok(None),
         VideoStatus::Playable => {
             video.status = VideoStatus::Ready;
-            video.progress_percent = 100;
+            (video.progress_percent, video.ready_at) = (100, None);
             Ok(Some(vec![event("video.ready", video)]))
         }
         _ => Err(CatalogError::Stale),
     }
 }
 
+/// Whether there is a rendition that is all there. What was published early cannot be watched to its end.
+fn can_be_watched(video: &Video) -> bool {
+    let has_pictures = video.renditions.iter().any(|rendition| rendition.kind == "video");
+    let counts = |rendition: &&Rendition| !has_pictures || rendition.kind == "video";
+    video.renditions.iter().filter(counts).any(|rendition| rendition.state == RenditionState::Ready)
+}
+
 fn failed(video: &mut Video, failure: &Failure) -> Result<Option<Vec<NewEvent>>, CatalogError> {
     match video.status {
         VideoStatus::Failed => Ok(None),
-        VideoStatus::Verifying | VideoStatus::Processing => {
+        VideoStatus::Playable if can_be_watched(video) => Err(CatalogError::Stale),
+        VideoStatus::Verifying | VideoStatus::Processing | VideoStatus::Playable => {
             video.status = VideoStatus::Failed;
+            video.ready_at = None;
             video.failure = Some(failure.clone());
             let payload = json!({
                 "video_id": video.id, "playback_id": video.playback_id, "user_id": video.user_id, "failure": failure,
