@@ -15,4 +15,5 @@ pub mod spans;
 pub mod standard;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod view;
 pub mod work;

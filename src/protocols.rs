@@ -1,3 +1,8 @@
 //! Protocols: parsing and rendering without sockets in `wire*`, the socket side beside it.
+pub mod cmcd;
+pub mod dash;
 pub mod hls;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod tus;
+pub mod webvtt;

@@ -133,6 +133,14 @@ impl PlaybackHandle {
         post.ask(|reply| PlaybackMessage::TakeHeartbeat { video_id, beat, reply }).await
     }
 
+    /// What is known of the connection of this session's viewer, bits per second; `None` when nothing is, or the session has
+    /// ended.
+    pub async fn throughput(&self, session: PlaybackSessionId) -> Option<u64> {
+        let post = self.family.find(session).await.ok().flatten()?;
+        let found: Result<Option<u64>, AskError> = post.ask(|reply| PlaybackMessage::FindThroughput { reply }).await;
+        found.ok().flatten()
+    }
+
     /// A bare manifest was fetched by the player with this fingerprint: derives a session unless it has one.
     pub async fn manifest_fetched(
         &self,

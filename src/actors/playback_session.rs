@@ -50,6 +50,11 @@ pub enum PlaybackMessage {
         /// The acknowledgement.
         reply: Reply<(), AskError>,
     },
+    /// What is known of the viewer's connection?
+    FindThroughput {
+        /// Bits per second, when something is known.
+        reply: Reply<Option<u64>, AskError>,
+    },
     /// Describe yourself.
     Describe {
         /// The description.
@@ -107,6 +112,7 @@ impl Actor for PlaybackActor {
             }
             PlaybackMessage::SegmentFetched { media_ms } => state.step(&me, PlaybackInput::Fetched { media_ms }),
             PlaybackMessage::Close { reply } => state.close(&me, reply),
+            PlaybackMessage::FindThroughput { reply } => reply.send(Ok(state.machine.throughput())),
             PlaybackMessage::Describe { reply } => reply.send(Ok(state.describe())),
             PlaybackMessage::IdleTimerFired => state.step(&me, PlaybackInput::IdleChecked),
             PlaybackMessage::SummaryStored => {

@@ -6,7 +6,6 @@
 //!
 //! The hot path asks no database: what a playback id leads to is remembered for [`watchable::WATCHABLE_TTL`] and forgotten at
 //! once when this node changes the video. Segments are shared [`Bytes`]; playlists are rendered once per generation.
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,29 +15,45 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 
 use self::answer::{Cacheability, Entity};
-use self::playlists::Playlists;
+use self::playlists::{Document, Playlists};
+use self::request::{MediaRequest, manifest_query};
 use self::tokens::MediaTokens;
 use self::watchable::{Watchable, Watchables};
 use super::problem::Problem;
-use super::request_info::RequestInfo;
 use crate::actors::playback::PlaybackHandle;
 use crate::domain::asset::Ticks;
 use crate::domain::ids::PlaybackId;
 use crate::domain::ports::{AssetStore, BlobStore, Catalog, Clock, MediaObject, SegmentSource};
 use crate::domain::time::Timestamp;
 use crate::domain::video::{Privacy, Video};
-use crate::protocols::hls::paths::MediaPath;
+use crate::media::view::View;
+use crate::protocols::dash::paths::MANIFEST;
+use crate::protocols::hls::paths::{MULTIVARIANT, MediaPath};
 
 mod answer;
 mod playlists;
+mod request;
 pub(super) mod tokens;
 mod watchable;
 
-/// Below a video's base: its still pictures.
+/// Below a video's base: its still pictures, and sheets of small ones.
 const PICTURES: &str = "pictures/";
+/// Below a video's base: where on the sheets which moment is.
+const STORYBOARD: &str = "storyboard.vtt";
+/// `max-age` of a list of renditions that is going to grow.
+const GROWING_MAX_AGE: Duration = Duration::from_secs(1);
+
+/// Protocols that players fetch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StreamFormat {
+    /// HTTP Live Streaming.
+    Hls,
+    /// MPEG-DASH.
+    Dash,
+}
 
 /// What delivery works with.
 pub(crate) struct DeliveryContext {
@@ -106,15 +121,28 @@ impl Delivery {
         self.0.context.tokens.expiry(self.0.context.clock.now())
     }
 
-    /// Path of a video's multivariant playlist; with a session, fetching it opens no other one.
-    pub(crate) fn manifest_path(&self, video: &Video, session: Option<&str>) -> String {
-        let query = session.map(|session| format!("?session={session}")).unwrap_or_default();
-        format!("{}/{}{query}", self.base_path(video), crate::protocols::hls::paths::MULTIVARIANT)
+    /// Path of a video's manifest; with a session, fetching it opens no other one.
+    pub(crate) fn manifest_path(
+        &self,
+        video: &Video,
+        format: StreamFormat,
+        (view, session): (View, Option<&str>),
+    ) -> String {
+        let name = match format {
+            StreamFormat::Hls => MULTIVARIANT,
+            StreamFormat::Dash => MANIFEST,
+        };
+        format!("{}/{name}{}", self.base_path(video), manifest_query(view, session))
     }
 
-    /// Path of one of a video's still pictures.
+    /// Path of one of a video's pictures, or of a sheet of small ones.
     pub(crate) fn picture_path(&self, video: &Video, name: &str) -> String {
         format!("{}/{PICTURES}{name}", self.base_path(video))
+    }
+
+    /// Path of the cues of a video's storyboard.
+    pub(crate) fn storyboard_path(&self, video: &Video) -> String {
+        format!("{}/{STORYBOARD}", self.base_path(video))
     }
 
     async fn answer(&self, request: MediaRequest, is_signed: bool) -> Result<Response, Problem> {
@@ -130,21 +158,27 @@ impl Delivery {
     }
 
     async fn media(&self, watchable: &Arc<Watchable>, request: &MediaRequest) -> Result<Entity, Problem> {
-        let path = MediaPath::parse(&request.tail).ok_or_else(Problem::not_found)?;
-        match path {
-            MediaPath::Object { track, object } => {
-                self.note_segment(watchable, request, track, object);
-                self.object(watchable, track, object).await
-            }
-            playlist => {
-                if playlist == MediaPath::Multivariant {
-                    self.note_manifest(watchable, request);
+        let document = match request.tail.as_str() {
+            MANIFEST => Document::Description(request.view()),
+            STORYBOARD => Document::Storyboard,
+            tail => match MediaPath::parse(tail).ok_or_else(Problem::not_found)? {
+                MediaPath::Object { track, object } => {
+                    self.note_segment(watchable, request, track, object);
+                    return self.object(watchable, track, object).await;
                 }
-                let rendered = self.0.playlists.rendered(&watchable.asset, playlist).ok_or_else(Problem::not_found)?;
-                let max_age = self.0.context.manifest_max_age;
-                Ok(rendered.entity(super::accepts_gzip(&request.headers), Cacheability::Revalidated { max_age }))
-            }
+                MediaPath::Multivariant => Document::Multivariant(request.view()),
+                MediaPath::Media { track } => Document::Media(track.to_owned()),
+                MediaPath::KeyFrames { track } => Document::KeyFrames(track.to_owned()),
+            },
+        };
+        let lists_renditions = matches!(document, Document::Multivariant(_) | Document::Description(_));
+        if lists_renditions {
+            self.note_manifest(watchable, request);
         }
+        let rendered = self.0.playlists.rendered(watchable, document).ok_or_else(Problem::not_found)?;
+        let is_growing = lists_renditions && !watchable.is_finished;
+        let max_age = if is_growing { GROWING_MAX_AGE } else { self.0.context.manifest_max_age };
+        Ok(rendered.entity(super::accepts_gzip(&request.headers), Cacheability::Revalidated { max_age }))
     }
 
     async fn object(&self, watchable: &Watchable, track: &str, object: MediaObject) -> Result<Entity, Problem> {
@@ -152,7 +186,8 @@ impl Delivery {
         let kind = asset.track(track).ok_or_else(Problem::not_found)?.kind;
         let body = self.0.context.segments.resolve(asset, track, object).await?;
         let name = crate::protocols::hls::paths::object_name(object);
-        let etag = format!("\"{}.{}.{track}.{name}\"", asset.playback_id, asset.generation);
+        // The track's name says in which generation it was made: later ones of the asset deliver the same bytes.
+        let etag = format!("\"{}.{track}.{name}\"", asset.playback_id);
         let content_type = match kind {
             crate::domain::asset::TrackKind::Video => "video/mp4",
             crate::domain::asset::TrackKind::Audio => "audio/mp4",
@@ -168,16 +203,16 @@ impl Delivery {
     }
 
     async fn picture(&self, watchable: &Watchable, name: &str) -> Result<Entity, Problem> {
-        let picture = watchable.pictures.iter().find(|picture| picture.name == name).ok_or_else(Problem::not_found)?;
-        let body = self.0.context.blobs.read_all(&picture.key).await?;
-        let content_type = HeaderValue::from_str(&picture.content_type).map_err(|_| Problem::internal())?;
-        let etag = format!("\"{}.{}.{}\"", watchable.asset.playback_id, picture.name, body.len());
+        let (key, content_type) = watchable.picture(name).ok_or_else(Problem::not_found)?;
+        let body = self.0.context.blobs.read_all(key).await?;
+        let content_type = HeaderValue::from_str(content_type).map_err(|_| Problem::internal())?;
+        let etag = format!("\"{}.{name}.{}\"", watchable.asset.playback_id, body.len());
         Ok(Entity { body, content_type, etag, encoding: None, cacheability: Cacheability::Immutable })
     }
 
     /// A player that fetched a manifest without a session of its own gets a derived one; playback does not wait for it.
     fn note_manifest(&self, watchable: &Arc<Watchable>, request: &MediaRequest) {
-        if request.has_session || request.method != Method::GET {
+        if request.has_session() || request.method != Method::GET {
             return;
         }
         let (playback, watchable, fingerprint) =
@@ -209,43 +244,6 @@ impl Delivery {
 /// Media time counts once, though sound and picture are fetched apart: by the asset's first kind of track.
 fn is_counted(watchable: &Watchable, track: &crate::domain::asset::AssetTrack) -> bool {
     watchable.asset.tracks.first().is_some_and(|first| first.kind == track.kind)
-}
-
-struct MediaRequest {
-    method: Method,
-    headers: HeaderMap,
-    client: Option<IpAddr>,
-    has_session: bool,
-    playback: PlaybackId,
-    tail: String,
-}
-
-impl MediaRequest {
-    fn new(request: axum::extract::Request, playback: &str, tail: String) -> Result<Self, Problem> {
-        let (parts, _) = request.into_parts();
-        Ok(Self {
-            client: parts.extensions.get::<RequestInfo>().map(RequestInfo::client),
-            has_session: parts
-                .uri
-                .query()
-                .is_some_and(|query| query.split('&').any(|pair| pair.starts_with("session="))),
-            method: parts.method,
-            headers: parts.headers,
-            playback: PlaybackId::parse(playback).map_err(|_| Problem::not_found())?,
-            tail,
-        })
-    }
-
-    /// Tells players without sessions apart: by address, program and video. Players behind one address that are the same
-    /// program count as one.
-    fn fingerprint(&self) -> u64 {
-        use std::hash::{DefaultHasher, Hash, Hasher};
-        let mut hasher = DefaultHasher::new();
-        self.client.hash(&mut hasher);
-        self.headers.get(header::USER_AGENT).hash(&mut hasher);
-        self.playback.hash(&mut hasher);
-        hasher.finish()
-    }
 }
 
 async fn open_media(

@@ -6,6 +6,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::auth::Viewer;
+use super::delivery::StreamFormat;
 use super::extract::{IdPath, Json};
 use super::problem::Problem;
 use super::request_info::RequestInfo;
@@ -17,6 +18,7 @@ use crate::domain::playback::WatchPosition;
 use crate::domain::playback::machine::{Heartbeat, PlayerEvent};
 use crate::domain::time::Timestamp;
 use crate::domain::video::Privacy;
+use crate::media::view::View;
 
 /// Most events, and most rebufferings, in one beacon.
 const BEACON_ITEMS_MAX: usize = 100;
@@ -50,6 +52,7 @@ struct Opened {
 #[derive(Debug, Serialize)]
 struct Urls {
     hls: String,
+    dash: String,
 }
 
 /// Seconds between a player's beacons: a crash of the player loses at most this much of what it watched.
@@ -72,13 +75,18 @@ async fn open(
     };
     let duration_ms = video.media.as_ref().map_or(0, |media| media.duration_ms);
     let session = state.actors.playback.open(&video.id, duration_ms, user).await?;
-    let path = state.delivery.manifest_path(&video, Some(session.as_str()));
+    let base = info.base_url(&state.settings);
+    let url = |format| {
+        let path = state.delivery.manifest_path(&video, format, (View::default(), Some(session.as_str())));
+        format!("{base}{path}")
+    };
+    let urls = Urls { hls: url(StreamFormat::Hls), dash: url(StreamFormat::Dash) };
     let opened = Opened {
         session,
         resume_position: watched
             .filter(|watched| !watched.completed)
             .map_or(0.0, |watched| watched.position_ms as f64 / 1000.0),
-        urls: Urls { hls: format!("{}{path}", info.base_url(&state.settings)) },
+        urls,
         expires_at: (video.privacy != Privacy::Public).then(|| state.delivery.links_end()),
         heartbeat_interval: HEARTBEAT_INTERVAL_SECS,
     };
@@ -95,6 +103,7 @@ struct Beacon {
     buffer_events: Vec<BufferEvent>,
     startup_ms: Option<f64>,
     bitrate: Option<f64>,
+    throughput: Option<f64>,
     #[serde(default)]
     events: Vec<BeaconEvent>,
 }
@@ -151,6 +160,7 @@ impl Beacon {
             rebuffers_ms: rebuffers.collect::<Result<_, _>>()?,
             startup_ms: self.startup_ms.map(|value| millis("/startup_ms", value, 1.0)).transpose()?,
             bit_rate: self.bitrate.map(|value| millis("/bitrate", value, 1.0)).transpose()?,
+            throughput: self.throughput.map(|value| millis("/throughput", value, 1.0)).transpose()?,
             events: self.events.iter().map(|event| event.r#type.into()).collect(),
         };
         Ok((session, beat))

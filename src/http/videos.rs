@@ -7,6 +7,7 @@ use super::state::HttpState;
 mod change;
 mod list;
 pub(crate) mod memory;
+mod pictures;
 mod show;
 mod stream;
 mod view;
@@ -17,7 +18,7 @@ pub(crate) fn routes() -> Router<HttpState> {
         .route("/videos", get(list::list))
         .route("/videos/{id}", get(show::show).patch(change::update).delete(change::delete))
         .route("/videos/{id}/status", get(show::status))
-        .route("/videos/{id}/thumbnails", get(show::thumbnails))
+        .route("/videos/{id}/thumbnails", get(pictures::thumbnails))
         .route("/videos/{id}/stream", get(stream::stream))
         .route("/videos/{id}/manifest.m3u8", get(stream::manifest))
 }

@@ -4,7 +4,7 @@ mod init;
 
 use bytes::{BufMut, BytesMut};
 
-pub use init::init_segment;
+pub use init::{init_segment, pixel_aspect};
 
 use super::records::SampleRecord;
 use crate::domain::asset::TrackKind;

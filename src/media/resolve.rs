@@ -12,7 +12,7 @@ use reads::{ReadPlan, Run};
 
 use super::packager::{SegmentHead, segment_bytes, write_segment_head};
 use super::records::{RECORD_BYTES, SampleRecord, read_records};
-use crate::domain::asset::{Asset, AssetTrack, SegmentBytes};
+use crate::domain::asset::{Asset, AssetTrack, KeyFrame, SegmentBytes};
 use crate::domain::ids::VideoId;
 use crate::domain::ports::{BlobStore, MediaObject, ResolveError, SegmentMaker, SegmentSource};
 
@@ -22,7 +22,7 @@ const READS_IN_FLIGHT_MAX: usize = 8;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct ObjectKey {
     video: VideoId,
-    generation: u32,
+    /// Carries the generation in which the track was made: one name means the same bytes for ever.
     track: Arc<str>,
     object: MediaObject,
 }
@@ -131,7 +131,8 @@ fn find(track: &AssetTrack, object: MediaObject) -> Option<Wanted<'_>> {
             Some(Wanted { number, source: &segment.source, bytes: segment.bytes })
         }
         MediaObject::KeyFrame(number) => {
-            let key_frame = track.key_frames.get(number as usize)?;
+            let is_made = |key: &&KeyFrame| !matches!(key.source, SegmentBytes::Make { .. });
+            let key_frame = track.key_frames.get(number as usize).filter(is_made)?;
             Some(Wanted { number, source: &key_frame.source, bytes: key_frame.bytes })
         }
     }
@@ -146,7 +147,7 @@ impl SegmentSource for Resolver {
         }
         let wanted = find(track, object).ok_or(ResolveError::NotFound)?;
         let (video, name) = (asset.video_id.clone(), track.name.as_str().into());
-        let key = ObjectKey { video, generation: asset.generation, track: name, object };
+        let key = ObjectKey { video, track: name, object };
         if let Some(found) = self.cache.get(&key).await {
             metrics::counter!("playhouse_segment_cache_hits_total").increment(1);
             return Ok(found);

@@ -3,4 +3,4 @@ pub mod paths;
 pub mod wire;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -48,6 +48,8 @@ pub struct Heartbeat {
     pub startup_ms: Option<u64>,
     /// Bit rate being played, bits per second.
     pub bit_rate: Option<u64>,
+    /// Throughput of the connection as the player measured it, bits per second.
+    pub throughput: Option<u64>,
     /// What happened since the last beacon.
     pub events: Vec<PlayerEvent>,
 }
@@ -139,6 +141,7 @@ pub struct PlaybackMachine {
     rated_ms: u64,
     rated_bits: u64,
     seek_count: u32,
+    throughput: Option<u64>,
 }
 
 /// Who watches what.
@@ -179,6 +182,7 @@ impl PlaybackMachine {
             rated_ms: 0,
             rated_bits: 0,
             seek_count: 0,
+            throughput: None,
         }
     }
 
@@ -190,6 +194,11 @@ impl PlaybackMachine {
     /// What is watched.
     pub fn video_id(&self) -> &VideoId {
         &self.video_id
+    }
+
+    /// The latest that is known of the viewer's connection, bits per second: what the player measured, else what it played.
+    pub fn throughput(&self) -> Option<u64> {
+        self.throughput
     }
 
     /// Takes one input.
@@ -213,6 +222,7 @@ impl PlaybackMachine {
         self.rebuffer_ms = beat.rebuffers_ms.iter().fold(self.rebuffer_ms, |sum, ms| sum.saturating_add(*ms));
         self.startup_ms = self.startup_ms.or(beat.startup_ms);
         if is_latest {
+            self.throughput = beat.throughput.or(beat.bit_rate).or(self.throughput);
             self.advance(beat, now);
         }
         let mut effects = vec![PlaybackEffect::Keep];

@@ -1,4 +1,4 @@
-//! Playlists, rendered and compressed once per generation of an asset and shared by all who ask.
+//! Playlists and their like, rendered and compressed once per generation of an asset and shared by all who ask.
 use std::io::Write;
 use std::sync::Arc;
 
@@ -8,32 +8,48 @@ use flate2::write::GzEncoder;
 use http::HeaderValue;
 use moka::sync::Cache;
 
+use super::PICTURES;
 use super::answer::{Cacheability, Entity};
-use crate::domain::asset::Asset;
+use super::watchable::Watchable;
 use crate::domain::ids::PlaybackId;
-use crate::protocols::hls::paths::MediaPath;
-use crate::protocols::hls::wire;
+use crate::media::view::View;
+use crate::protocols::dash::wire as dash;
+use crate::protocols::hls::wire as hls;
+use crate::protocols::webvtt::wire as webvtt;
 
 /// Memory for rendered playlists: an hour of 4 s segments takes about 30 KiB.
 const PLAYLIST_BYTES_MAX: u64 = 16 * 1024 * 1024;
-const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/vnd.apple.mpegurl");
+const HLS_TYPE: HeaderValue = HeaderValue::from_static("application/vnd.apple.mpegurl");
+const DASH_TYPE: HeaderValue = HeaderValue::from_static("application/dash+xml");
+const VTT_TYPE: HeaderValue = HeaderValue::from_static("text/vtt; charset=utf-8");
 
+/// What can be rendered of a video.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Name {
-    Multivariant,
+pub(super) enum Document {
+    /// The HLS multivariant playlist.
+    Multivariant(View),
+    /// A track's HLS media playlist.
     Media(String),
+    /// A track's HLS I-frame playlist.
     KeyFrames(String),
+    /// The DASH media presentation description.
+    Description(View),
+    /// The cues of the storyboard.
+    Storyboard,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     playback: PlaybackId,
     generation: u32,
-    name: Name,
+    document: Document,
+    /// Of a storyboard: its first sheet, which is named anew when it is made anew.
+    sheet: Option<String>,
 }
 
 /// One playlist as sent.
 pub(super) struct Rendered {
+    content_type: HeaderValue,
     plain: Bytes,
     gzip: Bytes,
     digest: String,
@@ -51,35 +67,49 @@ impl Default for Playlists {
 }
 
 impl Playlists {
-    /// The playlist of this name, `None` when the asset has no such track.
-    pub(super) fn rendered(&self, asset: &Asset, path: MediaPath<'_>) -> Option<Arc<Rendered>> {
-        let name = match path {
-            MediaPath::Multivariant => Name::Multivariant,
-            MediaPath::Media { track } => Name::Media(asset.track(track)?.name.clone()),
-            MediaPath::KeyFrames { track } => {
-                Name::KeyFrames(asset.track(track).filter(|track| !track.key_frames.is_empty())?.name.clone())
+    /// The document; `None` when there is nothing it could be of. Every one kept is of something that exists.
+    pub(super) fn rendered(&self, watchable: &Watchable, document: Document) -> Option<Arc<Rendered>> {
+        let asset = &*watchable.asset;
+        let mut sheet = None;
+        let document = match document {
+            Document::Multivariant(view) => Document::Multivariant(view.within(asset)?),
+            Document::Description(view) => Document::Description(view.within(asset)?),
+            Document::Storyboard => {
+                sheet = watchable.storyboard.as_ref()?.sheets.first().map(|sheet| sheet.name.clone());
+                Document::Storyboard
             }
-            MediaPath::Object { .. } => return None,
+            of_track => of_track,
         };
-        let key = Key { playback: asset.playback_id.clone(), generation: asset.generation, name };
-        self.0.optionally_get_with_by_ref(&key, || render(asset, &key.name).map(Rendered::new).map(Arc::new))
+        let key = Key { playback: asset.playback_id.clone(), generation: asset.generation, document, sheet };
+        self.0.optionally_get_with_by_ref(&key, || render(watchable, &key.document).map(Arc::new))
     }
 }
 
-fn render(asset: &Asset, name: &Name) -> Option<String> {
-    match name {
-        Name::Multivariant => Some(wire::render_multivariant(asset)),
-        Name::Media(track) => Some(wire::render_media(asset, asset.track(track)?)),
-        Name::KeyFrames(track) => Some(wire::render_key_frames(asset.track(track)?)),
-    }
+fn render(watchable: &Watchable, document: &Document) -> Option<Rendered> {
+    let asset = &*watchable.asset;
+    let (content_type, text) = match document {
+        Document::Multivariant(view) => (HLS_TYPE, hls::render_multivariant(asset, *view)),
+        Document::Media(track) => (HLS_TYPE, hls::render_media(asset, asset.track(track)?)),
+        Document::KeyFrames(track) => {
+            let track = asset.track(track).filter(|track| hls::has_trick_play(track))?;
+            (HLS_TYPE, hls::render_key_frames(track))
+        }
+        Document::Description(view) => (DASH_TYPE, dash::render_mpd(asset, *view)),
+        Document::Storyboard => {
+            let storyboard = watchable.storyboard.as_ref()?;
+            let uri = |sheet: &str| format!("{PICTURES}{sheet}");
+            (VTT_TYPE, webvtt::render_storyboard(storyboard, watchable.duration_ms, uri))
+        }
+    };
+    Some(Rendered::new(content_type, text))
 }
 
 impl Rendered {
-    fn new(text: String) -> Self {
+    fn new(content_type: HeaderValue, text: String) -> Self {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
         let digest = bs58::encode(digest.as_ref().get(..12).unwrap_or_default()).into_string();
         let gzip = compress(text.as_bytes()).unwrap_or_default();
-        Self { plain: text.into(), gzip: gzip.into(), digest }
+        Self { content_type, plain: text.into(), gzip: gzip.into(), digest }
     }
 
     /// As sent to a client that does or does not take gzip.
@@ -87,7 +117,7 @@ impl Rendered {
         let gzip = gzip && !self.gzip.is_empty();
         Entity {
             body: if gzip { self.gzip.clone() } else { self.plain.clone() },
-            content_type: CONTENT_TYPE,
+            content_type: self.content_type.clone(),
             etag: if gzip { format!("\"{}.gz\"", self.digest) } else { format!("\"{}\"", self.digest) },
             encoding: Some(gzip.then_some(HeaderValue::from_static("gzip"))),
             cacheability,

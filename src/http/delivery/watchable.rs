@@ -4,24 +4,39 @@ use std::time::Duration;
 
 use moka::future::Cache;
 
-use crate::domain::asset::Asset;
+use crate::domain::asset::{Asset, BlobKey};
 use crate::domain::ids::{PlaybackId, VideoId};
 use crate::domain::ports::{AssetStore, BlobError, Catalog, CatalogError};
-use crate::domain::video::{Privacy, Thumbnail};
+use crate::domain::video::{Privacy, Storyboard, Thumbnail, VideoStatus};
 use crate::http::problem::Problem;
 
 /// How long it is believed. A change by this node is seen at once; this bounds how long a change by another node is not.
 pub(super) const WATCHABLE_TTL: Duration = Duration::from_secs(1);
 /// Playback ids remembered, absent ones included: bounds what requests for names that do not exist can take.
 const WATCHABLES_MAX: u64 = 10_000;
+const SHEET_TYPE: &str = "image/jpeg";
 
 /// A video as delivery sees it.
 pub(super) struct Watchable {
     pub(super) video_id: VideoId,
     pub(super) privacy: Privacy,
     pub(super) duration_ms: u64,
-    pub(super) pictures: Vec<Thumbnail>,
+    /// Whether no rendition is going to be added.
+    pub(super) is_finished: bool,
+    pictures: Vec<Thumbnail>,
+    pub(super) storyboard: Option<Storyboard>,
     pub(super) asset: Arc<Asset>,
+}
+
+impl Watchable {
+    /// Blob and content type of the picture, or sheet of small pictures, of this name.
+    pub(super) fn picture(&self, name: &str) -> Option<(&BlobKey, &str)> {
+        let still = self.pictures.iter().find(|picture| picture.name == name);
+        let mut sheets = self.storyboard.iter().flat_map(|storyboard| &storyboard.sheets);
+        still
+            .map(|picture| (&picture.key, picture.content_type.as_str()))
+            .or_else(|| sheets.find(|sheet| sheet.name == name).map(|sheet| (&sheet.key, SHEET_TYPE)))
+    }
 }
 
 #[derive(Debug, Clone, thiserror::Error)]
@@ -66,7 +81,9 @@ impl Watchables {
             video_id: video.id,
             privacy: video.privacy,
             duration_ms: video.media.map_or(0, |media| media.duration_ms),
+            is_finished: video.status == VideoStatus::Ready,
             pictures: video.thumbnails,
+            storyboard: video.storyboard,
             asset,
         })))
     }

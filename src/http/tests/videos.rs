@@ -141,13 +141,23 @@ async fn streams_are_reached_by_redirection_or_as_json() {
     let location = redirect.headers()["location"].to_str().unwrap().to_owned();
     assert!(location.contains("/t/"), "an unlisted video's link carries a token: {location}");
     assert_eq!(world.client.get(&location).send().await.unwrap().status(), 200);
-    let described: Value = stream(&world, &id, "?quality=180p", "application/json").await.json().await.unwrap();
-    assert_eq!(described["code"], "invalid_query", "180p is no rung");
+    for (query, expected) in [
+        ("?quality=180p", "/master.m3u8?quality=180p"),
+        ("?format=dash", "/manifest.mpd"),
+        ("?format=dash&quality=180p", "/manifest.mpd?quality=180p"),
+        ("?CMCD=bl%3D100%2Cmtp%3D90000", "/master.m3u8?start=180p"),
+        ("?session=pbs_neverheardof", "/master.m3u8"),
+    ] {
+        let described: Value = stream(&world, &id, query, "application/json").await.json().await.unwrap();
+        let url = described["url"].as_str().unwrap();
+        assert!(url.ends_with(expected), "{query}: {url}");
+        assert_eq!(world.client.get(url).send().await.unwrap().status(), 200, "{query}");
+    }
     let described: Value = stream(&world, &id, "", "application/json").await.json().await.unwrap();
     assert_eq!((&described["format"], &described["quality"]), (&json!("hls"), &json!("auto")));
     assert!(described["expires_at"].is_string() && described["renditions"].is_array());
     for (query, status, code) in [
-        ("?format=dash", 404, "format_not_available"),
+        ("?quality=181p", 400, "invalid_query"),
         ("?format=ogg", 400, "invalid_query"),
         ("?quality=1080p", 404, "quality_not_available"),
         ("?quality=best", 400, "invalid_query"),
@@ -164,6 +174,34 @@ async fn streams_are_reached_by_redirection_or_as_json() {
     let unfinished = world.uploading(&anna.user_id, Privacy::Public).await.id;
     let early = world.api(Method::GET, &format!("/videos/{unfinished}/stream")).bearer_auth(&anna.access);
     assert_eq!(early.send().await.unwrap().status(), 409);
+}
+
+#[tokio::test]
+async fn auto_suits_the_viewers_connection() {
+    let world = World::start().await;
+    let anna = world.register("anna").await;
+    let id = world.playable(&anna.user_id, Privacy::Public).await.id;
+    let opened = world.api(Method::POST, &format!("/videos/{id}/playback")).send().await.unwrap();
+    let opened: Value = opened.json().await.unwrap();
+    assert!(opened["urls"]["dash"].as_str().unwrap().contains("/manifest.mpd?session="));
+    let session = opened["session"].as_str().unwrap();
+    let location = async |query: &str, headers: &[(&'static str, &str)]| {
+        let request = world.api(Method::GET, &format!("/videos/{id}/stream{query}"));
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let response = request.send().await.unwrap();
+        assert_eq!(response.headers()["vary"], "accept, save-data, cmcd-request");
+        response.headers()["location"].to_str().unwrap().rsplit('/').next().unwrap().to_owned()
+    };
+    let of_session = format!("?session={session}");
+    assert_eq!(location(&of_session, &[]).await, "master.m3u8", "nothing is known yet");
+    let beat = json!({ "session": session, "seq": 0, "progress_sec": 0, "throughput": 5_000_000.0 });
+    let beat = world.api(Method::POST, &format!("/videos/{id}/heartbeat")).json(&beat).send().await.unwrap();
+    assert_eq!(beat.status(), 204);
+    assert_eq!(location(&of_session, &[]).await, "master.m3u8?start=180p");
+    assert_eq!(location("", &[("cmcd-request", "mtp=5000")]).await, "master.m3u8?start=180p");
+    assert_eq!(location("", &[("cmcd-request", "mtp=x")]).await, "master.m3u8");
+    assert_eq!(location("", &[("save-data", "on")]).await, "master.m3u8?max=480p");
+    assert_eq!(location("?quality=180p", &[("save-data", "on")]).await, "master.m3u8?quality=180p");
 }
 
 #[tokio::test]

@@ -1,10 +1,10 @@
-//! One video: `GET /videos/{id}`, its status, its still pictures.
+//! One video: `GET /videos/{id}`, and its status.
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::HeaderMap;
 use serde::Serialize;
 
-use super::view::{VideoView, progress, thumbnails as pictures};
+use super::view::{VideoView, progress};
 use crate::domain::ids::VideoId;
 use crate::domain::video::{Failure, VideoStatus};
 use crate::http::auth::Viewer;
@@ -55,16 +55,4 @@ pub(super) async fn status(
         failure: video.failure.clone(),
     };
     etag::json(&headers, video.revision, &status)
-}
-
-/// Its still pictures, full size first.
-pub(super) async fn thumbnails(
-    State(state): State<HttpState>,
-    viewer: Option<Viewer>,
-    info: RequestInfo,
-    IdPath(id): IdPath<VideoId>,
-) -> Result<Response, Problem> {
-    let video = visible_video(&state, viewer.as_ref(), &id).await?;
-    let data = pictures(&state, &info, &video);
-    Ok(axum::Json(serde_json::json!({ "data": data })).into_response())
 }

@@ -4,12 +4,15 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::memory::Author;
+use super::pictures::{StoryboardView, ThumbnailView, shown_thumbnails, storyboard};
 use crate::domain::ids::{ChannelId, VideoId};
 use crate::domain::time::Timestamp;
 use crate::domain::video::{Failure, NonStandard, Privacy, Rendition, RenditionState, Video, VideoInfo, VideoStatus};
+use crate::http::delivery::StreamFormat;
 use crate::http::problem::Problem;
 use crate::http::request_info::RequestInfo;
 use crate::http::state::HttpState;
+use crate::media::view::View;
 
 /// A video's whole record, but for what is nobody's business (where its bytes lie).
 #[derive(Debug, Serialize)]
@@ -43,7 +46,7 @@ pub(super) struct VideoView {
     updated_at: Timestamp,
     renditions: Vec<RenditionView>,
     thumbnails: Vec<ThumbnailView>,
-    storyboard: Option<String>,
+    storyboard: Option<StoryboardView>,
     video_urls: VideoUrls,
 }
 
@@ -66,15 +69,6 @@ pub(super) struct RenditionView {
     bandwidth: u64,
     average_bandwidth: u64,
     state: RenditionState,
-}
-
-/// One still picture.
-#[derive(Debug, Serialize)]
-pub(super) struct ThumbnailView {
-    url: String,
-    width: u32,
-    height: u32,
-    content_type: String,
 }
 
 /// How far a video is, 0 to 100.
@@ -108,25 +102,14 @@ impl RenditionView {
     }
 }
 
-/// Its still pictures, with complete URLs.
-pub(super) fn thumbnails(state: &HttpState, info: &RequestInfo, video: &Video) -> Vec<ThumbnailView> {
-    // A picture is delivered with the video: there is no URL that works before that.
-    if video.thumbnails.is_empty() || !video.is_playable() {
-        return Vec::new();
-    }
-    let base = info.base_url(&state.settings);
-    let shown = |picture: &crate::domain::video::Thumbnail| ThumbnailView {
-        url: format!("{base}{}", state.delivery.picture_path(video, &picture.name)),
-        width: picture.width,
-        height: picture.height,
-        content_type: picture.content_type.clone(),
-    };
-    video.shown_thumbnails().map(shown).collect()
-}
-
-/// Complete URL of its multivariant playlist, when it can be watched.
-pub(super) fn hls_url(state: &HttpState, info: &RequestInfo, video: &Video) -> Option<String> {
-    let path = video.is_playable().then(|| state.delivery.manifest_path(video, None))?;
+/// Complete URL of a manifest of it, when it can be watched.
+pub(super) fn manifest_url(
+    state: &HttpState,
+    info: &RequestInfo,
+    video: &Video,
+    (format, view): (StreamFormat, View),
+) -> Option<String> {
+    let path = video.is_playable().then(|| state.delivery.manifest_path(video, format, (view, None)))?;
     Some(format!("{}{path}", info.base_url(&state.settings)))
 }
 
@@ -143,6 +126,7 @@ impl VideoView {
         let media = video.media.as_ref();
         let picture = media.and_then(|media| media.video.first());
         let sound = media.and_then(|media| media.audio.first());
+        let url = |format| manifest_url(state, info, video, (format, View::default()));
         Ok(Self {
             id: video.id.clone(),
             channel_id: video.channel_id.clone(),
@@ -170,9 +154,9 @@ impl VideoView {
             published_at: video.published_at,
             updated_at: video.updated_at,
             renditions: renditions(video),
-            thumbnails: thumbnails(state, info, video),
-            storyboard: None,
-            video_urls: VideoUrls { hls: hls_url(state, info, video), dash: None },
+            thumbnails: shown_thumbnails(state, info, video),
+            storyboard: storyboard(state, info, video),
+            video_urls: VideoUrls { hls: url(StreamFormat::Hls), dash: url(StreamFormat::Dash) },
         })
     }
 }

@@ -25,6 +25,18 @@ pub fn init_segment(config: &TrackConfig) -> Result<Bytes, InvalidConfig> {
     Ok(out.into())
 }
 
+/// Width and height of a pixel in relation to one another, as an initialisation segment of ours says it: square unless it
+/// has a `pasp` box.
+pub fn pixel_aspect(init: &[u8]) -> (u32, u32) {
+    const PASP: [u8; 8] = [0, 0, 0, 16, b'p', b'a', b's', b'p'];
+    let body = init.windows(PASP.len()).position(|window| window == PASP).and_then(|at| init.get(at + PASP.len()..));
+    let number = |at: usize| -> Option<u32> {
+        let bytes = body?.get(at..)?.first_chunk::<4>()?;
+        Some(u32::from_be_bytes(*bytes)).filter(|number| *number > 0)
+    };
+    number(0).zip(number(4)).unwrap_or((1, 1))
+}
+
 fn movie(config: &TrackConfig) -> Result<Moov, InvalidConfig> {
     let is_video = config.kind() == TrackKind::Video;
     let mvhd = Mvhd {

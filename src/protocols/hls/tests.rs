@@ -3,57 +3,27 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
-
-use super::paths::object_name;
 use super::wire::{render_key_frames, render_media, render_multivariant};
-use crate::domain::asset::{Asset, AssetTrack, BlobKey, Extent, TIMELINE_ORIGIN_SECS, Ticks, TrackKind};
-use crate::domain::ports::{BlobStore, MediaObject, SegmentSource};
-use crate::media::codecs::aac::EsDescriptor;
-use crate::media::frames::{CodecConfig, Frame, TrackConfig};
+use crate::domain::asset::{Asset, BlobKey, Ticks, TrackKind};
+use crate::domain::ports::{BlobStore, SegmentSource};
 use crate::media::grid::GridSettings;
-use crate::media::index::{IndexRequest, IndexSettings, MovieIndex, index_movie};
-use crate::media::records::read_records;
 use crate::media::resolve::Resolver;
-use crate::media::source::{ExtentReader, LocalExtent};
 use crate::media::spans::{SpanSettings, SpanWriter};
-use crate::media::testing::{blobs_in, empty_asset, make_clip, run};
-
-fn request(source: Vec<Extent>) -> IndexRequest {
-    let Asset { video_id, playback_id, .. } = empty_asset();
-    let table_prefix = BlobKey::new("vod");
-    IndexRequest { video_id, playback_id, generation: 1, source, table_prefix, settings: IndexSettings::default() }
-}
-
-/// Indexes a file that lies in the blob directory.
-fn index(clip: &Path) -> MovieIndex {
-    let bytes = fs::metadata(clip).unwrap().len();
-    let key = BlobKey::new(clip.file_name().unwrap().to_str().unwrap());
-    let mut reader = ExtentReader::new(vec![LocalExtent { path: clip.to_owned(), first: 0, bytes }]);
-    index_movie(&mut reader, &request(vec![Extent { key, bytes }])).unwrap()
-}
+use crate::media::testing::{blobs_in, make_clip, run};
+use crate::media::view::View;
+use crate::protocols::testing::{PICTURES, SOUND, X264, config_of, decoded, frames_of, index, write_objects};
 
 /// Writes all playlists and objects of an asset below a directory, as a server would give them; returns the multivariant
 /// playlist's path.
-async fn write_all(asset: &Asset, source: &dyn SegmentSource, out: &Path) -> PathBuf {
+pub(crate) async fn write_all(asset: &Asset, source: &dyn SegmentSource, out: &Path) -> PathBuf {
+    write_objects(asset, source, out).await;
     for track in &asset.tracks {
         let dir = out.join(&track.name);
-        fs::create_dir_all(&dir).unwrap();
         fs::write(dir.join("media.m3u8"), render_media(asset, track)).unwrap();
         fs::write(dir.join("iframes.m3u8"), render_key_frames(track)).unwrap();
-        for object in objects(track) {
-            let bytes = source.resolve(asset, &track.name, object).await.unwrap();
-            fs::write(dir.join(object_name(object)), bytes).unwrap();
-        }
     }
-    fs::write(out.join("master.m3u8"), render_multivariant(asset)).unwrap();
+    fs::write(out.join("master.m3u8"), render_multivariant(asset, View::default())).unwrap();
     out.join("master.m3u8")
-}
-
-fn objects(track: &AssetTrack) -> Vec<MediaObject> {
-    let segments = (0..track.segments.len() as u32).map(MediaObject::Segment);
-    let key_frames = (0..track.key_frames.len() as u32).map(MediaObject::KeyFrame);
-    [MediaObject::Init].into_iter().chain(segments).chain(key_frames).collect()
 }
 
 /// Indexes a clip, which must be standard, and writes it as HLS.
@@ -70,15 +40,6 @@ async fn publish(clip: &Path) -> (Asset, PathBuf) {
     let out = root.join(format!("{}.hls", clip.file_name().unwrap().to_str().unwrap()));
     let master = write_all(&playable.asset, &resolver, &out).await;
     (playable.asset, master)
-}
-
-/// Hashes of all decoded frames of one kind of stream, in order, and what ffmpeg complained of. No rotation is applied.
-fn decoded(input: &Path, stream: &str) -> (Vec<String>, String) {
-    let input = input.to_str().unwrap();
-    let arguments = ["-v", "warning", "-noautorotate", "-i", input, "-map", stream, "-fps_mode", "passthrough"];
-    let (out, complaints) = run("ffmpeg", &[&arguments[..], &["-f", "framemd5", "-"]].concat());
-    let hash = |line: &str| line.rsplit(',').next().unwrap_or_default().trim().to_owned();
-    (out.lines().filter(|line| !line.starts_with('#')).map(hash).collect(), complaints)
 }
 
 /// Presentation times of all packets of one kind of stream, seconds.
@@ -121,10 +82,6 @@ fn compare(clip: &Path, asset: &Asset, master: &Path) {
     }
 }
 
-const PICTURES: &str = "-f lavfi -i testsrc2=s=320x180:r=25";
-const SOUND: &str = "-f lavfi -i sine=440:r=48000";
-const X264: &str = "-c:v libx264 -preset ultrafast -bf 3 -b_strategy 0 -g 50 -pix_fmt yuv420p";
-
 async fn check(dir: &Path, name: &str, arguments: &str) -> (Asset, PathBuf) {
     let clip = make_clip(dir, name, arguments);
     let (asset, master) = publish(&clip).await;
@@ -144,29 +101,6 @@ async fn pictures_with_b_frames_and_primed_sound() {
     assert_eq!(audio.segments.len(), 3);
     assert!(audio.segments[0].start < i64::from(audio.timescale), "priming lies before the origin");
     assert_eq!(video.key_frames.len(), 6);
-}
-
-/// All frames of an indexed clip, times from zero on, as a demuxer would give them.
-fn frames_of(clip: &Path) -> (Asset, Vec<(usize, Frame)>) {
-    let playable = index(clip).playable.unwrap();
-    let bytes = fs::read(clip).unwrap();
-    let mut frames = Vec::new();
-    for (index, (track, table)) in playable.asset.tracks.iter().zip(&playable.tables).enumerate() {
-        let origin = i64::from(TIMELINE_ORIGIN_SECS) * i64::from(track.timescale);
-        for record in read_records(&table.bytes) {
-            let payload = Bytes::copy_from_slice(&bytes[record.offset as usize..][..record.bytes as usize]);
-            let (dts, pts) = (record.dts as i64 - origin, record.pts() - origin);
-            let frame = Frame { dts, pts, duration: record.duration, keyframe: record.keyframe, payload };
-            frames.push((
-                Ticks { value: dts, timescale: track.timescale }.rescale(90_000),
-                record.offset,
-                index,
-                frame,
-            ));
-        }
-    }
-    frames.sort_by_key(|(at, offset, _, _)| (*at, *offset));
-    (playable.asset, frames.into_iter().map(|(_, _, index, frame)| (index, frame)).collect())
 }
 
 #[tokio::test]
@@ -205,19 +139,6 @@ async fn frames_remuxed_into_spans() {
     assert_eq!(starts(&asset), expected, "both ways cut at the same places");
     let master = write_all(&asset, &Resolver::new(blobs, 64 << 20), &dir.path().join("hls")).await;
     compare(&clip, &asset, &master);
-}
-
-/// The configuration behind an indexed track, read back from its initialisation segment.
-fn config_of(track: &AssetTrack) -> TrackConfig {
-    let at = |kind: &[u8]| track.init.windows(4).position(|window| window == kind).unwrap() + 4;
-    let codec = match track.kind {
-        TrackKind::Video => CodecConfig::H264 { avcc: track.init.slice(at(b"avcC")..) },
-        TrackKind::Audio => {
-            let esds = EsDescriptor::parse(&track.init[at(b"esds") + 4..]).unwrap();
-            CodecConfig::Aac { config: esds.specific.unwrap() }
-        }
-    };
-    TrackConfig::new(codec, track.timescale)
 }
 
 #[tokio::test]

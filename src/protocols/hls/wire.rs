@@ -3,32 +3,48 @@
 use std::fmt::Write;
 
 use super::paths::{INIT, KEY_FRAMES, MEDIA, object_name};
-use crate::domain::asset::{Asset, AssetTrack, Ticks, TrackKind, peak_bits_per_sec};
+use crate::domain::asset::{Asset, AssetTrack, KeyFrame, SegmentBytes, Ticks, TrackKind, peak_bits_per_sec};
 use crate::domain::ports::MediaObject;
+use crate::media::view::{View, family, short_side};
 
 /// `EXT-X-MAP` outside I-frame playlists needs version 6, and `EXT-X-MEDIA` with its services 7 (section 8).
 const VERSION: u32 = 7;
+/// Most channels that every player plays.
+const STEREO: u16 = 2;
+/// Codec strings of AV1 begin so.
+const AV1: &str = "av01";
 
-/// Renders the multivariant playlist: one variant per picture track and group of sound, or per sound track alone.
-pub fn render_multivariant(asset: &Asset) -> String {
+/// Renders the multivariant playlist: one variant per picture track of the view and group of sound, what players start with
+/// first; below them sound alone. Only the sound tracks when there are no pictures.
+pub fn render_multivariant(asset: &Asset, view: View) -> String {
     let mut out = format!("#EXTM3U\n#EXT-X-VERSION:{VERSION}\n#EXT-X-INDEPENDENT-SEGMENTS\n");
     let groups = audio_groups(asset);
-    let videos: Vec<_> = asset.tracks.iter().filter(|track| track.kind == TrackKind::Video).collect();
+    let videos = view.pictures(asset);
     let alone = videos.is_empty() && groups.iter().all(|group| group.tracks.len() == 1);
     if !alone {
         groups.iter().for_each(|group| render_group(&mut out, group));
     }
+    let scored = videos.iter().any(|video| family(video) != videos.first().map_or("", |first| family(first)));
     for video in &videos {
+        let score = scored.then(|| score(video));
         if groups.is_empty() {
-            render_variant(&mut out, video, None);
+            render_variant(&mut out, Variant { video, group: None, score });
         }
-        groups.iter().for_each(|group| render_variant(&mut out, video, Some(group)));
+        groups.iter().for_each(|group| render_variant(&mut out, Variant { video, group: Some(group), score }));
     }
     if videos.is_empty() {
-        groups.iter().for_each(|group| render_sound_variant(&mut out, group, alone));
+        groups.iter().for_each(|group| render_sound_variant(&mut out, group, (alone, false)));
+    } else if view.only.is_none() {
+        groups.iter().take(1).for_each(|group| render_sound_variant(&mut out, group, (false, scored)));
     }
-    videos.iter().filter(|video| !video.key_frames.is_empty()).for_each(|video| render_trick_play(&mut out, video));
+    videos.iter().filter(|video| has_trick_play(video)).for_each(|video| render_trick_play(&mut out, video));
     out
+}
+
+/// Whether each of a track's key frames can be fetched by itself.
+pub fn has_trick_play(track: &AssetTrack) -> bool {
+    let is_made = |key: &KeyFrame| !matches!(key.source, SegmentBytes::Make { .. });
+    !track.key_frames.is_empty() && track.key_frames.iter().all(is_made)
 }
 
 /// Sound tracks of one codec and number of channels.
@@ -40,6 +56,12 @@ struct AudioGroup<'a> {
 impl AudioGroup<'_> {
     fn most(&self, rate: impl Fn(&AssetTrack) -> u64) -> u64 {
         self.tracks.iter().map(|track| rate(track)).max().unwrap_or(0)
+    }
+
+    /// The one that players choose by themselves.
+    fn default_track(&self) -> Option<&AssetTrack> {
+        let is_default = |track: &&&AssetTrack| track.audio.as_ref().is_some_and(|audio| audio.default);
+        self.tracks.iter().find(is_default).or(self.tracks.first()).copied()
     }
 
     fn codec(&self) -> &str {
@@ -58,7 +80,15 @@ fn audio_groups(asset: &Asset) -> Vec<AudioGroup<'_>> {
             None => groups.push(AudioGroup { id: format!("audio{}", groups.len()), tracks: vec![track] }),
         }
     }
+    // What every player can play comes first.
+    groups.sort_by_key(|group| group.tracks.first().is_some_and(|track| channels(track) > STEREO));
     groups
+}
+
+/// How much a viewer would like a variant (`SCORE`), for players that can choose between codecs: by size, and of two of one
+/// size the one that needs fewer bits.
+fn score(video: &AssetTrack) -> f64 {
+    f64::from(short_side(video)) + if family(video) == AV1 { 0.5 } else { 0.0 }
 }
 
 fn channels(track: &AssetTrack) -> u16 {
@@ -66,7 +96,7 @@ fn channels(track: &AssetTrack) -> u16 {
 }
 
 fn render_group(out: &mut String, group: &AudioGroup) {
-    let default = group.tracks.iter().position(|track| track.audio.as_ref().is_some_and(|audio| audio.default));
+    let default = group.default_track().map(|track| &track.name);
     let mut names: Vec<String> = Vec::new();
     for (index, track) in group.tracks.iter().enumerate() {
         let language = track.audio.as_ref().map(|audio| attribute(&audio.language)).filter(|tag| tag != "und");
@@ -78,7 +108,7 @@ fn render_group(out: &mut String, group: &AudioGroup) {
         if let Some(language) = language {
             let _ = write!(out, ",LANGUAGE=\"{language}\"");
         }
-        let choice = if default.unwrap_or(0) == index { "YES" } else { "NO" };
+        let choice = if default == Some(&track.name) { "YES" } else { "NO" };
         let (channels, uri) = (channels(track), &track.name);
         let _ = writeln!(out, ",DEFAULT={choice},AUTOSELECT=YES,CHANNELS=\"{channels}\",URI=\"{uri}/{MEDIA}\"");
         names.push(name);
@@ -90,12 +120,21 @@ fn attribute(text: &str) -> String {
     text.chars().filter(|char| !char.is_control() && *char != '"').collect()
 }
 
-fn render_variant(out: &mut String, video: &AssetTrack, group: Option<&AudioGroup>) {
+struct Variant<'a> {
+    video: &'a AssetTrack,
+    group: Option<&'a AudioGroup<'a>>,
+    score: Option<f64>,
+}
+
+fn render_variant(out: &mut String, Variant { video, group, score }: Variant) {
     let peak = video.peak_bits_per_sec() + group.map_or(0, |group| group.most(AssetTrack::peak_bits_per_sec));
     let average = video.average_bits_per_sec() + group.map_or(0, |group| group.most(AssetTrack::average_bits_per_sec));
     let sound = group.map(|group| format!(",{}", group.codec())).unwrap_or_default();
     let codecs = format!("{}{sound}", video.codec);
     let _ = write!(out, "#EXT-X-STREAM-INF:BANDWIDTH={peak},AVERAGE-BANDWIDTH={average},CODECS=\"{codecs}\"");
+    if let Some(score) = score {
+        let _ = write!(out, ",SCORE={score:.1}");
+    }
     if let Some(properties) = &video.video {
         let (width, height) = properties.display_size();
         let (frames, seconds) = properties.frame_rate;
@@ -110,15 +149,19 @@ fn render_variant(out: &mut String, video: &AssetTrack, group: Option<&AudioGrou
     let _ = writeln!(out, "\n{}/{MEDIA}", video.name);
 }
 
-fn render_sound_variant(out: &mut String, group: &AudioGroup, alone: bool) {
-    let Some(first) = group.tracks.first() else { return };
+/// Sound without pictures: `alone` when no group names it, with a score when the other variants have one.
+fn render_sound_variant(out: &mut String, group: &AudioGroup, (alone, scored): (bool, bool)) {
+    let Some(shown) = group.default_track() else { return };
     let (peak, average) = (group.most(AssetTrack::peak_bits_per_sec), group.most(AssetTrack::average_bits_per_sec));
     let codec = group.codec();
     let _ = write!(out, "#EXT-X-STREAM-INF:BANDWIDTH={peak},AVERAGE-BANDWIDTH={average},CODECS=\"{codec}\"");
+    if scored {
+        out.push_str(",SCORE=0.0");
+    }
     if !alone {
         let _ = write!(out, ",AUDIO=\"{}\"", group.id);
     }
-    let _ = writeln!(out, "\n{}/{MEDIA}", first.name);
+    let _ = writeln!(out, "\n{}/{MEDIA}", shown.name);
 }
 
 fn render_trick_play(out: &mut String, video: &AssetTrack) {

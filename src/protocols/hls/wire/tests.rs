@@ -63,16 +63,83 @@ fn multivariant_with_languages_and_layouts() {
         #EXT-X-STREAM-INF:BANDWIDTH=1582206,AVERAGE-BANDWIDTH=1376634,CODECS=\"avc1.64001f,mp4a.40.2\",\
         RESOLUTION=720x1280,FRAME-RATE=29.970,AUDIO=\"audio1\"\n\
         v0-1/media.m3u8\n\
+        #EXT-X-STREAM-INF:BANDWIDTH=127660,AVERAGE-BANDWIDTH=113476,CODECS=\"mp4a.40.2\",AUDIO=\"audio0\"\n\
+        a1-1/media.m3u8\n\
         #EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=80000,CODECS=\"avc1.64001f\",RESOLUTION=720x1280,\
         URI=\"v0-1/iframes.m3u8\"\n";
-    assert_eq!(render_multivariant(&asset(tracks)), expected);
+    assert_eq!(render_multivariant(&asset(tracks), View::default()), expected);
+}
+
+fn rung(name: &str, codec: &str, (width, height): (u32, u32), bytes: u32) -> AssetTrack {
+    let properties = VideoProperties { width, height, rotation: 0, frame_rate: (25, 1) };
+    AssetTrack { codec: codec.into(), video: Some(properties), segments: segments(&[360_000; 3], bytes), ..video(name) }
+}
+
+fn ladder() -> Asset {
+    let unmade = SegmentBytes::Make { chunk: 3 };
+    let mut made_later = rung("v144-2", "avc1.64000c", (256, 144), 50_000);
+    made_later.key_frames[1].source = unmade;
+    asset(vec![
+        rung("v0-1", "avc1.64001f", (1280, 720), 2_500_000),
+        rung("v360-2", "avc1.64001e", (640, 360), 400_000),
+        rung("v720av1-2", "av01.0.05M.08", (1280, 720), 900_000),
+        made_later,
+        audio("a0s-2", "en", true, 6),
+        audio("a0-2", "en", true, 2),
+    ])
+}
+
+/// Variants as `URI group score`, and trick-play streams, in order.
+fn listed(playlist: &str) -> Vec<String> {
+    let attribute = |line: &str, name: &str| {
+        let rest = line.split_once(&format!("{name}="))?.1;
+        Some(rest.split(',').next().unwrap_or_default().trim_matches('"').to_owned())
+    };
+    let mut lines = playlist.lines();
+    let mut found = Vec::new();
+    while let Some(line) = lines.next() {
+        if line.starts_with("#EXT-X-STREAM-INF") {
+            let uri = lines.next().unwrap().trim_end_matches("/media.m3u8");
+            let (group, score) = (attribute(line, "AUDIO"), attribute(line, "SCORE"));
+            found.push(format!("{uri} {} {}", group.unwrap_or_default(), score.unwrap_or_default()));
+        } else if line.starts_with("#EXT-X-I-FRAME-STREAM-INF") {
+            found.push(attribute(line, "URI").unwrap());
+        }
+    }
+    found
+}
+
+#[test]
+fn a_ladder_of_two_codecs_and_two_layouts() {
+    let expected = [
+        "v360-2 audio1 360.0",
+        "v360-2 audio0 360.0",
+        "v0-1 audio1 720.0",
+        "v0-1 audio0 720.0",
+        "v144-2 audio1 144.0",
+        "v144-2 audio0 144.0",
+        "v720av1-2 audio1 720.5",
+        "v720av1-2 audio0 720.5",
+        "a0-2 audio1 0.0",
+        "v360-2/iframes.m3u8",
+        "v0-1/iframes.m3u8",
+        "v720av1-2/iframes.m3u8",
+    ];
+    assert_eq!(listed(&render_multivariant(&ladder(), View::default())), expected);
+    let only = View { only: Some(144), ..View::default() };
+    assert_eq!(listed(&render_multivariant(&ladder(), only)), ["v144-2 audio1 ", "v144-2 audio0 "]);
+    let saving = View { most: Some(360), ..View::default() };
+    let expected =
+        ["v360-2 audio1 ", "v360-2 audio0 ", "v144-2 audio1 ", "v144-2 audio0 ", "a0-2 audio1 ", "v360-2/iframes.m3u8"];
+    assert_eq!(listed(&render_multivariant(&ladder(), saving)), expected);
 }
 
 #[test]
 fn sound_alone() {
-    let one = render_multivariant(&asset(vec![audio("a0-1", "en", true, 2)]));
+    let one = render_multivariant(&asset(vec![audio("a0-1", "en", true, 2)]), View::default());
     assert!(!one.contains("EXT-X-MEDIA") && one.ends_with("CODECS=\"mp4a.40.2\"\na0-1/media.m3u8\n"), "{one}");
-    let two = render_multivariant(&asset(vec![audio("a0-1", "en", true, 2), audio("a1-1", "en", false, 2)]));
+    let two =
+        render_multivariant(&asset(vec![audio("a0-1", "en", true, 2), audio("a1-1", "en", false, 2)]), View::default());
     assert!(two.contains("NAME=\"en\"") && two.contains("NAME=\"en 2\""), "{two}");
     assert_eq!(two.matches("#EXT-X-STREAM-INF").count(), 1);
     assert!(two.ends_with("AUDIO=\"audio0\"\na0-1/media.m3u8\n"), "{two}");

@@ -1,0 +1,78 @@
+//! Which tracks are one adaptation set.
+use crate::domain::asset::{Asset, AssetTrack, TrackKind};
+use crate::media::view::{View, family};
+
+/// Most channels that every player plays.
+const STEREO: u16 = 2;
+/// Longest language tag believed.
+const LANGUAGE_CHARS_MAX: usize = 35;
+
+/// Tracks that players choose between as they play.
+pub(super) struct AdaptationSet<'a> {
+    pub(super) kind: TrackKind,
+    pub(super) tracks: Vec<&'a AssetTrack>,
+    /// Whether this is what a player should choose by itself, as against another codec, language or layout.
+    pub(super) is_main: bool,
+    /// Higher is chosen first (`selectionPriority`).
+    pub(super) priority: u32,
+}
+
+impl AdaptationSet<'_> {
+    /// Language of sound as a tag of RFC 5646, when it is known and is one.
+    pub(super) fn language(&self) -> Option<&str> {
+        let language = &self.tracks.first()?.audio.as_ref()?.language;
+        let is_subtag =
+            |subtag: &str| (1..=8).contains(&subtag.len()) && subtag.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let starts_well = language.split('-').next()?.bytes().all(|byte| byte.is_ascii_alphabetic());
+        let is_tag = starts_well && language.len() <= LANGUAGE_CHARS_MAX && language.split('-').all(is_subtag);
+        (is_tag && language != "und").then_some(language)
+    }
+
+    /// Number of channels of sound.
+    pub(super) fn channels(&self) -> Option<u16> {
+        Some(self.tracks.first()?.audio.as_ref()?.channels)
+    }
+}
+
+/// The adaptation sets of a view: pictures first, each group as the view orders its tracks, from the largest down; then
+/// sound, as the asset orders it.
+pub(super) fn adaptation_sets(asset: &Asset, view: View) -> Vec<AdaptationSet<'_>> {
+    let mut sets: Vec<AdaptationSet> = Vec::new();
+    for track in view.pictures(asset) {
+        let fits = |set: &&mut AdaptationSet| {
+            set.tracks.first().is_some_and(|first| family(first) == family(track) && is_aligned(first, track))
+        };
+        match sets.iter_mut().find(fits) {
+            Some(set) => set.tracks.push(track),
+            None => {
+                sets.push(AdaptationSet { kind: TrackKind::Video, tracks: vec![track], is_main: true, priority: 1 })
+            }
+        }
+    }
+    // More renditions of one codec adapt better than one of another.
+    for set in &mut sets {
+        set.tracks.sort_by_key(|track| std::cmp::Reverse(track.peak_bits_per_sec()));
+        set.priority = u32::try_from(set.tracks.len()).unwrap_or(u32::MAX);
+    }
+    let sound: Vec<_> = asset.tracks.iter().filter(|track| track.kind == TrackKind::Audio).collect();
+    let has_default = sound.iter().any(|track| is_default(track));
+    for (index, track) in sound.into_iter().enumerate() {
+        let is_main = if has_default { is_default(track) } else { index == 0 };
+        let is_plain = track.audio.as_ref().is_none_or(|audio| audio.channels <= STEREO);
+        let priority = 1 + 2 * u32::from(is_main) + u32::from(is_plain);
+        sets.push(AdaptationSet { kind: TrackKind::Audio, tracks: vec![track], is_main, priority });
+    }
+    sets
+}
+
+fn is_default(track: &AssetTrack) -> bool {
+    track.audio.as_ref().is_some_and(|audio| audio.default)
+}
+
+/// Whether segments of both begin at the same times in the same ticks.
+pub(super) fn is_aligned(one: &AssetTrack, other: &AssetTrack) -> bool {
+    one.kind == other.kind
+        && one.timescale == other.timescale
+        && one.segments.len() == other.segments.len()
+        && one.segments.iter().zip(&other.segments).all(|(one, other)| one.start == other.start)
+}

@@ -1,0 +1,60 @@
+//! Just enough XML to write.
+use std::fmt::Write;
+
+/// An element without text.
+pub(super) struct Element {
+    name: &'static str,
+    attributes: String,
+    children: Vec<Element>,
+}
+
+impl Element {
+    pub(super) fn new(name: &'static str) -> Self {
+        Self { name, attributes: String::new(), children: Vec::new() }
+    }
+
+    /// Adds an attribute; its value is escaped.
+    pub(super) fn attribute(mut self, name: &'static str, value: impl ToString) -> Self {
+        let _ = write!(self.attributes, " {name}=\"{}\"", escape(&value.to_string()));
+        self
+    }
+
+    pub(super) fn child(mut self, child: Self) -> Self {
+        self.children.push(child);
+        self
+    }
+
+    /// The whole document with this element as its root.
+    pub(super) fn document(&self) -> String {
+        let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+        self.write(&mut out, 0);
+        out
+    }
+
+    fn write(&self, out: &mut String, depth: usize) {
+        let (indent, name) = ("  ".repeat(depth), self.name);
+        let _ = write!(out, "{indent}<{name}{}", self.attributes);
+        if self.children.is_empty() {
+            out.push_str("/>\n");
+            return;
+        }
+        out.push_str(">\n");
+        self.children.iter().for_each(|child| child.write(out, depth + 1));
+        let _ = writeln!(out, "{indent}</{name}>");
+    }
+}
+
+/// As it may stand in a quoted attribute; control characters, which XML does not know, are left out.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for char in text.chars().filter(|char| !char.is_control()) {
+        match char {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            other => out.push(other),
+        }
+    }
+    out
+}

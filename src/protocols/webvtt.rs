@@ -1,0 +1,2 @@
+//! WebVTT: text on the timeline of a video.
+pub mod wire;
