@@ -65,15 +65,26 @@ impl KeyFrameCutter {
         self.start = Some(cut);
         Some(cut)
     }
+
+    /// The track ends at `end`. Like [`Self::push`], but a rest shorter than a quarter of the target stays with what is
+    /// before it, as long as that does not make one and a half of the target.
+    pub fn finish(&mut self, end: i64) -> Option<i64> {
+        let (Some(start), Some(candidate)) = (self.start, self.candidate) else { return self.push(end) };
+        let is_rest = end - candidate < self.target / 4 && end - start <= self.target * 3 / 2;
+        if is_rest { None } else { self.push(end) }
+    }
 }
 
 /// Indexes of the key frames that start segments, given when each is shown and when the track ends.
 pub fn cut_at_key_frames(keys: &[i64], end: i64, mut cutter: KeyFrameCutter) -> Vec<usize> {
     let mut starts: Vec<usize> = if keys.is_empty() { Vec::new() } else { vec![0] };
-    for (index, at) in keys.iter().copied().chain([end]).enumerate() {
+    for (index, at) in keys.iter().copied().enumerate() {
         if cutter.push(at).is_some() {
             starts.push(index - 1);
         }
+    }
+    if !keys.is_empty() && cutter.finish(end).is_some() {
+        starts.push(keys.len() - 1);
     }
     starts
 }
@@ -114,6 +125,9 @@ mod tests {
         assert_eq!(cut(&[0, 2000, 4000, 6000, 8000], 10_000), [0, 2, 4]);
         assert_eq!(cut(&[1000, 4000, 7000], 9000), [0, 1]);
         assert_eq!(cut(&[0, 500, 6000, 6500], 13_000), [0, 2]);
+        assert_eq!(cut(&[0, 4000, 8000], 8900), [0, 1], "a short rest is no segment");
+        assert_eq!(cut(&[0, 4000, 8000], 9000), [0, 1, 2]);
+        assert_eq!(cut(&[0, 5900], 6800), [0, 1], "unless that would make one too long");
         assert_eq!(cut(&[0], 40), [0]);
         assert_eq!(cut(&[0, 40], 80), [0]);
         assert_eq!(cut(&[], 0), Vec::<usize>::new());

@@ -16,8 +16,13 @@ mod probe;
 mod remux;
 mod sniff;
 mod source;
+mod survey;
 pub mod synthetic;
+#[cfg(test)]
+mod testing;
 mod thumbnail;
+mod times;
+mod untimed;
 pub mod worker;
 
 /// Makes an element; fails with `worker_incomplete` when its plugin is not installed.

@@ -79,6 +79,11 @@ impl Parsing {
         }
     }
 
+    /// Goes on from the last key frame at or before `at`; false when that is refused.
+    pub(super) fn seek(&self, at: gst::ClockTime) -> bool {
+        self.pipeline.seek_simple(gst::SeekFlags::FLUSH | gst::SeekFlags::KEY_UNIT, at).is_ok()
+    }
+
     /// Bytes read so far, those read twice counted twice.
     pub(super) fn bytes_read(&self) -> u64 {
         self.read.load(Ordering::Relaxed)

@@ -64,7 +64,7 @@ fn locked(collector: &Mutex<Collector>) -> std::sync::MutexGuard<'_, Collector> 
     collector.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn nothing_came_out(end: End) -> Failure {
+pub(super) fn nothing_came_out(end: End) -> Failure {
     let why = if let End::Broken(error) = end { format!(": {error}") } else { String::new() };
     Failure { code: "damaged".into(), message: format!("No picture or sound could be read from the file{why}.") }
 }
@@ -87,7 +87,7 @@ fn correct(media: &mut MediaInfo, made: &Remuxed, source_bytes: u64) {
 }
 
 /// Refuses a file that was cut off: one that breaks before its end, or whose content ends long before it says.
-fn check_length(media: &MediaInfo, start_ms: u64, told_ms: u64, end: &End) -> Result<(), Failure> {
+pub(super) fn check_length(media: &MediaInfo, start_ms: u64, told_ms: u64, end: &End) -> Result<(), Failure> {
     let seconds = |ms: u64| ms as f64 / 1000.0;
     let end_ms = start_ms.saturating_add(media.duration_ms);
     let is_short = told_ms.saturating_sub(end_ms) > (told_ms / 10).max(1000);

@@ -21,9 +21,13 @@ pub(super) fn look(head: &[u8]) -> Result<Head, Failure> {
     if let Some(what) = other_kind(head) {
         return Err(not_a_video(&what));
     }
+    if is_movie(head) { Ok(Head::Movie) } else { Ok(Head::Other) }
+}
+
+/// Whether the first bytes are those of an ISO base media file or a QuickTime movie.
+pub(super) fn is_movie(head: &[u8]) -> bool {
     let box_type = head.get(4..8).unwrap_or_default();
-    let is_movie = [b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"].iter().any(|kind| *kind == box_type);
-    if is_movie { Ok(Head::Movie) } else { Ok(Head::Other) }
+    [b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"].iter().any(|kind| *kind == box_type)
 }
 
 /// The failure of a file that is something else.

@@ -15,7 +15,7 @@ use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 
-use super::{digest, fault, inspect, remux, thumbnail};
+use super::{digest, fault, inspect, remux, survey, thumbnail};
 use crate::domain::video::Failure;
 use crate::media::source::{ExtentReader, LocalExtent};
 use crate::media::work::{Answer, FromWorker, PROTOCOL_VERSION, ProcessLimits, SourceFile, Task, ToWorker};
@@ -115,6 +115,7 @@ fn perform(task: Task, reporter: &Arc<Reporter>) -> Result<Answer, Failure> {
             let request = remux::Request { output: &output, limits: &limits, media };
             remux::remux(reader_of(&source), request, reporter)
         }
+        Task::Survey { source, limits, media } => survey::survey(&|| reader_of(&source), &limits, &media, reporter),
         other => Err(Failure { code: "unknown_work".into(), message: format!("No such work: {:?}.", other.kind()) }),
     }
 }
@@ -144,6 +145,14 @@ struct Line {
 impl Reporter {
     fn new(socket: UnixStream) -> Self {
         Self { line: Mutex::new(Line { socket, task: 0, last: Instant::now(), percent: 0 }) }
+    }
+
+    /// One whose words nobody hears, for tests.
+    #[cfg(test)]
+    pub(super) fn to_nobody() -> Self {
+        let (socket, other) = UnixStream::pair().unwrap();
+        std::thread::spawn(move || std::io::copy(&mut &other, &mut std::io::sink()));
+        Self::new(socket)
     }
 
     fn begin(&self, task: u64) {

@@ -171,20 +171,22 @@ impl TrackWriter {
                 cuts.push(frame.pts);
             }
             self.last_key = Some(frame.pts);
-            cuts.extend(self.cut_before_key(frame.pts)?);
+            let cut = self.cutter.push(frame.pts);
+            self.cut_before_key(cut)?;
+            cuts.extend(cut);
         }
         self.pending.push_back(frame);
         let timescale = self.config.timescale;
         Ok(cuts.into_iter().map(|value| Ticks { value, timescale }).collect())
     }
 
-    fn cut_before_key(&mut self, at: i64) -> Result<Option<i64>, SpanError> {
-        let Some(cut) = self.cutter.push(at) else { return Ok(None) };
-        let count = self.pending.iter().skip(1).position(|frame| frame.keyframe && frame.pts == cut);
-        if let Some(count) = count {
-            self.write(count + 1)?;
+    /// Writes what is before the key frame at `cut`.
+    fn cut_before_key(&mut self, cut: Option<i64>) -> Result<(), SpanError> {
+        let is_cut = |frame: &Frame| frame.keyframe && Some(frame.pts) == cut;
+        match self.pending.iter().skip(1).position(is_cut) {
+            Some(count) => self.write(count + 1),
+            None => Ok(()),
         }
-        Ok(Some(cut))
     }
 
     fn push_sound(&mut self, frame: Frame) -> Result<(), SpanError> {
@@ -251,7 +253,9 @@ impl TrackWriter {
                 if self.last_key.is_some_and(|key| self.end - key > longest) {
                     return Err(too_long(self.grid.longest_ms));
                 }
-                cuts.extend(self.cut_before_key(self.end)?);
+                let cut = self.cutter.finish(self.end);
+                self.cut_before_key(cut)?;
+                cuts.extend(cut);
             }
             TrackKind::Audio => {
                 let longest = self.grid.longest(self.config.timescale);

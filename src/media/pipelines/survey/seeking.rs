@@ -1,0 +1,137 @@
+//! Whether one can start in the middle of a source: whether seeking to a key frame leads to that key frame.
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+
+use super::track::{Picture, Track};
+use crate::domain::video::{Failure, MediaInfo};
+use crate::media::pipelines::parse::{Parsing, attach, discard};
+use crate::media::pipelines::times::SourceTimes;
+use crate::media::pipelines::worker::Reporter;
+use crate::media::source::ExtentReader;
+
+/// Containers with an index. Demuxers of the others guess where a time may lie.
+const INDEXED: [&str; 5] = ["mp4", "mov", "matroska", "webm", "avi"];
+/// Bytes read after which a seek is taken to have failed, in parts of the source: one that reads all of it is no use.
+const READ_PARTS: u64 = 2;
+/// What rounding makes of a time on its way through a demuxer.
+const TOLERANCE_NS: i64 = 1_000_000;
+/// No picture has come yet.
+const NONE: i64 = i64::MIN;
+
+/// Tries it: seeks to some of the key frames, as who decodes a chunk does, and looks where that leads.
+pub(super) fn is_exact(
+    make_reader: &dyn Fn() -> ExtentReader,
+    media: &MediaInfo,
+    pictures: &Track,
+    times: SourceTimes,
+    reporter: &Arc<Reporter>,
+) -> Result<bool, Failure> {
+    if !INDEXED.contains(&media.container.as_str()) {
+        return Ok(false);
+    }
+    let keys: Vec<i64> = pictures.shown().iter().filter(|picture| picture.is_key).map(|key| key.at_ns).collect();
+    // The first key frame is the start. One in the middle and the last one stand for the others.
+    let mut wanted: Vec<i64> = [keys.len() / 2, keys.len().saturating_sub(1)]
+        .into_iter()
+        .filter(|index| *index > 0)
+        .filter_map(|index| keys.get(index).copied())
+        .collect();
+    wanted.dedup();
+    for key in wanted {
+        if !leads_to(make_reader(), key, pictures.shown(), times, reporter)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn leads_to(
+    reader: ExtentReader,
+    key: i64,
+    shown: &[Picture],
+    times: SourceTimes,
+    reporter: &Arc<Reporter>,
+) -> Result<bool, Failure> {
+    let bytes_max = reader.length_bytes() / READ_PARTS + (4 << 20);
+    let landed = Arc::new(Landed::default());
+    let seen = Arc::clone(&landed);
+    let parsing = Parsing::start(reader, reporter, move |pipeline, pad| watch_pad(pipeline, pad, times, &seen))?;
+    let all_shown = parsing.all_shown();
+    let _ = parsing.watch(|| all_shown.load(Ordering::Acquire) && landed.has_picture());
+    let target = gst::ClockTime::from_nseconds(u64::try_from(key).unwrap_or(0));
+    landed.expect();
+    if !parsing.seek(target) {
+        return Ok(false);
+    }
+    let read_before = parsing.bytes_read();
+    let _ = parsing.watch(|| landed.has_picture() || parsing.bytes_read() - read_before > bytes_max);
+    drop(parsing);
+    let found = landed.first.load(Ordering::Acquire);
+    let is_key = shown.iter().any(|picture| picture.is_key && (picture.at_ns - found).abs() <= TOLERANCE_NS);
+    Ok(found != NONE && is_key && found <= key + TOLERANCE_NS)
+}
+
+/// Where a seek has led.
+struct Landed {
+    /// When the first picture behind it is shown.
+    first: AtomicI64,
+    segment: Mutex<Option<gst::Segment>>,
+    /// Set while the flush of a seek has not passed.
+    is_stale: std::sync::atomic::AtomicBool,
+}
+
+impl Default for Landed {
+    fn default() -> Self {
+        Self { first: AtomicI64::new(NONE), segment: Mutex::new(None), is_stale: false.into() }
+    }
+}
+
+impl Landed {
+    fn has_picture(&self) -> bool {
+        self.first.load(Ordering::Acquire) != NONE
+    }
+
+    /// Forgets what came, until a flush has passed.
+    fn expect(&self) {
+        self.is_stale.store(true, Ordering::Release);
+        self.first.store(NONE, Ordering::Release);
+    }
+
+    fn see(&self, info: &gst::PadProbeInfo, times: SourceTimes) {
+        match &info.data {
+            Some(gst::PadProbeData::Event(event)) => match event.view() {
+                gst::EventView::FlushStop(_) => self.is_stale.store(false, Ordering::Release),
+                gst::EventView::Segment(segment) => {
+                    *self.segment.lock().unwrap_or_else(PoisonError::into_inner) = Some(segment.segment().clone());
+                }
+                _ => {}
+            },
+            Some(gst::PadProbeData::Buffer(buffer)) if !self.is_stale.load(Ordering::Acquire) => {
+                let segment = self.segment.lock().unwrap_or_else(PoisonError::into_inner);
+                let at = buffer.pts().and_then(|at| times.instant(at, segment.as_ref())).unwrap_or(NONE);
+                let _ = self.first.compare_exchange(NONE, at, Ordering::AcqRel, Ordering::Acquire);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Watches the first stream of pictures.
+fn watch_pad(pipeline: &gst::Pipeline, pad: &gst::Pad, times: SourceTimes, landed: &Arc<Landed>) {
+    let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
+    let name = caps.structure(0).map(|structure| structure.name().to_string()).unwrap_or_default();
+    let Some(sink) = discard() else { return };
+    let is_pictures = name.starts_with("video/") || name.starts_with("image/");
+    if let (true, Some(target)) = (is_pictures, sink.static_pad("sink")) {
+        let landed = Arc::clone(landed);
+        let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::EVENT_FLUSH;
+        target.add_probe(kinds, move |_, info| {
+            landed.see(info, times);
+            gst::PadProbeReturn::Ok
+        });
+    }
+    attach(pipeline, pad, &[&sink]);
+}
