@@ -1,10 +1,12 @@
 //! Remuxing into spans: append-only fMP4 files of one track and bounded length, whose segments are byte ranges. For
 //! standard tracks that came in another container (Matroska, MPEG-TS, FLV, fragmented MP4). Needs no decoder.
+mod chunk;
 mod file;
 mod track;
 
 use std::path::PathBuf;
 
+pub use chunk::{ChunkSpan, ChunkSpec, SpanOfChunk};
 use file::SpanFiles;
 use track::TrackWriter;
 
@@ -46,6 +48,9 @@ pub enum SpanError {
     /// A configuration cannot be read.
     #[error(transparent)]
     Config(#[from] InvalidConfig),
+    /// An encoder did not do what it was asked for.
+    #[error("{0}")]
+    Encoder(String),
     /// The spans could not be written.
     #[error("spans could not be written: {0}")]
     Io(#[from] std::io::Error),

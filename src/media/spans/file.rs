@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{SpanError, SpanFile, SpanSettings};
+use super::{SpanError, SpanFile};
 use crate::domain::asset::{BlobKey, SegmentBytes, TrackKind};
 use crate::media::frames::Frame;
 use crate::media::packager::{SegmentHead, segment_bytes, write_segment_head};
@@ -18,15 +18,24 @@ const SPAN_BYTES_MAX: u64 = 2 << 30;
 /// Appends segments to span files, each of which starts with the initialisation segment and so plays by itself.
 #[derive(Debug)]
 pub(super) struct SpanFiles {
-    name: String,
+    names: SpanNames,
     kind: TrackKind,
     reorder: u32,
     init: Bytes,
-    dir: PathBuf,
-    prefix: BlobKey,
     span_ticks: i64,
     open: Option<OpenSpan>,
     finished: Vec<SpanFile>,
+}
+
+/// Where a track's spans lie and what they are called: `<name>-<number>.mp4`.
+#[derive(Debug, Clone)]
+pub(super) struct SpanNames {
+    pub(super) name: String,
+    /// Number of the first span.
+    pub(super) first: u32,
+    pub(super) dir: PathBuf,
+    /// Of the keys, without a slash at its end.
+    pub(super) prefix: BlobKey,
 }
 
 #[derive(Debug)]
@@ -46,10 +55,8 @@ pub(super) struct Written {
 
 impl SpanFiles {
     /// Spans of a track; [`Self::set_init`] has to come before the first segment.
-    pub(super) fn new(name: String, kind: TrackKind, timescale: u32, settings: &SpanSettings) -> Self {
-        let span_ticks = i64::from(settings.span_ms) * i64::from(timescale) / 1000;
-        let (dir, prefix) = (settings.dir.clone(), settings.prefix.clone());
-        Self { name, kind, reorder: 0, init: Bytes::new(), dir, prefix, span_ticks, open: None, finished: Vec::new() }
+    pub(super) fn new(names: SpanNames, kind: TrackKind, span_ticks: i64) -> Self {
+        Self { names, kind, reorder: 0, init: Bytes::new(), span_ticks, open: None, finished: Vec::new() }
     }
 
     /// What every span starts with, and the track's reordering delay in it.
@@ -96,11 +103,12 @@ impl SpanFiles {
     }
 
     fn create(&self, start: i64) -> Result<OpenSpan, SpanError> {
-        let name = format!("{}-{}.mp4", self.name, self.finished.len());
-        let path = self.dir.join(&name);
+        let SpanNames { name, first, dir, prefix } = &self.names;
+        let name = format!("{name}-{}.mp4", *first as usize + self.finished.len());
+        let path = dir.join(&name);
         let mut file = File::create(&path)?;
         file.write_all(&self.init)?;
-        let key = BlobKey::new(format!("{}/{name}", self.prefix));
+        let key = BlobKey::new(format!("{prefix}/{name}"));
         Ok(OpenSpan { file, span: SpanFile { path, key, bytes: self.init.len() as u64 }, start })
     }
 

@@ -1,6 +1,7 @@
 //! One track of a remux: times moved to the output timeline, frames held until it is certain where their segment ends.
 use std::collections::VecDeque;
 
+use super::file::SpanNames;
 use super::{Remuxed, SpanError, SpanFiles, SpanSettings, too_long};
 use crate::domain::asset::{
     AssetTrack, BlobKey, KeyFrame, Segment, SegmentBytes, TIMELINE_ORIGIN_SECS, Ticks, TrackKind,
@@ -61,6 +62,9 @@ impl TrackWriter {
             CodecConfig::Aac { .. } => None,
         };
         let kind = config.kind();
+        let names =
+            SpanNames { name: name.clone(), first: 0, dir: settings.dir.clone(), prefix: settings.prefix.clone() };
+        let span_ticks = i64::from(settings.span_ms) * i64::from(timescale) / 1000;
         Ok(Self {
             avc,
             grid: settings.grid,
@@ -71,7 +75,7 @@ impl TrackWriter {
             pending: VecDeque::new(),
             last_key: None,
             cuts: VecDeque::new(),
-            files: SpanFiles::new(name.clone(), kind, timescale, settings),
+            files: SpanFiles::new(names, kind, span_ticks),
             segments: Vec::new(),
             key_frames: Vec::new(),
             table: Vec::new(),
