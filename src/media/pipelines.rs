@@ -9,6 +9,7 @@ use crate::domain::video::Failure;
 mod describe;
 mod digest;
 pub mod elements;
+mod encode;
 mod fault;
 mod inspect;
 mod parse;

@@ -47,6 +47,7 @@ pub const ELEMENTS: &[Element] = &[
     required("h264parse", BAD, "H.264 video"),
     required("avdec_h264", LIBAV, "H.264 thumbnails"),
     required("avdec_aac", LIBAV, "AAC sound"),
+    optional("deinterlace", GOOD, "renditions of interlaced video"),
     optional("h265parse", BAD, "HEVC video"),
     optional("avdec_h265", LIBAV, "HEVC thumbnails"),
     optional("vp8dec", GOOD, "VP8 thumbnails"),
@@ -56,7 +57,7 @@ pub const ELEMENTS: &[Element] = &[
     optional("vorbisdec", BASE, "Vorbis sound"),
     optional("mpg123audiodec", GOOD, "MP3 sound"),
     optional("audiotestsrc", BASE, "the clip of `playhouse demo`"),
-    optional("x264enc", UGLY, "the clip of `playhouse demo`"),
+    optional("x264enc", UGLY, "renditions, and the clip of `playhouse demo`"),
     optional("avenc_aac", LIBAV, "the clip of `playhouse demo`"),
     optional("mp4mux", GOOD, "the clip of `playhouse demo`"),
 ];
