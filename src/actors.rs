@@ -11,6 +11,7 @@ pub mod playback;
 pub mod playback_session;
 pub mod reply;
 pub mod supervisor;
+pub mod thumbnails;
 pub mod transcode_job;
 pub mod transcode_worker;
 pub mod transcodes;

@@ -12,6 +12,7 @@ use crate::actors::janitor::{JanitorContext, JanitorHandle};
 use crate::actors::node_root::{Branch, RootArguments, RootHandle, Tree};
 use crate::actors::playback::{Playback, PlaybackHandle};
 use crate::actors::supervisor::{Family, FamilyHandle, SupervisorArguments};
+use crate::actors::thumbnails::{Thumbnails, ThumbnailsHandle};
 use crate::actors::transcode_job::TranscodeDependencies;
 use crate::actors::transcode_worker::{PoolSettings, ProcessSettings, WorkerPoolHandle};
 use crate::actors::transcodes::{JOBS_MAX, TranscodesHandle};
@@ -81,14 +82,15 @@ impl Node {
         let uploads = UploadsHandle::new(Arc::new(uploads_context(&settings, &storage, transcodes.clone())));
         let playback = PlaybackHandle::new(Arc::new(playback_context(&settings, &storage)));
         let (root, janitor) = (RootHandle::default(), JanitorHandle::default());
+        let ports = http_ports(&settings, &storage);
         let actors = HttpActors {
+            thumbnails: ThumbnailsHandle::new(thumbnails_context(&storage, &ports, workers.clone())),
             uploads: uploads.clone(),
             playback: playback.clone(),
             root: root.clone(),
             janitor: janitor.clone(),
         };
-        let services =
-            HttpServices { settings: Arc::clone(&settings), ports: http_ports(&settings, &storage), actors, metrics };
+        let services = HttpServices { settings: Arc::clone(&settings), ports, actors, metrics };
         let state = HttpState::open(services).await.context("the HTTP side cannot start")?;
 
         let cleaned = janitor_context(&settings, &storage, (uploads.clone(), transcodes.clone()));
@@ -273,6 +275,19 @@ fn http_ports(settings: &Settings, storage: &Storage) -> HttpPorts {
         blobs: Arc::clone(&storage.blobs),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
+    }
+}
+
+fn thumbnails_context(storage: &Storage, ports: &HttpPorts, workers: WorkerPoolHandle) -> Thumbnails {
+    Thumbnails {
+        catalog: Arc::clone(&storage.catalog),
+        blobs: Arc::clone(&storage.blobs),
+        assets: Arc::clone(&storage.assets),
+        segments: Arc::clone(&ports.segments),
+        workers,
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+        work_dir: storage.data_dir.work(),
     }
 }
 

@@ -150,6 +150,8 @@ section!(
         writer_stall: HumanDuration = HumanDuration::millis(2000),
         /// Free space to leave on the disk.
         disk_reserve: ByteSize = ByteSize::mib(512),
+        /// Largest picture that an owner may upload for a video.
+        picture_size_max: ByteSize = ByteSize::mib(20),
         /// Most partial uploads in one concatenation.
         concatenation_parts_max: u32 = 1000,
         /// Most upload sessions in memory at once.

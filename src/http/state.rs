@@ -18,6 +18,7 @@ use super::videos::memory::Videos;
 use crate::actors::janitor::JanitorHandle;
 use crate::actors::node_root::RootHandle;
 use crate::actors::playback::PlaybackHandle;
+use crate::actors::thumbnails::ThumbnailsHandle;
 use crate::actors::uploads::UploadsHandle;
 use crate::domain::events::Event;
 use crate::domain::ports::{AssetStore, BlobStore, Catalog, CatalogError, Clock, Entropy, SegmentSource};
@@ -51,6 +52,8 @@ pub struct HttpActors {
     pub janitor: JanitorHandle,
     /// Uploads.
     pub uploads: UploadsHandle,
+    /// Still pictures that owners ask for.
+    pub thumbnails: ThumbnailsHandle,
 }
 
 /// What the composition root gives.

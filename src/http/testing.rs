@@ -15,6 +15,8 @@ use crate::actors::janitor::JanitorHandle;
 use crate::actors::node_root::{Branch, RootArguments, Tree};
 use crate::actors::playback::{Playback, PlaybackHandle};
 use crate::actors::supervisor::SupervisorArguments;
+use crate::actors::thumbnails::{Thumbnails, ThumbnailsHandle};
+use crate::actors::transcode_worker::WorkerPoolHandle;
 use crate::actors::uploads::{Uploads, UploadsHandle};
 use crate::domain::asset::{Asset, AssetTrack, BlobKey, Extent, Segment, SegmentBytes, TrackKind, VideoProperties};
 use crate::domain::ids::{PlaybackId, UploadId, UserId, VideoId};
@@ -68,6 +70,7 @@ impl World {
             root: tree.handle.clone(),
             janitor: JanitorHandle::default(),
             uploads: uploads_of(&settings, &storage),
+            thumbnails: thumbnails_of(&storage, dir.path()),
         };
         let ports = HttpPorts {
             catalog: storage.catalog.clone(),
@@ -207,6 +210,20 @@ fn uploads_of(settings: &Settings, storage: &Storage) -> UploadsHandle {
         session_idle: settings.uploads.session_idle.0,
         on_complete: Arc::new(|_| ()),
     }))
+}
+
+/// Nothing here decodes: the workers behind it are not started.
+pub(super) fn thumbnails_of(storage: &Storage, dir: &Path) -> ThumbnailsHandle {
+    ThumbnailsHandle::new(Thumbnails {
+        catalog: storage.catalog.clone(),
+        blobs: storage.blobs.clone(),
+        assets: storage.assets.clone(),
+        segments: Arc::new(Resolver::new(storage.blobs.clone(), 1 << 20)),
+        workers: WorkerPoolHandle::default(),
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+        work_dir: dir.to_owned(),
+    })
 }
 
 async fn grow(storage: &Storage) -> (Tree, PlaybackHandle) {

@@ -4,4 +4,5 @@ mod delivery;
 mod limits;
 mod problems;
 mod serving;
+mod thumbnails;
 mod videos;

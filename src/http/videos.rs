@@ -1,6 +1,7 @@
 //! Videos: lists, records, edits, and the way to their streams.
 use axum::Router;
-use axum::routing::get;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, put};
 
 use super::state::HttpState;
 
@@ -10,6 +11,7 @@ pub(crate) mod memory;
 mod pictures;
 mod show;
 mod stream;
+mod thumbnail;
 mod view;
 
 /// Routes below `/api/v1`.
@@ -19,6 +21,7 @@ pub(crate) fn routes() -> Router<HttpState> {
         .route("/videos/{id}", get(show::show).patch(change::update).delete(change::delete))
         .route("/videos/{id}/status", get(show::status))
         .route("/videos/{id}/thumbnails", get(pictures::thumbnails))
+        .route("/videos/{id}/thumbnail", put(thumbnail::choose).layer(DefaultBodyLimit::disable()))
         .route("/videos/{id}/stream", get(stream::stream))
         .route("/videos/{id}/manifest.m3u8", get(stream::manifest))
 }

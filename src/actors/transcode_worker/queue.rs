@@ -31,12 +31,10 @@ impl Urgency {
     const fn of(kind: TaskKind) -> Self {
         match kind {
             TaskKind::Inspect | TaskKind::SelfTest => Self::Quick,
-            TaskKind::Digest | TaskKind::Remux | TaskKind::Survey | TaskKind::Stage => Self::Soon,
-            TaskKind::Thumbnail
-            | TaskKind::EncodePictures
-            | TaskKind::EncodeSound
-            | TaskKind::Stills
-            | TaskKind::Storyboard => Self::Later,
+            TaskKind::Digest | TaskKind::Remux | TaskKind::Survey | TaskKind::Stage | TaskKind::Stills => Self::Soon,
+            TaskKind::Thumbnail | TaskKind::EncodePictures | TaskKind::EncodeSound | TaskKind::Storyboard => {
+                Self::Later
+            }
         }
     }
 }

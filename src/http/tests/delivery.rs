@@ -6,7 +6,8 @@ use crate::http::testing::{SEGMENT_BYTES, World};
 use crate::system::SystemEntropy;
 
 /// Every kind of thing below a video's base.
-const MEDIA: [&str; 5] = ["master.m3u8", "v0-1/media.m3u8", "v0-1/init.mp4", "v0-1/0.m4s", "pictures/poster.jpg"];
+const MEDIA: [&str; 6] =
+    ["master.m3u8", "manifest.mpd", "v0-1/media.m3u8", "v0-1/init.mp4", "v0-1/0.m4s", "pictures/poster.jpg"];
 
 /// Base of a video's media with a token, as its owner's links have it.
 fn signed_base(world: &World, video: &Video) -> String {
@@ -87,6 +88,7 @@ async fn segments_may_be_kept_for_ever_and_playlists_not() {
             ("v0-1/init.mp4", "video/mp4", "max-age=31536000, immutable"),
             ("pictures/poster.jpg", "image/jpeg", "max-age=31536000, immutable"),
             ("master.m3u8", "application/vnd.apple.mpegurl", "max-age=60, stale-while-revalidate=600"),
+            ("manifest.mpd", "application/dash+xml", "max-age=60, stale-while-revalidate=600"),
             ("v0-1/media.m3u8", "application/vnd.apple.mpegurl", "max-age=60, stale-while-revalidate=600"),
         ] {
             let response = world.get(&format!("{base}/{tail}")).await;

@@ -107,7 +107,11 @@ pub(super) async fn delete(
 }
 
 /// The video, when this viewer may change it; who may only see it gets 403.
-async fn editable_video(state: &HttpState, viewer: &Viewer, id: &VideoId) -> Result<std::sync::Arc<Video>, Problem> {
+pub(super) async fn editable_video(
+    state: &HttpState,
+    viewer: &Viewer,
+    id: &VideoId,
+) -> Result<std::sync::Arc<Video>, Problem> {
     let video = visible_video(state, Some(viewer), id).await?;
     if viewer.may_edit(&video.user_id) {
         return Ok(video);
@@ -116,7 +120,7 @@ async fn editable_video(state: &HttpState, viewer: &Viewer, id: &VideoId) -> Res
 }
 
 /// The one place that makes a change visible to everything that remembers videos.
-async fn forget(state: &HttpState, video: &Video) {
+pub(super) async fn forget(state: &HttpState, video: &Video) {
     state.videos.forget(&video.id);
     state.delivery.forget(&video.playback_id).await;
 }

@@ -95,7 +95,7 @@ fn adaptation_set(sets: &[AdaptationSet], index: usize, set: &AdaptationSet) -> 
 
 /// Ids of the other sets of pictures that are cut at the same places: players that decode both codecs may switch over.
 fn switchable_with(sets: &[AdaptationSet], index: usize) -> Option<String> {
-    let first = sets.get(index)?.tracks.first()?;
+    let first = sets.get(index)?.tracks.first().filter(|track| track.kind == TrackKind::Video)?;
     let fits = |(other, set): &(usize, &AdaptationSet)| {
         *other != index && set.tracks.first().is_some_and(|track| sets::is_aligned(track, first))
     };

@@ -1,16 +1,18 @@
 //! Rendering of playlists (draft-pantos-hls-rfc8216bis section 4). Pure text, no sockets. All of an asset's media
 //! playlists share one target duration (section 6.2.4).
+mod groups;
+
 use std::fmt::Write;
 
+use groups::{AudioGroup, audio_groups, channels};
+
 use super::paths::{INIT, KEY_FRAMES, MEDIA, object_name};
-use crate::domain::asset::{Asset, AssetTrack, KeyFrame, SegmentBytes, Ticks, TrackKind, peak_bits_per_sec};
+use crate::domain::asset::{Asset, AssetTrack, KeyFrame, SegmentBytes, Ticks, peak_bits_per_sec};
 use crate::domain::ports::MediaObject;
 use crate::media::view::{View, family, short_side};
 
 /// `EXT-X-MAP` outside I-frame playlists needs version 6, and `EXT-X-MEDIA` with its services 7 (section 8).
 const VERSION: u32 = 7;
-/// Most channels that every player plays.
-const STEREO: u16 = 2;
 /// Codec strings of AV1 begin so.
 const AV1: &str = "av01";
 
@@ -20,7 +22,7 @@ pub fn render_multivariant(asset: &Asset, view: View) -> String {
     let mut out = format!("#EXTM3U\n#EXT-X-VERSION:{VERSION}\n#EXT-X-INDEPENDENT-SEGMENTS\n");
     let groups = audio_groups(asset);
     let videos = view.pictures(asset);
-    let alone = videos.is_empty() && groups.iter().all(|group| group.tracks.len() == 1);
+    let alone = videos.is_empty() && groups.iter().all(|group| group.members.len() == 1);
     if !alone {
         groups.iter().for_each(|group| render_group(&mut out, group));
     }
@@ -47,77 +49,22 @@ pub fn has_trick_play(track: &AssetTrack) -> bool {
     !track.key_frames.is_empty() && track.key_frames.iter().all(is_made)
 }
 
-/// Sound tracks of one codec and number of channels.
-struct AudioGroup<'a> {
-    id: String,
-    tracks: Vec<&'a AssetTrack>,
-}
-
-impl AudioGroup<'_> {
-    fn most(&self, rate: impl Fn(&AssetTrack) -> u64) -> u64 {
-        self.tracks.iter().map(|track| rate(track)).max().unwrap_or(0)
-    }
-
-    /// The one that players choose by themselves.
-    fn default_track(&self) -> Option<&AssetTrack> {
-        let is_default = |track: &&&AssetTrack| track.audio.as_ref().is_some_and(|audio| audio.default);
-        self.tracks.iter().find(is_default).or(self.tracks.first()).copied()
-    }
-
-    fn codec(&self) -> &str {
-        self.tracks.first().map_or("", |track| &track.codec)
-    }
-}
-
-fn audio_groups(asset: &Asset) -> Vec<AudioGroup<'_>> {
-    let mut groups: Vec<AudioGroup> = Vec::new();
-    for track in asset.tracks.iter().filter(|track| track.kind == TrackKind::Audio) {
-        let same = |group: &&mut AudioGroup| {
-            group.tracks.first().is_some_and(|first| first.codec == track.codec && channels(first) == channels(track))
-        };
-        match groups.iter_mut().find(same) {
-            Some(group) => group.tracks.push(track),
-            None => groups.push(AudioGroup { id: format!("audio{}", groups.len()), tracks: vec![track] }),
-        }
-    }
-    // What every player can play comes first.
-    groups.sort_by_key(|group| group.tracks.first().is_some_and(|track| channels(track) > STEREO));
-    groups
-}
-
 /// How much a viewer would like a variant (`SCORE`), for players that can choose between codecs: by size, and of two of one
 /// size the one that needs fewer bits.
 fn score(video: &AssetTrack) -> f64 {
     f64::from(short_side(video)) + if family(video) == AV1 { 0.5 } else { 0.0 }
 }
 
-fn channels(track: &AssetTrack) -> u16 {
-    track.audio.as_ref().map_or(0, |audio| audio.channels)
-}
-
 fn render_group(out: &mut String, group: &AudioGroup) {
-    let default = group.default_track().map(|track| &track.name);
-    let mut names: Vec<String> = Vec::new();
-    for (index, track) in group.tracks.iter().enumerate() {
-        let language = track.audio.as_ref().map(|audio| attribute(&audio.language)).filter(|tag| tag != "und");
-        let mut name = language.clone().unwrap_or_else(|| "Audio".to_owned());
-        if names.contains(&name) {
-            name = format!("{name} {}", index + 1);
-        }
-        let _ = write!(out, "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"{}\",NAME=\"{name}\"", group.id);
-        if let Some(language) = language {
+    for member in &group.members {
+        let _ = write!(out, "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"{}\",NAME=\"{}\"", group.id, member.name);
+        if let Some(language) = &member.language {
             let _ = write!(out, ",LANGUAGE=\"{language}\"");
         }
-        let choice = if default == Some(&track.name) { "YES" } else { "NO" };
-        let (channels, uri) = (channels(track), &track.name);
+        let choice = if member.is_default { "YES" } else { "NO" };
+        let (channels, uri) = (channels(member.track), &member.track.name);
         let _ = writeln!(out, ",DEFAULT={choice},AUTOSELECT=YES,CHANNELS=\"{channels}\",URI=\"{uri}/{MEDIA}\"");
-        names.push(name);
     }
-}
-
-/// A text as it may stand in a quoted attribute (section 4.2).
-fn attribute(text: &str) -> String {
-    text.chars().filter(|char| !char.is_control() && *char != '"').collect()
 }
 
 struct Variant<'a> {
@@ -129,7 +76,7 @@ struct Variant<'a> {
 fn render_variant(out: &mut String, Variant { video, group, score }: Variant) {
     let peak = video.peak_bits_per_sec() + group.map_or(0, |group| group.most(AssetTrack::peak_bits_per_sec));
     let average = video.average_bits_per_sec() + group.map_or(0, |group| group.most(AssetTrack::average_bits_per_sec));
-    let sound = group.map(|group| format!(",{}", group.codec())).unwrap_or_default();
+    let sound = group.map(|group| format!(",{}", group.codecs())).unwrap_or_default();
     let codecs = format!("{}{sound}", video.codec);
     let _ = write!(out, "#EXT-X-STREAM-INF:BANDWIDTH={peak},AVERAGE-BANDWIDTH={average},CODECS=\"{codecs}\"");
     if let Some(score) = score {
@@ -153,8 +100,8 @@ fn render_variant(out: &mut String, Variant { video, group, score }: Variant) {
 fn render_sound_variant(out: &mut String, group: &AudioGroup, (alone, scored): (bool, bool)) {
     let Some(shown) = group.default_track() else { return };
     let (peak, average) = (group.most(AssetTrack::peak_bits_per_sec), group.most(AssetTrack::average_bits_per_sec));
-    let codec = group.codec();
-    let _ = write!(out, "#EXT-X-STREAM-INF:BANDWIDTH={peak},AVERAGE-BANDWIDTH={average},CODECS=\"{codec}\"");
+    let codecs = group.codecs();
+    let _ = write!(out, "#EXT-X-STREAM-INF:BANDWIDTH={peak},AVERAGE-BANDWIDTH={average},CODECS=\"{codecs}\"");
     if scored {
         out.push_str(",SCORE=0.0");
     }

@@ -110,6 +110,7 @@ impl World {
                 playback: PlaybackHandle::new(Arc::new(playback)),
                 root: tree.handle.clone(),
                 janitor: JanitorHandle::default(),
+                thumbnails: crate::http::testing::thumbnails_of(&storage, dir.path()),
             },
             metrics: PrometheusBuilder::new().build_recorder().handle(),
         };

@@ -134,6 +134,7 @@ fn every_track_of_sound_stands_for_itself() {
     assert_eq!(values(&mpd, "selectionPriority"), ["2", "3", "4", "1"]);
     assert_eq!(mpd.matches("value=\"main\"").count(), 2);
     assert_eq!(mpd.matches("<AudioChannelConfiguration").count(), 3);
+    assert!(!mpd.contains(SET_SWITCHING), "languages and layouts are a viewer's choice");
 }
 
 #[test]

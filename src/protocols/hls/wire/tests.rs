@@ -1,4 +1,5 @@
 use super::*;
+use crate::domain::asset::TrackKind;
 use crate::domain::asset::{AudioProperties, KeyFrame, Segment, SegmentBytes, VideoProperties};
 use crate::media::testing::{empty_asset, empty_track};
 
@@ -46,7 +47,7 @@ fn multivariant_with_languages_and_layouts() {
         video("v0-1"),
         audio("a0-1", "en", false, 2),
         audio("a1-1", "de\"\n", true, 2),
-        audio("a2-1", "und", false, 6),
+        audio("a2-1", "en", false, 6),
     ];
     let expected = "#EXTM3U\n\
         #EXT-X-VERSION:7\n\
@@ -55,8 +56,10 @@ fn multivariant_with_languages_and_layouts() {
         CHANNELS=\"2\",URI=\"a0-1/media.m3u8\"\n\
         #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio0\",NAME=\"de\",LANGUAGE=\"de\",DEFAULT=YES,AUTOSELECT=YES,\
         CHANNELS=\"2\",URI=\"a1-1/media.m3u8\"\n\
-        #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio1\",NAME=\"Audio\",DEFAULT=YES,AUTOSELECT=YES,\
+        #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio1\",NAME=\"en\",LANGUAGE=\"en\",DEFAULT=NO,AUTOSELECT=YES,\
         CHANNELS=\"6\",URI=\"a2-1/media.m3u8\"\n\
+        #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio1\",NAME=\"de\",LANGUAGE=\"de\",DEFAULT=YES,AUTOSELECT=YES,\
+        CHANNELS=\"2\",URI=\"a1-1/media.m3u8\"\n\
         #EXT-X-STREAM-INF:BANDWIDTH=1582206,AVERAGE-BANDWIDTH=1376634,CODECS=\"avc1.64001f,mp4a.40.2\",\
         RESOLUTION=720x1280,FRAME-RATE=29.970,AUDIO=\"audio0\"\n\
         v0-1/media.m3u8\n\
@@ -112,25 +115,25 @@ fn listed(playlist: &str) -> Vec<String> {
 #[test]
 fn a_ladder_of_two_codecs_and_two_layouts() {
     let expected = [
-        "v360-2 audio1 360.0",
         "v360-2 audio0 360.0",
-        "v0-1 audio1 720.0",
+        "v360-2 audio1 360.0",
         "v0-1 audio0 720.0",
-        "v144-2 audio1 144.0",
+        "v0-1 audio1 720.0",
         "v144-2 audio0 144.0",
-        "v720av1-2 audio1 720.5",
+        "v144-2 audio1 144.0",
         "v720av1-2 audio0 720.5",
-        "a0-2 audio1 0.0",
+        "v720av1-2 audio1 720.5",
+        "a0-2 audio0 0.0",
         "v360-2/iframes.m3u8",
         "v0-1/iframes.m3u8",
         "v720av1-2/iframes.m3u8",
     ];
     assert_eq!(listed(&render_multivariant(&ladder(), View::default())), expected);
     let only = View { only: Some(144), ..View::default() };
-    assert_eq!(listed(&render_multivariant(&ladder(), only)), ["v144-2 audio1 ", "v144-2 audio0 "]);
+    assert_eq!(listed(&render_multivariant(&ladder(), only)), ["v144-2 audio0 ", "v144-2 audio1 "]);
     let saving = View { most: Some(360), ..View::default() };
     let expected =
-        ["v360-2 audio1 ", "v360-2 audio0 ", "v144-2 audio1 ", "v144-2 audio0 ", "a0-2 audio1 ", "v360-2/iframes.m3u8"];
+        ["v360-2 audio0 ", "v360-2 audio1 ", "v144-2 audio0 ", "v144-2 audio1 ", "a0-2 audio0 ", "v360-2/iframes.m3u8"];
     assert_eq!(listed(&render_multivariant(&ladder(), saving)), expected);
 }
 
