@@ -2,6 +2,7 @@
 pub mod cmcd;
 pub mod dash;
 pub mod hls;
+pub mod rtmp;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tus;
