@@ -49,7 +49,7 @@ pub(crate) async fn clip(path: &Path) {
 
 /// Checksums of a file's or URL's packets, without their order in the file.
 pub(crate) async fn packets(input: &str) -> Vec<String> {
-    let said = succeed(ffmpeg(&format!("-i {input} -map 0 -c copy -f framemd5 -"))).await;
+    let said = succeed(ffmpeg(&format!("-i {input} -map 0:v -map 0:a -c copy -f framemd5 -"))).await;
     let fields = |line: &str| line.split(',').map(str::trim).map(str::to_owned).collect::<Vec<_>>();
     let packet = |line: &str| {
         let fields = fields(line);

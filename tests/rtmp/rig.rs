@@ -100,6 +100,7 @@ async fn serve(mut socket: TcpStream, policy: Policy, progress: mpsc::UnboundedS
             }
         }
         if session.is_closing() {
+            linger(socket).await;
             return visit;
         }
         if recording.is_some() {
@@ -112,6 +113,15 @@ async fn serve(mut socket: TcpStream, policy: Policy, progress: mpsc::UnboundedS
             Ok(_) => visit.raw.extend_from_slice(&input[before..]),
         }
     }
+}
+
+/// Closes without losing what was sent: a socket closed over unread input resets the connection.
+async fn linger(mut socket: TcpStream) {
+    let drained = async {
+        socket.shutdown().await?;
+        tokio::io::copy(&mut socket, &mut tokio::io::sink()).await
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(10), drained).await;
 }
 
 /// Answers a request. The place in the recording when it is to be played.

@@ -6,10 +6,12 @@
 //! loop {
 //!     while let Some(event) = session.next(&mut input, now)? { … }   // answers go into the output
 //!     socket.write_buf(session.output()) …                           // whenever there is some
-//!     if session.is_closing() and the output is empty: hang up
+//!     if session.is_closing() and the output is empty: shut down sending, read to the end or for some seconds, hang up
 //!     wait for: bytes to read if session.wants_input(), room to write, session.deadline()
 //! }
 //! ```
+//!
+//! Hanging up over input that was not read would reset the connection, and the peer might lose the reason it was told.
 //!
 //! One event is made at a time, from the input and nothing else, so no queue of events can grow. What is not consumed of the
 //! input is less than a chunk's header.

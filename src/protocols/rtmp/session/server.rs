@@ -6,14 +6,15 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use super::super::wire::amf::Amf;
+use super::super::wire::flv::script::for_players;
 use super::super::wire::handshake::ServerHandshake;
 use super::super::wire::message::{Command, Message, UserControl};
 use super::super::wire::output::Output;
 use super::link::{Inbound, Link};
 use super::status::{code, status};
 use super::{
-    Capabilities, MediaMessage, Phase, Rejection, SendError, SessionError, SessionLimits, StreamTarget, Timeouts,
-    caps_ex,
+    Capabilities, MediaMessage, Medium, Phase, Rejection, SendError, SessionError, SessionLimits, StreamTarget,
+    Timeouts, caps_ex,
 };
 
 /// How a server session behaves.
@@ -257,8 +258,11 @@ impl ServerSession {
     }
 
     /// Queues a message to a peer that plays. Metadata and sequence starts are to be sent first, then from a key frame on.
-    pub fn send(&mut self, message: MediaMessage) -> Result<(), SendError> {
+    pub fn send(&mut self, mut message: MediaMessage) -> Result<(), SendError> {
         let State::Active(Direction::Play, stream) = self.state else { return Err(SendError::NoStream) };
+        if message.medium == Medium::Data {
+            message.payload = for_players(message.payload);
+        }
         self.link.media(stream, message)
     }
 

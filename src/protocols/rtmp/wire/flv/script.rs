@@ -2,11 +2,21 @@
 mod cues;
 mod metadata;
 
+use bytes::Bytes;
+
 use super::super::amf::{Amf, AmfLimits, amf0};
 use super::FlvError;
 
 pub use cues::{CuePoint, Splice, TextData};
 pub use metadata::{CodecId, MediaKind, StreamMetadata, TrackMetadata};
+
+/// A publisher's order to keep the data that follows, as it is on the wire.
+const KEEP: &[u8] = b"\x02\x00\x0d@setDataFrame";
+
+/// A data message as players expect it: without a publisher's order to keep it.
+pub fn for_players(payload: Bytes) -> Bytes {
+    if payload.starts_with(KEEP) { payload.slice(KEEP.len()..) } else { payload }
+}
 
 /// A data message, understood.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,7 +2,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::audio::{AudioBody, AudioCodec, AudioPacket, AudioPackets, ChannelLayout, LegacyFormat};
 use super::emit::{AudioTrackWriter, VideoTrackWriter, data};
-use super::script::{CodecId, Script};
+use super::script::{CodecId, Script, for_players};
 use super::video::{FrameKind, VideoBody, VideoCodec, VideoPacket, VideoPackets};
 use super::*;
 use crate::protocols::rtmp::wire::amf::{Amf, AmfLimits, amf0};
@@ -245,6 +245,9 @@ fn stream_metadata_in_the_forms_encoders_send() {
     );
     assert_eq!(second.codec.map(CodecId::video), Some(VideoCodec::Av1));
     assert_eq!((german.track, german.language.as_deref(), german.channels), (2, Some("de"), Some(6)));
+    let kept = data("@setDataFrame", &[Amf::text("onMetaData")]);
+    assert_eq!(for_players(kept), data("onMetaData", &[]));
+    assert_eq!(for_players(data("onCuePoint", &[])), data("onCuePoint", &[]));
     let Script::Metadata(empty) = script("onMetaData", &[Amf::Map(vec![])]) else { panic!("no metadata") };
     assert_eq!((empty.video, empty.audio), (None, None));
 }
