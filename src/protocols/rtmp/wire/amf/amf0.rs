@@ -41,8 +41,8 @@ impl<'a> Reader<'a> {
         if self.bytes.is_empty() { Ok(None) } else { self.value(self.depth_max).map(Some) }
     }
 
-    /// All values that are left. What follows a broken one is lost, and so is it: commands are known whose trailing
-    /// arguments are, and which mean what their first ones say.
+    /// All values up to the end or to one that cannot be read: encoders are known whose last arguments are broken, and whose
+    /// first ones say what is meant. Beyond a cap it is an error.
     pub fn rest(&mut self) -> Result<Vec<Amf>, AmfError> {
         let mut values = Vec::new();
         loop {

@@ -110,15 +110,15 @@ impl ChunkReader {
         loop {
             if let Some((index, missing)) = self.current {
                 let taken = missing.min(input.len());
-                let done = self.append(index, &input.split_to(taken));
+                let done = self.append(index, input.get(..taken).unwrap_or_default());
+                input.advance(taken);
                 self.current = (taken < missing).then_some((index, missing - taken));
                 if done.is_some() || self.current.is_some() {
                     return Ok(done);
                 }
             }
             let Some(header) = self.header(input)? else { return Ok(None) };
-            let index = self.begin(&header, input)?;
-            let Some(index) = index else { return Ok(None) };
+            let Some(index) = self.begin(&header, input)? else { return Ok(None) };
             let Some(stream) = self.streams.get_mut(index) else { return Ok(None) };
             let whole = stream.partial.is_none() && stream.length <= self.chunk_bytes;
             if whole && input.len() >= stream.length {
