@@ -73,8 +73,10 @@ fn panic_at(trees: &[TokenTree], at: usize) -> Option<String> {
 
 /// Whether brackets after this token index it, rather than being a type, a pattern or an array.
 fn is_indexable(tree: &TokenTree) -> bool {
-    const NOT_VALUES: &[&str] =
-        &["mut", "in", "return", "as", "dyn", "const", "else", "let", "match", "if", "move", "ref", "break", "impl"];
+    const NOT_VALUES: &[&str] = &[
+        "mut", "in", "return", "as", "dyn", "const", "else", "let", "match", "if", "move", "ref", "break", "impl",
+        "pub",
+    ];
     match tree {
         TokenTree::Ident(ident) => !NOT_VALUES.contains(&ident.to_string().as_str()),
         TokenTree::Group(group) => matches!(group.delimiter(), Delimiter::Parenthesis | Delimiter::Bracket),
@@ -127,6 +129,7 @@ mod tests {
         let text = "
             #[derive(Debug)]
             struct Box_<'a> { kind: [u8; 4], rest: &'a [u8] }
+            struct Code(pub [u8; 4]);
             const NAMES: [&str; 2] = [\"a\", \"b\"];
             fn f(bytes: &mut [u8]) -> Option<[u8; 2]> {
                 for x in [1, 2] { let [a, b] = [x, x]; }
