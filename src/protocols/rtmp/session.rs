@@ -72,7 +72,7 @@ pub struct MediaMessage {
     pub medium: Medium,
     /// The publisher's time, milliseconds; wraps after 49 days, and may do anything else.
     pub timestamp_ms: u32,
-    /// Its payload.
+    /// Its payload. It may be a share of the input, which lives as long: copy what is small and kept for long.
     pub payload: Bytes,
 }
 

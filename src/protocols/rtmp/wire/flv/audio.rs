@@ -96,7 +96,8 @@ pub struct LegacyFormat {
 /// What a packet holds.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AudioBody {
-    /// The codec's configuration: `AudioSpecificConfig`, an Opus ID header, a FLAC signature and stream information.
+    /// The codec's configuration: `AudioSpecificConfig`, an Opus ID header, FLAC stream information, which ffmpeg sends
+    /// without the signature and block header that E-RTMP puts in front. Empty of codecs that need none.
     SequenceStart(Bytes),
     /// A frame.
     Frame(Bytes),

@@ -132,7 +132,8 @@ pub struct VideoPacket {
 /// What a packet holds.
 #[derive(Debug, Clone, PartialEq)]
 pub enum VideoBody {
-    /// The codec's configuration record: `avcC`, `hvcC`, `av1C`, `vpcC` without their boxes.
+    /// The codec's configuration record: `avcC`, `hvcC`, `av1C`, `vpcC` without their boxes; the last one with the version
+    /// and flags that its box has.
     SequenceStart(Bytes),
     /// A frame.
     Frame {
