@@ -43,8 +43,6 @@ mod watchable;
 const PICTURES: &str = "pictures/";
 /// Below a video's base: where on the sheets which moment is.
 const STORYBOARD: &str = "storyboard.vtt";
-/// `max-age` of a list of renditions that is going to grow.
-const GROWING_MAX_AGE: Duration = Duration::from_secs(1);
 
 /// Protocols that players fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,8 +175,9 @@ impl Delivery {
         }
         let rendered = self.0.playlists.rendered(watchable, document).ok_or_else(Problem::not_found)?;
         let is_growing = lists_renditions && !watchable.is_finished;
-        let max_age = if is_growing { GROWING_MAX_AGE } else { self.0.context.manifest_max_age };
-        Ok(rendered.entity(super::accepts_gzip(&request.headers), Cacheability::Revalidated { max_age }))
+        let max_age = self.0.context.manifest_max_age;
+        let cacheability = if is_growing { Cacheability::Growing } else { Cacheability::Revalidated { max_age } };
+        Ok(rendered.entity(super::accepts_gzip(&request.headers), cacheability))
     }
 
     async fn object(&self, watchable: &Watchable, track: &str, object: MediaObject) -> Result<Entity, Problem> {

@@ -134,3 +134,27 @@ describe('beacon', () => {
     assert.deepEqual(sent, [[1, false, 0], [1, true, 0], [2, true, 1]]);
   });
 });
+
+describe('player', () => {
+  test('small pictures are found by time', async () => {
+    const { tileAt } = await load('player/storyboard.ts');
+    const board = { sheets: ['a.jpg', 'b.jpg'], width: 160, height: 90, columns: 3, rows: 2, interval: 2, count: 8 };
+    assert.deepEqual(tileAt(board, 0), { sheet: 'a.jpg', x: 0, y: 0 });
+    assert.deepEqual(tileAt(board, 7.9), { sheet: 'a.jpg', x: 0, y: 90 });
+    assert.deepEqual(tileAt(board, 12), { sheet: 'b.jpg', x: 0, y: 0 });
+    assert.deepEqual(tileAt(board, 9999), { sheet: 'b.jpg', x: 160, y: 0 });
+    assert.equal(tileAt({ ...board, count: 0 }, 1), null);
+    assert.equal(tileAt({ ...board, sheets: [] }, 1), null);
+  });
+
+  test('qualities are one for each size and codec', async () => {
+    const { qualitiesOf, soundLabel } = await load('player/engine.ts');
+    const level = (width, height, videoCodec) => ({ width, height, videoCodec });
+    const levels = [level(0, 0), level(640, 360, 'avc1.64001e'), level(640, 360, 'avc1.64001e'), level(720, 1280, 'avc1.64001f'), level(720, 1280, 'av01.0.05M.08')];
+    const named = qualitiesOf(levels).map(({ side, codec }) => `${side} ${codec}`);
+    assert.deepEqual(named, ['720 AV1', '720 H.264', '360 H.264']);
+    assert.match(soundLabel('de 2', 'de'), / 2$/);
+    assert.equal(soundLabel('Commentary', 'en'), 'Commentary');
+    assert.equal(soundLabel('Audio', undefined), 'Audio');
+  });
+});

@@ -11,6 +11,8 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 pub(super) enum Cacheability {
     /// Never changes under its name.
     Immutable,
+    /// Changes soon: asked about each time.
+    Growing,
     /// May change: asked about again after `max_age`, served stale meanwhile.
     Revalidated {
         /// How long it is fresh.
@@ -65,6 +67,7 @@ impl Entity {
         let scope = if is_public { "public" } else { "private" };
         let caching = match self.cacheability {
             Cacheability::Immutable => format!("{scope}, max-age=31536000, immutable"),
+            Cacheability::Growing => format!("{scope}, no-cache"),
             Cacheability::Revalidated { max_age } => {
                 let secs = max_age.as_secs();
                 format!("{scope}, max-age={secs}, stale-while-revalidate={}", secs.saturating_mul(10))

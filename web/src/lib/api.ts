@@ -57,7 +57,7 @@ export async function request<T>(method: string, path: string, options: RequestO
     response = await fetch(API + path, {
       method,
       headers,
-      body: options.body === undefined ? undefined : JSON.stringify(options.body),
+      body: bodyOf(options.body),
       credentials: 'same-origin',
       signal: options.signal,
       keepalive: options.keepalive,
@@ -69,6 +69,12 @@ export async function request<T>(method: string, path: string, options: RequestO
   if (!response.ok) throw await readProblem(response);
   const text = await response.text();
   return { data: (text ? JSON.parse(text) : undefined) as T, etag: response.headers.get('ETag') };
+}
+
+/** Files go as they are, anything else as JSON. */
+function bodyOf(body: unknown): BodyInit | undefined {
+  if (body === undefined) return undefined;
+  return body instanceof Blob ? body : JSON.stringify(body);
 }
 
 async function readProblem(response: Response): Promise<ApiError> {

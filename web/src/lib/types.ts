@@ -46,6 +46,41 @@ export interface Thumbnail {
   url: string;
   width: number;
   height: number;
+  content_type: string;
+  /** `early`, `c1` to `c4`, or `custom`. */
+  moment: string;
+  /** Seconds. */
+  time: number;
+  /** Whether it stands for the video. */
+  chosen: boolean;
+}
+
+/** Pictures of all moments, in all sizes and formats. */
+export interface Pictures {
+  chosen: string | null;
+  data: Thumbnail[];
+}
+
+/** Sheets of small pictures for the seek bar. */
+export interface Storyboard {
+  sheets: string[];
+  width: number;
+  height: number;
+  columns: number;
+  rows: number;
+  /** Seconds from one small picture to the next. */
+  interval: number;
+  count: number;
+}
+
+export interface Rendition {
+  name: string;
+  kind: 'video' | 'audio';
+  rung: string;
+  codec: string;
+  width: number;
+  height: number;
+  state: 'queued' | 'processing' | 'ready' | 'failed';
 }
 
 export interface Details {
@@ -71,7 +106,11 @@ export interface Video extends Details {
   view_count: number;
   created_at: string;
   published_at: string | null;
+  renditions: Rendition[];
   thumbnails: Thumbnail[];
+  storyboard: Storyboard | null;
+  /** Seconds of work that is left, when known. */
+  estimated_time_remaining?: number | null;
   video_urls: { hls?: string | null };
 }
 

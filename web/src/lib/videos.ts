@@ -1,6 +1,6 @@
 /** Calls about videos. */
 import { session } from './session.svelte';
-import type { Details, Page, PlaybackReply, StatusReply, Video } from './types';
+import type { Details, Page, Pictures, PlaybackReply, StatusReply, Video } from './types';
 import type { Reply } from './api';
 
 const PAGE_LIMIT = 24;
@@ -34,4 +34,19 @@ export async function deleteVideo(id: string): Promise<void> {
 /** Opens a viewing session and says where the manifest is. */
 export async function openPlayback(id: string): Promise<PlaybackReply> {
   return (await session.call<PlaybackReply>('POST', `/videos/${id}/playback`, { body: {} })).data;
+}
+
+export async function listThumbnails(id: string): Promise<Pictures> {
+  return (await session.call<Pictures>('GET', `/videos/${id}/thumbnails`)).data;
+}
+
+/** Makes one of the candidates, or what is shown at a time, the video's picture. */
+export async function chooseThumbnail(id: string, choice: { candidate: string } | { time: number }): Promise<Pictures> {
+  return (await session.call<Pictures>('PUT', `/videos/${id}/thumbnail`, { body: choice })).data;
+}
+
+/** Makes a picture of the owner's own the video's. */
+export async function uploadThumbnail(id: string, picture: File): Promise<Pictures> {
+  const headers = { 'Content-Type': picture.type || 'application/octet-stream' };
+  return (await session.call<Pictures>('PUT', `/videos/${id}/thumbnail`, { body: picture, headers })).data;
 }

@@ -10,6 +10,8 @@ export interface Beat {
   buffer_events: { at_sec: number; duration_ms: number }[];
   startup_ms: number | null;
   bitrate: number | null;
+  /** Measured bits per second of the connection. */
+  throughput: number | null;
   events: { type: ViewerAction; at_sec: number }[];
 }
 
@@ -34,7 +36,7 @@ export class Beacon {
   constructor(
     readonly session: string,
     private readonly send: SendBeat,
-    private readonly look: () => { position: number; bitrate: number | null },
+    private readonly look: () => { position: number; bitrate: number | null; throughput: number | null },
     private readonly now: () => number = () => performance.now(),
   ) {}
 
@@ -92,7 +94,7 @@ export class Beacon {
   }
 
   #take(): Beat {
-    const { position, bitrate } = this.look();
+    const { position, bitrate, throughput } = this.look();
     this.#seq += 1;
     const beat: Beat = {
       session: this.session,
@@ -101,6 +103,7 @@ export class Beacon {
       buffer_events: this.#stalls,
       startup_ms: this.#startupMs,
       bitrate: bitrate === null ? null : Math.round(bitrate),
+      throughput: throughput === null ? null : Math.round(throughput),
       events: this.#events,
     };
     this.#stalls = [];

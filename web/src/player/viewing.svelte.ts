@@ -4,7 +4,7 @@ import { session } from '../lib/session.svelte';
 import type { PlaybackReply } from '../lib/types';
 import { openPlayback } from '../lib/videos';
 import { Beacon, type Beat } from './beacon';
-import { attachEngine, preloadEngine, type Engine, type FailureKind } from './engine';
+import { attachEngine, preloadEngine, type Engine, type FailureKind, type Offer } from './engine';
 
 /** When the server names no interval of its own. */
 const BEAT_EVERY_S = 10;
@@ -23,6 +23,8 @@ export class Viewing {
   failure = $state<string | null>(null);
   /** Seconds where an earlier viewing left off, when this one began there. */
   resumedAt = $state<number | null>(null);
+  /** Qualities and tracks of sound there are to choose from; null before the manifest is there. */
+  offer = $state<Offer | null>(null);
 
   #engine: Engine | null = null;
   #beacon: Beacon | null = null;
@@ -64,6 +66,7 @@ export class Viewing {
     const engine = await attachEngine(this.video, {
       url: reply.urls.hls,
       startAt,
+      onOffer: (offer) => (this.offer = offer),
       onFailure: (kind) => this.#engineFailed(kind),
     });
     if (this.#closed) return engine.destroy();
@@ -74,6 +77,20 @@ export class Viewing {
       this.#beacon?.started(performance.now() - this.#began);
       void this.#beacon?.beat();
     });
+  }
+
+  /** Plays one quality only, or lets the engine choose. */
+  choose(quality: string | null): void {
+    this.#engine?.choose(quality);
+  }
+
+  listen(sound: string): void {
+    this.#engine?.listen(sound);
+  }
+
+  /** Renditions were added: takes them up without a break. */
+  refresh(): void {
+    this.#engine?.refresh();
   }
 
   #resumePoint(reply: PlaybackReply): number {
@@ -153,7 +170,11 @@ export class Viewing {
     this.#beacon = new Beacon(
       opened.session,
       (beat, leaving) => this.#send(beat, leaving),
-      () => ({ position: this.video.currentTime, bitrate: this.#engine?.bitrate() ?? null }),
+      () => ({
+        position: this.video.currentTime,
+        bitrate: this.#engine?.bitrate() ?? null,
+        throughput: this.#engine?.throughput() ?? null,
+      }),
     );
   }
 
