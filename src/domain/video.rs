@@ -108,6 +108,9 @@ pub struct VideoInfo {
     pub height: u32,
     /// Clockwise rotation to apply for display, degrees.
     pub rotation: u16,
+    /// Shape of a pixel before rotation, width to height; `(0, 0)` when not told, which means square.
+    #[serde(default)]
+    pub pixel_aspect: (u32, u32),
     /// Frames per second as a fraction.
     pub frame_rate: (u32, u32),
     /// Bits per sample.

@@ -53,7 +53,9 @@ pub(crate) fn track_frame_rate(track: &MovieTrack) -> (u32, u32) {
 }
 
 fn describe_video(track: &MovieTrack) -> Option<VideoInfo> {
-    let EntryFormat::Video { width, height, colour, interlaced, .. } = track.entry.format else { return None };
+    let EntryFormat::Video { width, height, colour, interlaced, pixel_aspect } = track.entry.format else {
+        return None;
+    };
     let codec = video_codec_name(track.entry.code);
     let sps = sps_of(&track.entry).filter(|_| codec == "h264");
     let colour = colour.or_else(|| sps.and_then(sps_colour));
@@ -65,6 +67,7 @@ fn describe_video(track: &MovieTrack) -> Option<VideoInfo> {
         width,
         height,
         rotation: track.rotation.unwrap_or(0),
+        pixel_aspect: pixel_aspect.unwrap_or((0, 0)),
         frame_rate: track_frame_rate(track),
         bit_depth: format.bit_depth,
         chroma: format.chroma.into(),

@@ -68,6 +68,7 @@ fn video_info(stream: &Stream) -> Option<VideoInfo> {
         width: side("width"),
         height: side("height"),
         rotation: rotation(stream),
+        pixel_aspect: pixel_aspect(caps),
         frame_rate: told_rate(caps).unwrap_or_else(|| counted_rate(stream)),
         bit_depth: u8::try_from(caps.get::<u32>("bit-depth-luma").unwrap_or(8)).unwrap_or(8),
         chroma: caps.get::<&str>("chroma-format").unwrap_or("4:2:0").to_owned(),
@@ -76,6 +77,12 @@ fn video_info(stream: &Stream) -> Option<VideoInfo> {
         colorimetry: colorimetry.map(str::to_owned),
         bit_rate: bit_rate(stream),
     })
+}
+
+fn pixel_aspect(caps: &gst::StructureRef) -> (u32, u32) {
+    let told = caps.get::<gst::Fraction>("pixel-aspect-ratio").ok();
+    let side = |side: i32| u32::try_from(side).unwrap_or(0);
+    told.map_or((0, 0), |told| (side(told.numer()), side(told.denom())))
 }
 
 fn told_rate(caps: &gst::StructureRef) -> Option<(u32, u32)> {
