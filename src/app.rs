@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::OnceCell;
 
 use crate::actors::dispatcher::{self, Listener};
 use crate::actors::janitor::{JanitorContext, JanitorHandle};
@@ -13,11 +14,13 @@ use crate::actors::node_root::{Branch, RootArguments, RootHandle, Tree};
 use crate::actors::playback::{Playback, PlaybackHandle};
 use crate::actors::supervisor::{Family, FamilyHandle, SupervisorArguments};
 use crate::actors::thumbnails::{Thumbnails, ThumbnailsHandle};
-use crate::actors::transcode_job::TranscodeDependencies;
+use crate::actors::transcode_job::{LadderDependencies, TranscodeDependencies};
 use crate::actors::transcode_worker::{PoolSettings, ProcessSettings, WorkerPoolHandle};
 use crate::actors::transcodes::{JOBS_MAX, TranscodesHandle};
 use crate::actors::uploads::{Uploads, UploadsHandle};
+use crate::domain::events::Event;
 use crate::domain::ids::VideoId;
+use crate::domain::ladder::Lease;
 use crate::domain::playback::machine::PlaybackLimits;
 use crate::domain::ports::Clock;
 use crate::domain::restart::RestartPolicy;
@@ -34,6 +37,8 @@ use crate::system::{SystemClock, SystemEntropy};
 
 /// Name of the file in the data directory that says which ports were bound.
 const PORTS_FILE: &str = "ports.json";
+/// Name of the one node on embedded storage, in leases.
+const NODE: &str = "local";
 
 /// Ports a node listens on.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -82,11 +87,12 @@ impl Node {
         let uploads = UploadsHandle::new(Arc::new(uploads_context(&settings, &storage, transcodes.clone())));
         let playback = PlaybackHandle::new(Arc::new(playback_context(&settings, &storage)));
         let (root, janitor) = (RootHandle::default(), JanitorHandle::default());
-        let ports = http_ports(&settings, &storage);
+        let ports = http_ports(&settings, &storage, &transcodes);
         let actors = HttpActors {
             thumbnails: ThumbnailsHandle::new(thumbnails_context(&storage, &ports, workers.clone())),
             uploads: uploads.clone(),
             playback: playback.clone(),
+            transcodes: transcodes.clone(),
             root: root.clone(),
             janitor: janitor.clone(),
         };
@@ -99,7 +105,7 @@ impl Node {
             family(transcodes.family(), JOBS_MAX),
             family(uploads.family(), settings.uploads.sessions_max),
             family(playback.family(), settings.playback.sessions_max),
-            dispatcher::branch(Arc::clone(&storage.catalog), vec![listener(state.clone())]),
+            dispatcher::branch(Arc::clone(&storage.catalog), vec![listener(state.clone()), ender(transcodes.clone())]),
             janitor.branch(Arc::new(cleaned)),
         ];
         let arguments = RootArguments { branches, policy: RestartPolicy::default(), clock: Arc::new(SystemClock) };
@@ -158,6 +164,19 @@ fn listener(state: HttpState) -> Listener {
     })
 }
 
+/// Work on deleted videos ends at once.
+fn ender(transcodes: TranscodesHandle) -> Listener {
+    Arc::new(move |event: Event| {
+        let transcodes = transcodes.clone();
+        Box::pin(async move {
+            let is_deleted = event.kind == "video.deleted";
+            if let Some(video) = event.key.parse().ok().filter(|_| is_deleted) {
+                transcodes.forget(&video).await;
+            }
+        })
+    })
+}
+
 fn http_address(settings: &Settings, ephemeral_ports: bool) -> SocketAddr {
     if ephemeral_ports {
         return SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -201,6 +220,15 @@ fn transcode_dependencies(settings: &Settings, storage: &Storage, workers: Worke
             moov_bytes_max: settings.media.moov_size_max.as_u64(),
         },
         attempts_max: settings.workers.attempts_max,
+        ladder: LadderDependencies {
+            settings: settings.transcode.ladder(),
+            av1: settings.transcode.av1,
+            encoder: settings.transcode.encoder.clone(),
+            encoders: OnceCell::new(),
+            lease: Lease { node: NODE.into(), epoch: SystemClock.now().as_millis() },
+            in_flight_max: settings.workers.processes() + 1,
+            make_wait: settings.transcode.make_wait.0,
+        },
     }
 }
 
@@ -267,11 +295,12 @@ fn janitor_context(
     }
 }
 
-fn http_ports(settings: &Settings, storage: &Storage) -> HttpPorts {
+fn http_ports(settings: &Settings, storage: &Storage, transcodes: &TranscodesHandle) -> HttpPorts {
+    let resolver = Resolver::new(Arc::clone(&storage.blobs), settings.media.segment_cache.as_u64());
     HttpPorts {
         catalog: Arc::clone(&storage.catalog),
         assets: Arc::clone(&storage.assets),
-        segments: Arc::new(Resolver::new(Arc::clone(&storage.blobs), settings.media.segment_cache.as_u64())),
+        segments: Arc::new(resolver.with_maker(Arc::new(transcodes.clone()))),
         blobs: Arc::clone(&storage.blobs),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),

@@ -10,6 +10,7 @@ pub mod packager;
 pub mod pipelines;
 pub mod records;
 pub mod resolve;
+pub mod rungs;
 pub mod source;
 pub mod spans;
 pub mod standard;

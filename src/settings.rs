@@ -9,6 +9,7 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::domain::ladder::{Av1Policy, LadderSettings};
 use crate::domain::upload::UploadLimits;
 
 /// A duration written with its unit, e.g. `30s`, `15m`, `7d`.
@@ -212,6 +213,57 @@ section!(
     }
 );
 
+impl WorkerSettings {
+    /// Processes at once, on this machine.
+    pub fn processes(&self) -> usize {
+        match self.processes {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            processes => processes,
+        }
+    }
+}
+
+section!(
+    /// Ladders: what is made of a video besides the source as it came.
+    TranscodeSettings {
+        /// Short sides of renditions, pixels; never above the source.
+        rungs: Vec<u32> = vec![144, 240, 360, 480, 720, 1080, 1440, 2160],
+        /// Aimed-at length of the chunks in which renditions are encoded.
+        chunk_duration: HumanDuration = HumanDuration::secs(8),
+        /// Encoder of H.264: `auto` or a name.
+        encoder: String = "auto".into(),
+        /// Constant quality of H.264 (CRF).
+        quality: u8 = 23,
+        /// Speed preset of H.264.
+        preset: String = "veryfast".into(),
+        /// Which videos get an AV1 rendition.
+        av1: Av1Policy = Av1Policy::OnRequest,
+        /// Quantizer of AV1.
+        av1_quality: u8 = 110,
+        /// Speed preset of AV1.
+        av1_preset: String = "10".into(),
+        /// Pictures per second above which some are left out.
+        frame_rate_max: u32 = 60,
+        /// Longest wait of a viewer for a part that is not encoded yet.
+        make_wait: HumanDuration = HumanDuration::secs(20),
+    }
+);
+
+impl TranscodeSettings {
+    /// As plans want them.
+    pub fn ladder(&self) -> LadderSettings {
+        LadderSettings {
+            short_sides: self.rungs.clone(),
+            chunk_ms: u32::try_from(self.chunk_duration.0.as_millis()).unwrap_or(u32::MAX),
+            quality: self.quality,
+            preset: self.preset.clone(),
+            av1_quality: self.av1_quality,
+            av1_preset: self.av1_preset.clone(),
+            frame_rate_max: self.frame_rate_max,
+        }
+    }
+}
+
 section!(
     /// Watching.
     PlaybackSettings {
@@ -260,6 +312,8 @@ pub struct Settings {
     pub media: MediaSettings,
     /// Worker processes.
     pub workers: WorkerSettings,
+    /// Ladders.
+    pub transcode: TranscodeSettings,
     /// Watching.
     pub playback: PlaybackSettings,
     /// Clean-up.
@@ -317,6 +371,19 @@ impl Settings {
         }
         if self.workers.attempts_max == 0 {
             return refuse("workers.attempts_max", "must be at least 1");
+        }
+        let rungs = &self.transcode.rungs;
+        if rungs.is_empty() || rungs.iter().any(|side| !(16..=4320).contains(side) || side % 2 != 0) {
+            return refuse("transcode.rungs", "must be even numbers from 16 to 4320, at least one");
+        }
+        if self.transcode.chunk_duration.0 < self.media.segment_duration.0 {
+            return refuse("transcode.chunk_duration", "must be at least media.segment_duration");
+        }
+        if self.transcode.quality > 51 {
+            return refuse("transcode.quality", "must be at most 51");
+        }
+        if self.transcode.frame_rate_max == 0 {
+            return refuse("transcode.frame_rate_max", "must be at least 1");
         }
         if self.accounts.hashes_at_once == 0 {
             return refuse("accounts.hashes_at_once", "must be at least 1");

@@ -10,7 +10,7 @@
 //! worker with it, and the factory starts both anew. Who waits for an answer always gets one, or sees
 //! [`WorkError::Lost`].
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ractor::factory::{
@@ -22,7 +22,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 
 use self::process::{Orders, RunError, WorkerProcess};
-use self::queue::{QuickFirst, ReservingRouter, Urgency};
+use self::queue::{QuickFirst, ReservingRouter, TaskKey};
 use super::describe::Description;
 use super::node_root::Branch;
 use super::reply::{AskError, Post, Reply};
@@ -34,6 +34,7 @@ mod queue;
 mod spawner;
 
 pub use self::process::ProcessSettings;
+pub use self::queue::Urgency;
 
 /// Most tasks waiting: each is a few hundred bytes and belongs to a job of its own, which tries again later when told
 /// that there is no room.
@@ -65,6 +66,9 @@ pub enum WorkError {
     /// No process could be started; worth another try.
     #[error("no worker process could be started")]
     NoWorker,
+    /// The pool hands out no such work at the moment; worth another try.
+    #[error("work is paused")]
+    Paused,
     /// The pool is being restarted or stopped; worth another try.
     #[error("the workers are not available right now")]
     Lost,
@@ -95,10 +99,10 @@ impl WorkMessage {
     }
 }
 
-type PoolMessage = FactoryMessage<TaskKind, WorkMessage>;
-type PoolQueue = queues::PriorityQueue<TaskKind, WorkMessage, Urgency, QuickFirst, { Urgency::COUNT }>;
-type PoolFactory = Factory<TaskKind, WorkMessage, DriverSeed, TranscodeWorker, ReservingRouter, PoolQueue>;
-type PoolArguments = FactoryArguments<TaskKind, WorkMessage, DriverSeed, TranscodeWorker, ReservingRouter, PoolQueue>;
+type PoolMessage = FactoryMessage<TaskKey, WorkMessage>;
+type PoolQueue = queues::PriorityQueue<TaskKey, WorkMessage, Urgency, QuickFirst, { Urgency::COUNT }>;
+type PoolFactory = Factory<TaskKey, WorkMessage, DriverSeed, TranscodeWorker, ReservingRouter, PoolQueue>;
+type PoolArguments = FactoryArguments<TaskKey, WorkMessage, DriverSeed, TranscodeWorker, ReservingRouter, PoolQueue>;
 
 /// What the pool is started with.
 #[derive(Debug, Clone)]
@@ -114,6 +118,31 @@ pub struct PoolSettings {
 pub struct WorkerPoolHandle {
     post: Post<PoolMessage>,
     counters: Arc<PoolCounters>,
+    /// Whether encoding is paused.
+    gate: Gate,
+}
+
+/// Whether encoding is paused: shared by the handle and all drivers.
+#[derive(Clone, Default)]
+struct Gate(watch::Sender<bool>);
+
+impl Gate {
+    /// Whether this kind of work stands still while encoding is paused.
+    const fn holds(kind: TaskKind) -> bool {
+        matches!(kind, TaskKind::EncodePictures | TaskKind::EncodeSound)
+    }
+
+    fn is_closed_to(&self, kind: TaskKind) -> bool {
+        Self::holds(kind) && *self.0.borrow()
+    }
+
+    /// Waits until work of this kind may begin.
+    async fn pass(&self, kind: TaskKind) {
+        if Self::holds(kind) {
+            // The sender lives as long as this gate does.
+            let _ = self.0.subscribe().wait_for(|is_paused| !is_paused).await;
+        }
+    }
 }
 
 /// What the pool says of itself.
@@ -129,18 +158,44 @@ struct PoolCounters {
     answered: AtomicU64,
     /// Processes that ended over a task, by themselves or because they made no progress.
     lost: AtomicU64,
+    /// Whether encoding is paused.
+    is_paused: AtomicBool,
 }
 
 impl WorkerPoolHandle {
     /// Has a task done and waits for its answer; `progress` is told how far it is, percent. Dropping the future gives
     /// the task up.
     pub async fn run(&self, task: Task, progress: watch::Sender<u8>) -> Result<Answer, WorkError> {
+        let urgency = Urgency::of(task.kind());
+        self.run_at(urgency, task, progress).await
+    }
+
+    /// As [`Self::run`], with an urgency of its own.
+    pub async fn run_at(&self, urgency: Urgency, task: Task, progress: watch::Sender<u8>) -> Result<Answer, WorkError> {
         let kind = task.kind();
-        let dispatch = |reply| {
-            let message = WorkMessage { task, progress, reply: Some(reply) };
-            FactoryMessage::Dispatch(Job::new(kind, message))
-        };
-        self.post.ask_within(ANSWER_TIMEOUT, dispatch).await?
+        loop {
+            self.gate.pass(kind).await;
+            let (task, progress) = (task.clone(), progress.clone());
+            let dispatch = |reply| {
+                let message = WorkMessage { task, progress, reply: Some(reply) };
+                FactoryMessage::Dispatch(Job::new(TaskKey { kind, urgency }, message))
+            };
+            match self.post.ask_within(ANSWER_TIMEOUT, dispatch).await? {
+                Err(WorkError::Paused) => {}
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Hands out no more work of encoding, or does so again. What is under way goes on.
+    pub fn pause_encoding(&self, is_paused: bool) {
+        self.counters.is_paused.store(is_paused, Ordering::Relaxed);
+        self.gate.0.send_replace(is_paused);
+    }
+
+    /// Whether encoding is paused.
+    pub fn is_encoding_paused(&self) -> bool {
+        *self.gate.0.borrow()
     }
 
     /// Starts the pool, linked to `supervisor` if there is one; from then on the handle leads to it. Its processes start
@@ -181,7 +236,8 @@ impl WorkerPoolHandle {
             processes => processes,
         };
         let (process, counters) = (Arc::new(settings.process), Arc::clone(&self.counters));
-        let seed = move |_| (TranscodeWorker, DriverSeed(Arc::clone(&process), Arc::clone(&counters)));
+        let gate = self.gate.clone();
+        let seed = move |_| (TranscodeWorker, DriverSeed(Arc::clone(&process), Arc::clone(&counters), gate.clone()));
         FactoryArguments::builder()
             .worker_builder(Box::new(worker_builder(seed)))
             .num_initial_workers(processes + 1)
@@ -196,8 +252,8 @@ impl WorkerPoolHandle {
 
 struct AnswerBusy;
 
-impl DiscardHandler<TaskKind, WorkMessage> for AnswerBusy {
-    fn discard(&self, _: DiscardReason, job: &mut Job<TaskKind, WorkMessage>) {
+impl DiscardHandler<TaskKey, WorkMessage> for AnswerBusy {
+    fn discard(&self, _: DiscardReason, job: &mut Job<TaskKey, WorkMessage>) {
         metrics::counter!("playhouse_worker_tasks_discarded_total").increment(1);
         job.msg.answer(Err(WorkError::Busy));
     }
@@ -216,15 +272,15 @@ impl FactoryStatsLayer for QueueMetrics {
 }
 
 /// What a worker's driver needs to know.
-struct DriverSeed(Arc<ProcessSettings>, Arc<PoolCounters>);
+struct DriverSeed(Arc<ProcessSettings>, Arc<PoolCounters>, Gate);
 
 /// One worker of the pool.
 struct TranscodeWorker;
 
 impl Actor for TranscodeWorker {
-    type Msg = WorkerMessage<TaskKind, WorkMessage>;
-    type State = (mpsc::Sender<Job<TaskKind, WorkMessage>>, ActorRef<PoolMessage>, usize);
-    type Arguments = WorkerStartContext<TaskKind, WorkMessage, DriverSeed>;
+    type Msg = WorkerMessage<TaskKey, WorkMessage>;
+    type State = (mpsc::Sender<Job<TaskKey, WorkMessage>>, ActorRef<PoolMessage>, usize);
+    type Arguments = WorkerStartContext<TaskKey, WorkMessage, DriverSeed>;
 
     async fn pre_start(
         &self,
@@ -234,8 +290,8 @@ impl Actor for TranscodeWorker {
         // One place: the factory hands over a task only after the one before is finished.
         let (tasks, inbox) = mpsc::channel(1);
         let (pool, number) = (start.factory.clone(), start.wid);
-        let DriverSeed(settings, counters) = start.custom_start;
-        let driver = Driver { settings, counters, pool: pool.clone(), number };
+        let DriverSeed(settings, counters, gate) = start.custom_start;
+        let driver = Driver { settings, counters, gate, pool: pool.clone(), number };
         tokio::spawn(async move {
             if tokio::spawn(driver.run(inbox)).await.is_err_and(|error| error.is_panic()) {
                 me.kill();
@@ -262,13 +318,14 @@ impl Actor for TranscodeWorker {
 struct Driver {
     settings: Arc<ProcessSettings>,
     counters: Arc<PoolCounters>,
+    gate: Gate,
     pool: ActorRef<PoolMessage>,
     number: usize,
 }
 
 impl Driver {
     /// Until the inbox closes, which is when the worker actor ends; the process dies with its owner.
-    async fn run(self, mut inbox: mpsc::Receiver<Job<TaskKind, WorkMessage>>) {
+    async fn run(self, mut inbox: mpsc::Receiver<Job<TaskKey, WorkMessage>>) {
         let mut backoff = START_BACKOFF;
         loop {
             match WorkerProcess::start(&self.settings).await {
@@ -302,7 +359,7 @@ impl Driver {
     async fn serve(
         &self,
         mut process: WorkerProcess,
-        inbox: &mut mpsc::Receiver<Job<TaskKind, WorkMessage>>,
+        inbox: &mut mpsc::Receiver<Job<TaskKey, WorkMessage>>,
     ) -> Option<()> {
         for _ in 0..TASKS_PER_PROCESS_MAX {
             let job = tokio::select! {
@@ -321,7 +378,12 @@ impl Driver {
     }
 
     /// Runs one task and answers; returns whether the process is good for another.
-    async fn perform(&self, process: &mut WorkerProcess, job: Job<TaskKind, WorkMessage>) -> bool {
+    async fn perform(&self, process: &mut WorkerProcess, job: Job<TaskKey, WorkMessage>) -> bool {
+        // It was in the queue when encoding was paused.
+        if self.gate.is_closed_to(job.key.kind) {
+            self.finish(job, Err(WorkError::Paused));
+            return true;
+        }
         let started = Instant::now();
         let message = &job.msg;
         let is_abandoned = || message.is_abandoned();
@@ -329,7 +391,7 @@ impl Driver {
         self.counters.running.fetch_add(1, Ordering::Relaxed);
         let result = process.run(message.task.clone(), &self.settings, &orders).await;
         self.counters.running.fetch_sub(1, Ordering::Relaxed);
-        let task = job.key.as_str();
+        let task = job.key.kind.as_str();
         metrics::histogram!("playhouse_worker_task_seconds", "task" => task).record(started.elapsed().as_secs_f64());
         let (answer, is_good) = match result {
             Ok(answer) => {
@@ -352,7 +414,7 @@ impl Driver {
         is_good
     }
 
-    fn finish(&self, mut job: Job<TaskKind, WorkMessage>, answer: Result<Answer, WorkError>) {
+    fn finish(&self, mut job: Job<TaskKey, WorkMessage>, answer: Result<Answer, WorkError>) {
         job.msg.answer(answer);
         // A pool that is gone has no use for it.
         let _ = self.pool.cast(FactoryMessage::Finished(self.number, job.key));

@@ -1,13 +1,14 @@
 //! The family of transcode jobs: one per video whose bytes are complete and which is not ready yet.
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use ractor::{Actor, ActorCell, ActorRef, SpawnErr};
 
 use super::describe::DescribeReply;
 use super::supervisor::{ChildError, Family, FamilyHandle};
 use super::transcode_job::{TranscodeArguments, TranscodeDependencies, TranscodeJob, TranscodeMessage};
 use crate::domain::ids::VideoId;
-use crate::domain::ports::CatalogError;
+use crate::domain::ports::{BlobError, CatalogError, MadeSegment, ResolveError, SegmentMaker};
 use crate::domain::video::VideoStatus;
 
 /// Most jobs in memory at once: each is a few kilobytes, plus the index of a video while that is being stored. Videos
@@ -78,6 +79,76 @@ impl TranscodesHandle {
                 }
             }
         }
+        for video_id in self.dependencies.catalog.open_ladders(RESUME_MAX).await? {
+            if let Err(error) = self.start(video_id.clone()).await {
+                tracing::warn!(video.id = %video_id, %error, "transcode job not started");
+            }
+        }
         Ok(running)
+    }
+
+    /// Hands out no more work of encoding on this node, or does so again.
+    pub fn pause(&self, is_paused: bool) {
+        self.dependencies.workers.pause_encoding(is_paused);
+    }
+
+    /// Whether encoding is paused on this node.
+    pub fn is_paused(&self) -> bool {
+        self.dependencies.workers.is_encoding_paused()
+    }
+
+    /// Ends the job of a video that was deleted.
+    pub async fn forget(&self, video_id: &VideoId) {
+        if let Ok(Some(job)) = self.family.find(video_id.clone()).await {
+            // One that has ended needs not be told.
+            let _ = job.tell(TranscodeMessage::Deleted);
+        }
+    }
+
+    /// Where a segment lies, once its chunk is made.
+    async fn made_segment(
+        &self,
+        video: &VideoId,
+        track: &str,
+        (generation, chunk, segment): (u32, u32, u32),
+    ) -> Result<Option<MadeSegment>, ResolveError> {
+        let results = self.dependencies.catalog.results_of(video, generation, chunk).await.map_err(not_read)?;
+        let Some(rung) = results.iter().find_map(|result| result.rung(track)) else { return Ok(None) };
+        let index = segment.checked_sub(rung.first_segment).ok_or(ResolveError::NotFound)?;
+        let place = rung.segments.get(index as usize).ok_or(ResolveError::NotFound)?;
+        let (span, offset, bytes) = (rung.span.key.clone(), u64::from(place.offset), place.bytes);
+        Ok(Some(MadeSegment { span, offset, bytes }))
+    }
+
+    /// Has a chunk made before its turn; returns whether it is made.
+    async fn make_chunk(&self, video: &VideoId, generation: u32, chunk: u32) -> Result<bool, ResolveError> {
+        let job = self.family.find_or_start(video.clone(), ()).await.map_err(|_| ResolveError::NotYet)?;
+        let wait = self.dependencies.ladder.make_wait;
+        let asked = job.ask_within(wait, |reply| TranscodeMessage::MakeChunk { generation, chunk, reply }).await;
+        asked.and_then(|answer| answer).map_err(|_| ResolveError::NotYet)
+    }
+}
+
+fn not_read(error: CatalogError) -> ResolveError {
+    ResolveError::Blob(BlobError::Unavailable(error.to_string()))
+}
+
+/// The generation in a track's name.
+fn generation_in(track: &str) -> Option<u32> {
+    track.rsplit_once('-')?.1.parse().ok()
+}
+
+#[async_trait]
+impl SegmentMaker for TranscodesHandle {
+    async fn make(&self, video: &VideoId, track: &str, chunk: u32, segment: u32) -> Result<MadeSegment, ResolveError> {
+        let generation = generation_in(track).ok_or(ResolveError::NotFound)?;
+        let place = (generation, chunk, segment);
+        if let Some(made) = self.made_segment(video, track, place).await? {
+            return Ok(made);
+        }
+        if !self.make_chunk(video, generation, chunk).await? {
+            return Err(ResolveError::NotFound);
+        }
+        self.made_segment(video, track, place).await?.ok_or(ResolveError::NotYet)
     }
 }

@@ -8,15 +8,17 @@ use serde::{Deserialize, Serialize};
 use super::video::text_enum;
 
 pub mod machine;
+mod moments;
 mod plan;
 mod progress;
 mod rates;
 mod unit;
 
+pub use moments::best_moments;
 pub use plan::{Av1Policy, Encoders, Grid, LadderSettings, PlanRequest, add_av1, display_size, main_picture, plan};
 pub use unit::{
-    Attempted, Candidate, Ladder, LadderState, Lease, MadeRung, MadeTile, MadeTiles, NewLadder, Pass, SpanSegment,
-    Unit, UnitEnd, UnitResult, UnitRow, UnitState,
+    Attempted, Candidate, Ladder, LadderEnding, LadderState, Lease, MadeRung, MadeTile, MadeTiles, NewLadder, Pass,
+    SpanSegment, Unit, UnitEnd, UnitResult, UnitRow, UnitState,
 };
 
 text_enum!(

@@ -13,14 +13,14 @@ use super::account::{Login, NewUser, ProfilePatch, Rotation, User};
 use super::asset::{Asset, BlobKey, Extent};
 use super::events::{Event, NewEvent};
 use super::ids::{LoginId, PlaybackId, PlaybackSessionId, UploadId, UserId, VideoId};
-use super::ladder::{Ladder, LadderState, Lease, NewLadder, Unit, UnitEnd, UnitResult};
+use super::ladder::{Ladder, LadderEnding, Lease, NewLadder, Unit, UnitEnd, UnitResult};
 use super::playback::{SessionSummary, WatchPosition};
 use super::time::Timestamp;
 use super::transcode::{AttemptEnd, Attempts, WorkKind};
 use super::upload::Upload;
 use super::video::{
-    Failure, MediaInfo, NonStandard, Rendition, Storyboard, Thumbnail, ThumbnailMoment, Video, VideoDetails,
-    VideoStatus,
+    Failure, MediaInfo, NonStandard, Rendition, RenditionState, Storyboard, Thumbnail, ThumbnailMoment, Video,
+    VideoDetails, VideoStatus,
 };
 
 /// Wall-clock time.
@@ -208,12 +208,10 @@ pub enum VideoStep {
         /// When it will all be done, once that can be told.
         ready_at: Option<Timestamp>,
     },
-    /// Renditions that are not listed yet have come further.
+    /// Renditions have come further; those that are ready stay so.
     Transcoding {
-        /// All renditions.
-        renditions: Vec<Rendition>,
-        /// Why some will not be made, with a `transcode.failed` event.
-        failure: Option<Failure>,
+        /// States by name.
+        states: Vec<(String, RenditionState)>,
     },
     /// A new asset index is stored under this generation: `playable` from now on, with a `video.playable` event the first
     /// time.
@@ -334,12 +332,11 @@ pub trait LadderCatalog: Send + Sync {
     async fn unit_results(&self, video: &VideoId, generation: u32) -> Result<Vec<(Unit, UnitResult)>, CatalogError>;
     /// Results of one chunk or track of sound, those of all passes.
     async fn results_of(&self, video: &VideoId, generation: u32, number: u32) -> Result<Vec<UnitResult>, CatalogError>;
-    /// Ends a ladder; blobs in `disowned` are the video's no more. An abandoned one loses all that its units have made.
+    /// Ends a ladder, unless its owner has asked for more meanwhile. An abandoned one loses all that its units have made.
     async fn end_ladder(
         &self,
         ladder: (&VideoId, u32),
-        state: LadderState,
-        disowned: &[BlobKey],
+        ending: LadderEnding,
         now: Timestamp,
     ) -> Result<(), CatalogError>;
     /// Opens a ladder again with a larger plan and more units.

@@ -1,12 +1,15 @@
 //! A video's way from complete bytes to *ready*, as decisions alone: what to do next, given what the last step came to.
 //!
 //! ```text
-//! verifying ──Verify──▶ processing ──Inspect──▶ standard? ──no──▶ failed, with the reasons
-//!                                        │ yes, in another container: Remux, judged again
-//!                                        ▼
-//!                              store ▶ playable ──Illustrate──▶ ready
+//! verifying ──Verify──▶ processing ──Inspect──▶ standard? ──no───────────▶ Illustrate ▶ Survey (▶ Stage ▶ Survey)
+//!                                        │ yes, in another container:                             │
+//!                                        │      Remux, judged again                               │
+//!                                        ▼                                                        ▼
+//!                              store ▶ playable ──Illustrate───────────────────────────────▶ plan ▶ ladder
+//!                                                                                                 │
+//!                                                                       ready ◀─ Storyboard ◀─ Stills
 //! ```
-//! One effect is under way at a time. Every attempt at work on the file is recorded before it starts, so that a file that
+//! One effect is under way at a time; the ladder is one of them, and has a machine of its own. Every attempt at work on the file is recorded before it starts, so that a file that
 //! kills workers fails its video after a bounded number of them, restarts of the server included.
 use std::time::Duration;
 
@@ -33,6 +36,14 @@ text_enum!(
         Remux = "remux",
         /// Makes a picture.
         Illustrate = "illustrate",
+        /// Finds out where it can be cut.
+        Survey = "survey",
+        /// Copies its streams into a file in which one can seek.
+        Stage = "stage",
+        /// Makes full pictures of its best moments.
+        Stills = "stills",
+        /// Lays small pictures out on sheets.
+        Storyboard = "storyboard",
     }
 );
 
@@ -66,8 +77,46 @@ pub enum Judgement {
     },
     /// Its streams have to be put into spans first.
     Remux,
-    /// Conditions of standard input it does not meet.
-    NonStandard(Vec<NonStandard>),
+    /// Its pictures or sound have to be encoded first; `has_picture` as above.
+    NonStandard {
+        /// Whether there is a track of pictures.
+        has_picture: bool,
+    },
+    /// There is nothing in it to be played; the conditions it does not meet.
+    Empty(Vec<NonStandard>),
+}
+
+/// How far a video's ladder is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LadderStanding {
+    /// Nothing is planned.
+    None,
+    /// Something is left to do.
+    Open {
+        /// It is made from a staged copy of the source, which has to be made anew.
+        is_staged: bool,
+    },
+    /// All that can be made is.
+    Ended,
+}
+
+/// How far a video is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// By its record.
+    pub status: VideoStatus,
+    /// Whether a digest is expected.
+    pub has_digest: bool,
+    /// Whether the early picture is still to be made.
+    pub lacks_picture: bool,
+    /// Whether it is played as it came.
+    pub plays_source: bool,
+    /// How far its ladder is.
+    pub ladder: LadderStanding,
+    /// Whether pictures of its best moments are there.
+    pub has_stills: bool,
+    /// Whether small pictures for the scrubber are there.
+    pub has_storyboard: bool,
 }
 
 /// What work came to.
@@ -77,6 +126,13 @@ pub enum WorkEnd {
     Done,
     /// The file was inspected or remuxed.
     Judged(Judgement),
+    /// The file was read to its end.
+    Surveyed {
+        /// Whether it can be decoded from the middle.
+        is_seekable: bool,
+    },
+    /// There is nothing to make it from.
+    Nothing,
     /// The file cannot be used.
     Refused(Failure),
     /// The worker process ended over it.
@@ -91,14 +147,13 @@ pub enum WorkEnd {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TranscodeInput {
     /// The video was read.
-    Loaded {
-        /// How far it is.
-        status: VideoStatus,
-        /// Whether a digest is expected.
-        has_digest: bool,
-        /// Whether a picture is still to be made.
-        lacks_picture: bool,
-    },
+    Loaded(Standing),
+    /// A ladder was planned and stored; `false` when there is nothing to be made.
+    Planned(bool),
+    /// No ladder can be made.
+    NotPlanned(Failure),
+    /// The ladder has come to its end; the video cannot be watched when there is a failure.
+    LadderEnded(Option<Failure>),
     /// An attempt was recorded; these were made before.
     AttemptRecorded(Attempts),
     /// The work is over.
@@ -128,6 +183,10 @@ pub enum RecordStep {
     Published,
     /// The picture is stored.
     Illustrated,
+    /// Pictures of the best moments are stored.
+    StillsMade,
+    /// Sheets are stored.
+    StoryboardMade,
     /// Nothing is left to do.
     Finished,
     /// It will not become playable.
@@ -141,6 +200,10 @@ pub enum Product {
     Asset,
     /// A picture.
     Picture,
+    /// Pictures of the best moments.
+    Stills,
+    /// Sheets of small pictures.
+    Storyboard,
 }
 
 /// What the job has to do; one at a time.
@@ -158,6 +221,10 @@ pub enum TranscodeEffect {
     Store(Product),
     /// Take a step of the video's record.
     Step(RecordStep),
+    /// Plan a ladder and store the plan.
+    Plan,
+    /// Make it.
+    MakeLadder,
     /// Wait, then say [`TranscodeInput::RetryDue`].
     Wait(Duration),
     /// Remove what was made and not published, and end.
@@ -174,7 +241,9 @@ pub struct TranscodeMachine {
     then: Option<TranscodeEffect>,
     /// Judgement that waits for its step.
     judgement: Option<Judgement>,
-    has_picture: bool,
+    standing: Standing,
+    /// A copy of the source that can be decoded from the middle is there.
+    is_staged: bool,
     /// The last worker did not crash but hang.
     hung: bool,
     retries: u32,
@@ -183,12 +252,22 @@ pub struct TranscodeMachine {
 impl TranscodeMachine {
     /// A job that has done nothing; its first effect is [`TranscodeEffect::Load`].
     pub fn new(attempts_max: u32) -> Self {
+        let standing = Standing {
+            status: VideoStatus::Uploading,
+            has_digest: false,
+            lacks_picture: false,
+            plays_source: false,
+            ladder: LadderStanding::None,
+            has_stills: false,
+            has_storyboard: false,
+        };
         Self {
             attempts_max,
             current: TranscodeEffect::Load,
             then: None,
             judgement: None,
-            has_picture: false,
+            standing,
+            is_staged: false,
             hung: false,
             retries: 0,
         }
@@ -207,10 +286,19 @@ impl TranscodeMachine {
             (TranscodeInput::Gone, _) => TranscodeEffect::Stop,
             (TranscodeInput::Unavailable, _) => return Some(self.pause()),
             (TranscodeInput::RetryDue, current) => return Some(current),
-            (TranscodeInput::Loaded { status, has_digest, lacks_picture }, TranscodeEffect::Load) => {
-                self.has_picture = lacks_picture;
-                begin(status, has_digest, lacks_picture)
+            (TranscodeInput::Loaded(standing), TranscodeEffect::Load) => {
+                self.standing = standing;
+                self.is_staged = false;
+                self.begin()
             }
+            (TranscodeInput::Planned(true), TranscodeEffect::Plan) => TranscodeEffect::MakeLadder,
+            (TranscodeInput::Planned(false), TranscodeEffect::Plan) => self.after_ladder(),
+            (TranscodeInput::NotPlanned(_), TranscodeEffect::Plan) if self.standing.plays_source => self.after_ladder(),
+            (TranscodeInput::NotPlanned(failure), TranscodeEffect::Plan)
+            | (TranscodeInput::LadderEnded(Some(failure)), TranscodeEffect::MakeLadder) => {
+                TranscodeEffect::Step(RecordStep::Failed(failure))
+            }
+            (TranscodeInput::LadderEnded(None), TranscodeEffect::MakeLadder) => self.after_ladder(),
             (TranscodeInput::AttemptRecorded(attempts), TranscodeEffect::RecordAttempt(kind)) => {
                 self.try_work(kind, attempts)
             }
@@ -223,12 +311,12 @@ impl TranscodeMachine {
             (TranscodeInput::AttemptEnded, TranscodeEffect::EndAttempt(kind, _)) => {
                 self.then.take().unwrap_or(TranscodeEffect::RecordAttempt(kind))
             }
-            (TranscodeInput::Stored, TranscodeEffect::Store(Product::Picture)) => {
-                TranscodeEffect::Step(RecordStep::Illustrated)
-            }
-            (TranscodeInput::Stored, TranscodeEffect::Store(Product::Asset)) => {
-                TranscodeEffect::Step(RecordStep::Published)
-            }
+            (TranscodeInput::Stored, TranscodeEffect::Store(product)) => TranscodeEffect::Step(match product {
+                Product::Asset => RecordStep::Published,
+                Product::Picture => RecordStep::Illustrated,
+                Product::Stills => RecordStep::StillsMade,
+                Product::Storyboard => RecordStep::StoryboardMade,
+            }),
             (TranscodeInput::Stepped, TranscodeEffect::Step(step)) => self.stepped(&step),
             _ => return None,
         };
@@ -257,7 +345,7 @@ impl TranscodeMachine {
         }
         // The attempt that was recorded does not take place.
         let then = match (kind, crashed_too_often) {
-            (WorkKind::Illustrate, _) => TranscodeEffect::Step(RecordStep::Finished),
+            (WorkKind::Illustrate | WorkKind::Stills | WorkKind::Storyboard, _) => self.without(kind),
             (_, true) => TranscodeEffect::Step(RecordStep::Failed(gave_up(self.hung, attempts.crashed))),
             (_, false) => TranscodeEffect::Step(RecordStep::Failed(interrupted(attempts.interrupted))),
         };
@@ -276,9 +364,10 @@ impl TranscodeMachine {
                 self.hung = true;
                 (AttemptEnd::Crashed, None)
             }
-            (WorkEnd::Refused(_), WorkKind::Illustrate) => {
-                (AttemptEnd::Answered, Some(TranscodeEffect::Step(RecordStep::Finished)))
-            }
+            (
+                WorkEnd::Refused(_) | WorkEnd::Nothing,
+                WorkKind::Illustrate | WorkKind::Stills | WorkKind::Storyboard,
+            ) => (AttemptEnd::Answered, Some(self.without(kind))),
             (WorkEnd::Refused(failure), _) => {
                 (AttemptEnd::Answered, Some(TranscodeEffect::Step(RecordStep::Failed(failure))))
             }
@@ -294,8 +383,26 @@ impl TranscodeMachine {
             (WorkEnd::Done, WorkKind::Illustrate) => {
                 (AttemptEnd::Answered, Some(TranscodeEffect::Store(Product::Picture)))
             }
+            (WorkEnd::Done, WorkKind::Stills) => (AttemptEnd::Answered, Some(TranscodeEffect::Store(Product::Stills))),
+            (WorkEnd::Done, WorkKind::Storyboard) => {
+                (AttemptEnd::Answered, Some(TranscodeEffect::Store(Product::Storyboard)))
+            }
+            (WorkEnd::Done, WorkKind::Stage) => {
+                self.is_staged = true;
+                (AttemptEnd::Answered, Some(self.towards_ladder()))
+            }
+            (WorkEnd::Surveyed { is_seekable }, WorkKind::Survey) => {
+                let next = if is_seekable || self.is_staged {
+                    TranscodeEffect::Plan
+                } else {
+                    TranscodeEffect::RecordAttempt(WorkKind::Stage)
+                };
+                (AttemptEnd::Answered, Some(next))
+            }
             // An answer to another question: the worker is not to be trusted.
-            (WorkEnd::Done | WorkEnd::Judged(_), _) => (AttemptEnd::Crashed, None),
+            (WorkEnd::Done | WorkEnd::Judged(_) | WorkEnd::Surveyed { .. } | WorkEnd::Nothing, _) => {
+                (AttemptEnd::Crashed, None)
+            }
         };
         self.then = then;
         TranscodeEffect::EndAttempt(kind, end)
@@ -306,30 +413,88 @@ impl TranscodeMachine {
             RecordStep::Verified => TranscodeEffect::RecordAttempt(WorkKind::Inspect),
             RecordStep::Inspected => match self.judgement.take() {
                 Some(Judgement::Playable { has_picture }) => {
-                    self.has_picture = has_picture;
+                    self.standing.plays_source = true;
+                    self.expect_pictures(has_picture);
                     TranscodeEffect::Store(Product::Asset)
                 }
                 Some(Judgement::Remux) => TranscodeEffect::RecordAttempt(WorkKind::Remux),
-                Some(Judgement::NonStandard(reasons)) => {
-                    TranscodeEffect::Step(RecordStep::Failed(non_standard(&reasons)))
+                Some(Judgement::NonStandard { has_picture }) => {
+                    self.expect_pictures(has_picture);
+                    self.illustrate_first()
                 }
+                Some(Judgement::Empty(reasons)) => TranscodeEffect::Step(RecordStep::Failed(empty(&reasons))),
                 None => TranscodeEffect::Load,
             },
-            RecordStep::Published if self.has_picture => TranscodeEffect::RecordAttempt(WorkKind::Illustrate),
-            RecordStep::Published | RecordStep::Illustrated => TranscodeEffect::Step(RecordStep::Finished),
+            RecordStep::Published => self.illustrate_first(),
+            RecordStep::Illustrated => self.without(WorkKind::Illustrate),
+            RecordStep::StillsMade => self.without(WorkKind::Stills),
+            RecordStep::StoryboardMade => self.without(WorkKind::Storyboard),
             RecordStep::Finished | RecordStep::Failed(_) => TranscodeEffect::Stop,
         }
     }
-}
 
-fn begin(status: VideoStatus, has_digest: bool, lacks_picture: bool) -> TranscodeEffect {
-    match status {
-        VideoStatus::Verifying if has_digest => TranscodeEffect::RecordAttempt(WorkKind::Verify),
-        VideoStatus::Verifying => TranscodeEffect::Step(RecordStep::Verified),
-        VideoStatus::Processing => TranscodeEffect::RecordAttempt(WorkKind::Inspect),
-        VideoStatus::Playable if lacks_picture => TranscodeEffect::RecordAttempt(WorkKind::Illustrate),
-        VideoStatus::Playable => TranscodeEffect::Step(RecordStep::Finished),
-        VideoStatus::Uploading | VideoStatus::Ready | VideoStatus::Failed => TranscodeEffect::Stop,
+    fn expect_pictures(&mut self, has_picture: bool) {
+        if !has_picture {
+            (self.standing.lacks_picture, self.standing.has_stills, self.standing.has_storyboard) = (false, true, true);
+        }
+    }
+
+    fn illustrate_first(&self) -> TranscodeEffect {
+        if self.standing.lacks_picture {
+            return TranscodeEffect::RecordAttempt(WorkKind::Illustrate);
+        }
+        self.towards_ladder()
+    }
+
+    fn begin(&self) -> TranscodeEffect {
+        let Standing { status, has_digest, ladder, .. } = self.standing;
+        let is_open = matches!(ladder, LadderStanding::Open { .. });
+        match status {
+            VideoStatus::Verifying if has_digest => TranscodeEffect::RecordAttempt(WorkKind::Verify),
+            VideoStatus::Verifying => TranscodeEffect::Step(RecordStep::Verified),
+            VideoStatus::Processing if !is_open => TranscodeEffect::RecordAttempt(WorkKind::Inspect),
+            VideoStatus::Playable => self.illustrate_first(),
+            VideoStatus::Processing => self.towards_ladder(),
+            VideoStatus::Ready if is_open => self.towards_ladder(),
+            VideoStatus::Uploading | VideoStatus::Ready | VideoStatus::Failed => TranscodeEffect::Stop,
+        }
+    }
+
+    /// What comes next until there is a ladder to be made, and then that.
+    fn towards_ladder(&self) -> TranscodeEffect {
+        match self.standing.ladder {
+            LadderStanding::Open { is_staged: true } if !self.is_staged => {
+                TranscodeEffect::RecordAttempt(WorkKind::Stage)
+            }
+            LadderStanding::Open { .. } => TranscodeEffect::MakeLadder,
+            LadderStanding::Ended => self.after_ladder(),
+            LadderStanding::None if self.standing.plays_source => TranscodeEffect::Plan,
+            LadderStanding::None => TranscodeEffect::RecordAttempt(WorkKind::Survey),
+        }
+    }
+
+    /// Pictures come last: nothing waits for them.
+    fn after_ladder(&self) -> TranscodeEffect {
+        if !self.standing.has_stills {
+            return TranscodeEffect::RecordAttempt(WorkKind::Stills);
+        }
+        if !self.standing.has_storyboard {
+            return TranscodeEffect::RecordAttempt(WorkKind::Storyboard);
+        }
+        TranscodeEffect::Step(RecordStep::Finished)
+    }
+
+    /// What follows when this work is done, or cannot be done and nothing depends on it.
+    fn without(&mut self, kind: WorkKind) -> TranscodeEffect {
+        match kind {
+            WorkKind::Stills => self.standing.has_stills = true,
+            WorkKind::Storyboard => self.standing.has_storyboard = true,
+            _ => {
+                self.standing.lacks_picture = false;
+                return self.towards_ladder();
+            }
+        }
+        self.after_ladder()
     }
 }
 
@@ -345,14 +510,10 @@ fn interrupted(times: u32) -> Failure {
     Failure { code: "interrupted".into(), message }
 }
 
-fn non_standard(reasons: &[NonStandard]) -> Failure {
+fn empty(reasons: &[NonStandard]) -> Failure {
     let reasons: Vec<&str> = reasons.iter().map(|reason| reason.message.as_str()).collect();
-    let message = format!(
-        "The file cannot be played as it is: {}. Converted to H.264 (8 bits, 4:2:0, progressive, a key frame at least \
-         every 10 s) with AAC sound, it could be.",
-        reasons.join("; ")
-    );
-    Failure { code: "non_standard_input".into(), message }
+    let message = format!("There is nothing in the file that could be played: {}.", reasons.join("; "));
+    Failure { code: "no_tracks".into(), message }
 }
 
 #[cfg(test)]

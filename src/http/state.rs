@@ -19,6 +19,7 @@ use crate::actors::janitor::JanitorHandle;
 use crate::actors::node_root::RootHandle;
 use crate::actors::playback::PlaybackHandle;
 use crate::actors::thumbnails::ThumbnailsHandle;
+use crate::actors::transcodes::TranscodesHandle;
 use crate::actors::uploads::UploadsHandle;
 use crate::domain::events::Event;
 use crate::domain::ports::{AssetStore, BlobStore, Catalog, CatalogError, Clock, Entropy, SegmentSource};
@@ -54,6 +55,8 @@ pub struct HttpActors {
     pub uploads: UploadsHandle,
     /// Still pictures that owners ask for.
     pub thumbnails: ThumbnailsHandle,
+    /// Work on videos.
+    pub transcodes: TranscodesHandle,
 }
 
 /// What the composition root gives.

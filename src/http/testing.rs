@@ -7,6 +7,7 @@ use bytes::Bytes;
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
 use super::pipeline::Pipeline;
 use super::server::Server;
@@ -17,15 +18,19 @@ use crate::actors::playback::{Playback, PlaybackHandle};
 use crate::actors::supervisor::SupervisorArguments;
 use crate::actors::thumbnails::{Thumbnails, ThumbnailsHandle};
 use crate::actors::transcode_worker::WorkerPoolHandle;
+use crate::actors::transcode_job::{LadderDependencies, TranscodeDependencies};
+use crate::actors::transcodes::TranscodesHandle;
 use crate::actors::uploads::{Uploads, UploadsHandle};
 use crate::domain::asset::{Asset, AssetTrack, BlobKey, Extent, Segment, SegmentBytes, TrackKind, VideoProperties};
 use crate::domain::ids::{PlaybackId, UploadId, UserId, VideoId};
+use crate::domain::ladder::Lease;
 use crate::domain::playback::machine::PlaybackLimits;
 use crate::domain::ports::{Clock, UploadQuota, VideoStep};
 use crate::domain::restart::RestartPolicy;
 use crate::domain::upload::{Concatenation, Upload, UploadProtocol, UploadState};
 use crate::domain::video::{Privacy, Rendition, RenditionState, Thumbnail, ThumbnailMoment, Video, VideoDetails};
 use crate::media::resolve::Resolver;
+use crate::media::work::MediaLimits;
 use crate::settings::Settings;
 use crate::storage::{Embedded, EmbeddedOptions, Storage};
 use crate::system::{SystemClock, SystemEntropy};
@@ -53,6 +58,34 @@ pub(super) struct SignedIn {
     pub(super) refresh: String,
 }
 
+/// Work on videos, never started.
+pub(super) fn idle_transcodes(settings: &Settings, storage: &Storage) -> TranscodesHandle {
+    TranscodesHandle::new(Arc::new(TranscodeDependencies {
+        catalog: Arc::clone(&storage.catalog),
+        blobs: Arc::clone(&storage.blobs),
+        assets: Arc::clone(&storage.assets),
+        clock: Arc::new(SystemClock),
+        workers: WorkerPoolHandle::default(),
+        work_dir: storage.data_dir.work(),
+        limits: MediaLimits {
+            segment_duration: settings.media.segment_duration.0,
+            gop_duration_max: settings.media.gop_duration_max.0,
+            bit_rate_max: settings.media.bit_rate_max,
+            moov_bytes_max: settings.media.moov_size_max.as_u64(),
+        },
+        attempts_max: settings.workers.attempts_max,
+        ladder: LadderDependencies {
+            settings: settings.transcode.ladder(),
+            av1: settings.transcode.av1,
+            encoder: settings.transcode.encoder.clone(),
+            encoders: OnceCell::new(),
+            lease: Lease { node: "test".into(), epoch: 1 },
+            in_flight_max: 1,
+            make_wait: settings.transcode.make_wait.0,
+        },
+    }))
+}
+
 impl World {
     /// With limits out of the way.
     pub(super) async fn start() -> Self {
@@ -71,6 +104,7 @@ impl World {
             janitor: JanitorHandle::default(),
             uploads: uploads_of(&settings, &storage),
             thumbnails: thumbnails_of(&storage, dir.path()),
+            transcodes: idle_transcodes(&settings, &storage),
         };
         let ports = HttpPorts {
             catalog: storage.catalog.clone(),

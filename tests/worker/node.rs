@@ -7,20 +7,23 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use playhouse::actors::node_root::{Branch, RootArguments, Tree};
 use playhouse::actors::supervisor::SupervisorArguments;
-use playhouse::actors::transcode_job::TranscodeDependencies;
+use playhouse::actors::transcode_job::{LadderDependencies, TranscodeDependencies};
 use playhouse::actors::transcode_worker::{PoolSettings, ProcessSettings, WorkerPoolHandle};
 use playhouse::actors::transcodes::{JOBS_MAX, TranscodesHandle};
 use playhouse::domain::account::{Email, NewUser, Role, User, Username};
 use playhouse::domain::ids::{ChannelId, PlaybackId, UploadId, UserId, VideoId};
+use playhouse::domain::ladder::Lease;
 use playhouse::domain::ports::{Clock, UploadQuota};
 use playhouse::domain::restart::RestartPolicy;
 use playhouse::domain::time::Timestamp;
 use playhouse::domain::transcode::{AttemptEnd, Attempts, WorkKind};
 use playhouse::domain::upload::{Concatenation, Upload, UploadProtocol, UploadState};
 use playhouse::domain::video::{Privacy, Video, VideoDetails, VideoStatus};
+use playhouse::settings::TranscodeSettings;
 use playhouse::storage::{Embedded, EmbeddedOptions, Storage};
 use playhouse::system::{SystemClock, SystemEntropy};
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
 use crate::pool::limits;
 
@@ -76,6 +79,19 @@ fn new_upload(owner: &User, bytes: u64, expected_digest: Option<String>) -> Uplo
     }
 }
 
+fn ladder() -> LadderDependencies {
+    let settings = TranscodeSettings { preset: "ultrafast".into(), ..TranscodeSettings::default() };
+    LadderDependencies {
+        settings: settings.ladder(),
+        av1: settings.av1,
+        encoder: settings.encoder.clone(),
+        encoders: OnceCell::new(),
+        lease: Lease { node: "test".into(), epoch: now().as_millis() },
+        in_flight_max: 2,
+        make_wait: PATIENCE,
+    }
+}
+
 impl Node {
     pub async fn start(process: ProcessSettings) -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -97,6 +113,7 @@ impl Node {
             work_dir: storage.data_dir.work(),
             limits: limits(),
             attempts_max: 2,
+            ladder: ladder(),
         }));
         let policy = RestartPolicy::default();
         let (handle, family) = transcodes.family();

@@ -1,28 +1,43 @@
 //! What a transcode job does to the world, one function per effect, and what it carries from one to the next.
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::begin::Started;
 use super::{Packaged, TranscodeDependencies};
 use crate::actors::transcode_worker::WorkError;
 use crate::domain::asset::{Asset, AssetTrack, BlobKey, Extent, TrackKind};
 use crate::domain::ids::VideoId;
+use crate::domain::ladder::{Ladder, LadderEnding, Unit, UnitResult};
 use crate::domain::ports::{BlobError, CatalogError, VideoStep};
 use crate::domain::transcode::{AttemptEnd, Attempts, Product, RecordStep, WorkKind};
 use crate::domain::video::{
-    MediaInfo, NonStandard, Rendition, RenditionState, Thumbnail, ThumbnailMoment, Video, VideoStatus,
+    Failure, MediaInfo, NonStandard, Rendition, RenditionState, Storyboard, Thumbnail, ThumbnailMoment, Video,
+    VideoStatus,
 };
-use crate::media::work::{Answer, Output, OutputFile, SourceFile, Task};
+use crate::media::work::{Answer, Output, OutputFile, SourceFile, StillPicture, Survey, Task};
 
 /// How an effect ended.
 pub enum Outcome {
-    /// The video, or that there is none.
-    Loaded(Option<Box<Video>>),
+    /// The video with its ladder and what units of it have made, or that there is none.
+    Loaded(Option<Box<Loaded>>),
+    /// A ladder is planned; `false` when nothing is to be made.
+    Planned(bool),
+    /// No ladder can be made.
+    NotPlanned(Failure),
+    /// The ladder can be made.
+    LadderBegun(Box<Started>),
+    /// A generation is published (the video as it is then), or not yet.
+    Published(Option<Box<Video>>),
+    /// All that can be made of the ladder is; results of its units.
+    LadderClosed(Vec<(Unit, UnitResult)>),
     /// Attempts before the one that was recorded.
     AttemptRecorded(Attempts),
     /// A worker's answer.
     Worked(Result<Answer, WorkError>),
+    /// There is nothing to make it from.
+    NothingToDo,
     /// The attempt's end is recorded.
     AttemptEnded,
     /// These blobs are stored and not yet anybody's.
@@ -52,10 +67,27 @@ impl From<BlobError> for Outcome {
     }
 }
 
+/// What a job begins with.
+pub struct Loaded {
+    pub(super) video: Box<Video>,
+    pub(super) ladder: Option<Ladder>,
+    pub(super) results: Vec<(Unit, UnitResult)>,
+}
+
 /// What a job knows between effects.
 #[derive(Default)]
 pub(super) struct Carried {
     video: Option<Box<Video>>,
+    pub(super) ladder: Option<Ladder>,
+    /// What units of the ladder have made, as far as still pictures are made of it.
+    pub(super) results: Vec<(Unit, UnitResult)>,
+    pub(super) survey: Option<Survey>,
+    /// A copy of the source in which one can seek.
+    pub(super) staged: Option<SourceFile>,
+    pub(super) stills: Vec<StillPicture>,
+    pub(super) sheets: Option<(Vec<OutputFile>, u32, u32)>,
+    /// Why something of the ladder could not be made.
+    pub(super) failure: Option<Failure>,
     pub(super) media: Option<MediaInfo>,
     pub(super) non_standard: Vec<NonStandard>,
     pub(super) packaged: Option<Packaged>,
@@ -64,26 +96,30 @@ pub(super) struct Carried {
     /// Stored, but not yet the video's.
     pub(super) stored: Vec<Extent>,
     renditions: Vec<Rendition>,
-    thumbnails: Vec<Thumbnail>,
+    pub(super) thumbnails: Vec<Thumbnail>,
+    pub(super) storyboard: Option<Storyboard>,
 }
 
 /// Files to be stored, and the asset that refers to them.
 pub(super) struct Made {
-    files: Vec<OutputFile>,
-    asset: Option<Asset>,
+    pub(super) files: Vec<OutputFile>,
+    pub(super) asset: Option<Asset>,
 }
 
 impl Carried {
-    pub(super) fn of(video: Video) -> Self {
-        Self { media: video.media.clone(), video: Some(Box::new(video)), ..Self::default() }
+    pub(super) fn of(loaded: Loaded) -> Self {
+        let Loaded { video, ladder, results } = loaded;
+        Self { media: video.media.clone(), video: Some(video), ladder, results, ..Self::default() }
     }
 
+    /// A step was taken: what was stored for it is the video's now.
     pub(super) fn stepped(&mut self, video: Video) {
-        if matches!(video.status, VideoStatus::Playable | VideoStatus::Ready) {
-            // Published: they are the video's now.
-            self.stored.clear();
-        }
+        self.stored.clear();
         self.video = Some(Box::new(video));
+    }
+
+    pub(super) fn video(&self) -> Option<&Video> {
+        self.video.as_deref()
     }
 
     pub(super) fn status(&self) -> Option<VideoStatus> {
@@ -95,9 +131,10 @@ impl Carried {
         let video = self.video.as_deref()?;
         let source = shared.source(video)?;
         // Work on a playable video adds to its asset's generation; before that, to the next one.
-        let generation = video.asset_generation + u32::from(kind != WorkKind::Illustrate);
+        let adds = matches!(kind, WorkKind::Illustrate | WorkKind::Stills | WorkKind::Storyboard);
+        let generation = video.asset_generation + u32::from(!adds);
         let output = Output {
-            dir: shared.work_dir(),
+            dir: shared.task_dir(kind),
             key_prefix: BlobKey::new(format!("vod-abr/{}/{generation}", video.id)),
             video_id: video.id.clone(),
             playback_id: video.playback_id.clone(),
@@ -113,6 +150,10 @@ impl Carried {
                 let rotation = media.video.first().map_or(0, |video| video.rotation);
                 Task::Thumbnail { source, output, duration_ms: media.duration_ms, rotation }
             }
+            WorkKind::Survey => Task::Survey { source: self.readable(source), limits, media },
+            WorkKind::Stage => Task::Stage { source, output },
+            WorkKind::Stills => Task::Stills(Box::new(self.stills_task(self.readable(source), output)?)),
+            WorkKind::Storyboard => self.storyboard_task(shared, output)?,
         })
     }
 
@@ -137,6 +178,8 @@ impl Carried {
                 self.thumbnails = picture.iter().map(thumbnail).collect();
                 Made { files: picture.into_iter().map(|(file, ..)| file).collect(), asset: None }
             }
+            Product::Stills => self.made_stills(),
+            Product::Storyboard => self.made_storyboard(),
         }
     }
 
@@ -153,16 +196,20 @@ impl Carried {
                 renditions: self.renditions.clone(),
                 blobs: self.stored.clone(),
             },
-            RecordStep::Illustrated => {
+            RecordStep::Illustrated | RecordStep::StillsMade => {
                 VideoStep::Illustrated { thumbnails: self.thumbnails.clone(), blobs: self.stored.clone() }
             }
+            RecordStep::StoryboardMade => match self.storyboard.clone() {
+                Some(storyboard) => VideoStep::StoryboardMade { storyboard, blobs: self.stored.clone() },
+                None => VideoStep::Finished,
+            },
             RecordStep::Finished => VideoStep::Finished,
             RecordStep::Failed(failure) => VideoStep::Failed(failure),
         }
     }
 }
 
-fn rendition(track: &AssetTrack) -> Rendition {
+pub(super) fn rendition(track: &AssetTrack) -> Rendition {
     let (width, height) = track.video.as_ref().map_or((0, 0), |video| video.display_size());
     let (frames, seconds) = track.video.as_ref().map_or((0, 1), |video| video.frame_rate);
     let frame_rate_milli = u64::from(frames) * 1000 / u64::from(seconds.max(1));
@@ -193,19 +240,32 @@ fn thumbnail((file, content_type, width, height): &(OutputFile, String, u32, u32
     }
 }
 
+/// How a video's ladder is left when its record comes to an end.
+pub(super) struct Closing {
+    pub(super) generation: u32,
+    pub(super) ending: LadderEnding,
+}
+
 /// What every effect needs.
+#[derive(Clone)]
 pub(super) struct Shared {
     pub(super) video_id: VideoId,
     pub(super) dependencies: Arc<TranscodeDependencies>,
 }
 
 impl Shared {
-    fn work_dir(&self) -> PathBuf {
+    /// Everything in the making for this video.
+    pub(super) fn work_dir(&self) -> PathBuf {
         self.dependencies.work_dir.join(self.video_id.as_str())
     }
 
+    /// Where one kind of work leaves its files.
+    pub(super) fn task_dir(&self, kind: WorkKind) -> PathBuf {
+        self.work_dir().join(kind.as_str())
+    }
+
     /// The original as local files; `None` when a part of it is not on this machine.
-    fn source(&self, video: &Video) -> Option<Vec<SourceFile>> {
+    pub(super) fn source(&self, video: &Video) -> Option<Vec<SourceFile>> {
         let file = |extent: &Extent| {
             Some(SourceFile { path: self.dependencies.blobs.local_path(&extent.key)?, first: 0, bytes: extent.bytes })
         };
@@ -213,10 +273,23 @@ impl Shared {
     }
 
     pub(super) async fn load(self) -> Outcome {
-        match self.dependencies.catalog.video(&self.video_id).await {
-            Ok(video) => Outcome::Loaded(video.map(Box::new)),
-            Err(error) => error.into(),
+        self.try_load().await.unwrap_or_else(|outcome| outcome)
+    }
+
+    async fn try_load(&self) -> Result<Outcome, Outcome> {
+        let catalog = &self.dependencies.catalog;
+        let Some(video) = catalog.video(&self.video_id).await? else { return Ok(Outcome::Loaded(None)) };
+        let mut ladder = None;
+        if matches!(video.status, VideoStatus::Processing | VideoStatus::Playable | VideoStatus::Ready) {
+            ladder = self.usable_ladder(&video).await?;
         }
+        let results = match &ladder {
+            Some(ladder) if video.status != VideoStatus::Ready => {
+                catalog.unit_results(&self.video_id, ladder.generation).await?
+            }
+            _ => Vec::new(),
+        };
+        Ok(Outcome::Loaded(Some(Box::new(Loaded { video: Box::new(video), ladder, results }))))
     }
 
     pub(super) async fn record_attempt(self, kind: WorkKind) -> Outcome {
@@ -237,10 +310,10 @@ impl Shared {
 
     pub(super) async fn work(self, kind: WorkKind, task: Option<Task>, progress: watch::Sender<u8>) -> Outcome {
         let Some(task) = task else {
-            return Outcome::Unavailable("the original is not on this machine".into());
+            return Outcome::NothingToDo;
         };
         // What an attempt before this one left there is of no use.
-        let dir = self.work_dir();
+        let dir = self.task_dir(kind);
         remove_dir(&dir).await;
         if let Err(error) = tokio::fs::create_dir_all(&dir).await {
             return Outcome::Unavailable(format!("{}: {error}", dir.display()));
@@ -254,16 +327,16 @@ impl Shared {
 
     /// Whether a worker may leave a file there and give it this name: nothing else in reach of a worker that a file has
     /// taken over is to become a blob, and no blob of another video is to be replaced.
-    fn is_ours(&self, file: &OutputFile) -> bool {
-        let dir = self.work_dir();
+    pub(super) fn is_ours(&self, file: &OutputFile, dir: &Path) -> bool {
         let is_file = file.path.symlink_metadata().is_ok_and(|found| found.is_file());
         let is_named = file.key.as_str().starts_with(&format!("vod-abr/{}/", self.video_id));
-        is_file && is_named && file.path.parent() == Some(&dir) && !file.key.as_str().contains("..")
+        is_file && is_named && file.path.parent() == Some(dir) && !file.key.as_str().contains("..")
     }
 
-    pub(super) async fn store(self, made: Made) -> Outcome {
+    pub(super) async fn store(self, made: Made, kind: WorkKind) -> Outcome {
         let mut stored = Vec::new();
-        if let Some(file) = made.files.iter().find(|file| !self.is_ours(file)) {
+        let dir = self.task_dir(kind);
+        if let Some(file) = made.files.iter().find(|file| !self.is_ours(file, &dir)) {
             return Outcome::Unavailable(format!("a worker offers {} as {}", file.path.display(), file.key));
         }
         for file in made.files {
@@ -281,10 +354,39 @@ impl Shared {
         Outcome::Stored(stored)
     }
 
-    pub(super) async fn step(self, step: VideoStep) -> Outcome {
+    pub(super) async fn step(self, step: VideoStep, closing: Option<Closing>) -> Outcome {
         let now = self.dependencies.clock.now();
-        match self.dependencies.catalog.step_video(&self.video_id, step, now).await {
-            Ok(video) => Outcome::Stepped(Box::new(video)),
+        let is_failing = matches!(step, VideoStep::Failed(_));
+        if !is_failing && let Err(error) = self.close_ladder(closing.as_ref()).await {
+            return error.into();
+        }
+        let video = match self.dependencies.catalog.step_video(&self.video_id, step, now).await {
+            Ok(video) => video,
+            Err(error) => return error.into(),
+        };
+        // A ladder of a failed video is nobody's business any more; what is left of it goes with the video.
+        if is_failing && let Err(error) = self.close_ladder(closing.as_ref()).await {
+            tracing::warn!(video.id = %self.video_id, %error, "ladder of a failed video not closed");
+        }
+        Outcome::Stepped(Box::new(video))
+    }
+
+    async fn close_ladder(&self, closing: Option<&Closing>) -> Result<(), CatalogError> {
+        let Some(Closing { generation, ending }) = closing else { return Ok(()) };
+        let now = self.dependencies.clock.now();
+        self.dependencies.catalog.end_ladder((&self.video_id, *generation), ending.clone(), now).await?;
+        for key in &ending.disowned {
+            if let Err(error) = self.dependencies.blobs.delete(key).await {
+                tracing::warn!(blob.key = %key, %error, "small pictures not removed");
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what units have made, for still pictures.
+    pub(super) async fn read_results(self, generation: u32) -> Outcome {
+        match self.dependencies.catalog.unit_results(&self.video_id, generation).await {
+            Ok(results) => Outcome::LadderClosed(results),
             Err(error) => error.into(),
         }
     }
@@ -300,7 +402,7 @@ impl Shared {
     }
 }
 
-async fn remove_dir(dir: &std::path::Path) {
+pub(super) async fn remove_dir(dir: &std::path::Path) {
     match tokio::fs::remove_dir_all(dir).await {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             tracing::warn!(dir = %dir.display(), %error, "work directory not removed");

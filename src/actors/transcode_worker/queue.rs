@@ -13,39 +13,64 @@ use crate::media::work::TaskKind;
 const RESERVED: WorkerId = 0;
 
 /// In which order waiting tasks are taken.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Urgency {
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Urgency {
     /// Makes a video playable, and is over in no time.
     Quick = 0,
+    /// A viewer waits for it.
+    Demanded = 1,
     /// Makes a video playable.
-    Soon = 1,
+    Soon = 2,
+    /// Lets it be heard.
+    Sound = 3,
+    /// The first chunks of a video.
+    Early = 4,
+    /// Its first minute.
+    Middle = 5,
+    /// Its first ten minutes.
+    Long = 6,
+    /// What comes then.
+    Rest = 7,
     /// Makes it prettier.
     #[default]
-    Later = 2,
+    Later = 8,
 }
 
 impl Urgency {
+    /// Every value, most urgent first.
+    const ALL: [Self; Self::COUNT] = [
+        Self::Quick,
+        Self::Demanded,
+        Self::Soon,
+        Self::Sound,
+        Self::Early,
+        Self::Middle,
+        Self::Long,
+        Self::Rest,
+        Self::Later,
+    ];
     /// Number of values.
-    pub(super) const COUNT: usize = 3;
+    pub(super) const COUNT: usize = 9;
 
-    const fn of(kind: TaskKind) -> Self {
+    /// What is usual for a kind of task.
+    pub(super) const fn of(kind: TaskKind) -> Self {
         match kind {
             TaskKind::Inspect | TaskKind::SelfTest => Self::Quick,
-            TaskKind::Digest | TaskKind::Remux | TaskKind::Survey | TaskKind::Stage | TaskKind::Stills => Self::Soon,
-            TaskKind::Thumbnail | TaskKind::EncodePictures | TaskKind::EncodeSound | TaskKind::Storyboard => {
-                Self::Later
-            }
+            TaskKind::Digest
+            | TaskKind::Remux
+            | TaskKind::Survey
+            | TaskKind::Stage
+            | TaskKind::Thumbnail
+            | TaskKind::Stills => Self::Soon,
+            TaskKind::EncodeSound => Self::Sound,
+            TaskKind::EncodePictures | TaskKind::Storyboard => Self::Later,
         }
     }
 }
 
 impl From<usize> for Urgency {
     fn from(index: usize) -> Self {
-        match index {
-            0 => Self::Quick,
-            1 => Self::Soon,
-            _ => Self::Later,
-        }
+        Self::ALL.get(index).copied().unwrap_or_default()
     }
 }
 
@@ -55,16 +80,25 @@ impl Priority for Urgency {
     }
 }
 
+/// What the pool knows of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct TaskKey {
+    /// Its kind.
+    pub(super) kind: TaskKind,
+    /// When it is taken.
+    pub(super) urgency: Urgency,
+}
+
 /// Tells the queue how urgent a task is.
 pub(super) struct QuickFirst;
 
-impl PriorityManager<TaskKind, Urgency> for QuickFirst {
-    fn is_discardable(&self, _: &TaskKind) -> bool {
+impl PriorityManager<TaskKey, Urgency> for QuickFirst {
+    fn is_discardable(&self, _: &TaskKey) -> bool {
         true
     }
 
-    fn get_priority(&self, kind: &TaskKind) -> Option<Urgency> {
-        Some(Urgency::of(*kind))
+    fn get_priority(&self, key: &TaskKey) -> Option<Urgency> {
+        Some(key.urgency)
     }
 }
 
@@ -72,19 +106,19 @@ impl PriorityManager<TaskKind, Urgency> for QuickFirst {
 pub(super) struct ReservingRouter;
 
 impl ReservingRouter {
-    fn may_take(worker: WorkerId, kind: TaskKind) -> bool {
-        worker != RESERVED || Urgency::of(kind) == Urgency::Quick
+    fn may_take(worker: WorkerId, key: TaskKey) -> bool {
+        worker != RESERVED || key.urgency == Urgency::Quick
     }
 }
 
-impl Router<TaskKind, WorkMessage> for ReservingRouter {
+impl Router<TaskKey, WorkMessage> for ReservingRouter {
     fn route_message(
         &mut self,
-        job: Job<TaskKind, WorkMessage>,
+        job: Job<TaskKey, WorkMessage>,
         pool_size: usize,
         hint: Option<WorkerId>,
-        pool: &mut HashMap<WorkerId, WorkerProperties<TaskKind, WorkMessage>>,
-    ) -> Result<RouteResult<TaskKind, WorkMessage>, ActorProcessingErr> {
+        pool: &mut HashMap<WorkerId, WorkerProperties<TaskKey, WorkMessage>>,
+    ) -> Result<RouteResult<TaskKey, WorkMessage>, ActorProcessingErr> {
         let target = self.choose_target_worker(&job, pool_size, hint, pool);
         match target.and_then(|worker| pool.get_mut(&worker)) {
             Some(worker) => {
@@ -97,10 +131,10 @@ impl Router<TaskKind, WorkMessage> for ReservingRouter {
 
     fn choose_target_worker(
         &mut self,
-        job: &Job<TaskKind, WorkMessage>,
+        job: &Job<TaskKey, WorkMessage>,
         _: usize,
         _: Option<WorkerId>,
-        pool: &HashMap<WorkerId, WorkerProperties<TaskKind, WorkMessage>>,
+        pool: &HashMap<WorkerId, WorkerProperties<TaskKey, WorkMessage>>,
     ) -> Option<WorkerId> {
         let free = pool.iter().filter(|(_, worker)| worker.is_available()).map(|(number, _)| *number);
         free.filter(|number| Self::may_take(*number, job.key)).min()

@@ -235,7 +235,7 @@ impl LadderMachine {
         match input {
             LadderInput::Demanded(chunk) => self.demand(chunk, &mut effects),
             _ if self.has_ended => return effects,
-            LadderInput::Started => {}
+            LadderInput::Started => self.remember_failures(),
             LadderInput::Progressed(unit, percent) => self.progressed(unit, percent),
             LadderInput::Ended(unit, outcome) => self.ended(unit, outcome, &mut effects),
             LadderInput::Published => {
@@ -505,6 +505,16 @@ impl LadderMachine {
             }
         };
         Failure { code: code.to_owned(), message }
+    }
+
+    /// What failed in an earlier life of the server takes along what is of no use without it, as it did then.
+    fn remember_failures(&mut self) {
+        let failed = |status: &&UnitStatus| status.progress == Progress::Failed;
+        let failed: Vec<Unit> = self.units.iter().filter(failed).map(|status| status.unit).collect();
+        for unit in failed {
+            let failure = self.failure_of(unit, "not_made", "it could not be made before");
+            self.give_up(unit, failure, &mut Vec::new());
+        }
     }
 
     /// A unit will not be made, and with it none of those that are of no use without it.

@@ -72,6 +72,17 @@ pub struct Grid {
     pub frame_rate: (u32, u32),
 }
 
+impl Encoders {
+    /// Chooses among those that work on this machine, best first; `wanted` is a name, or `auto`. `None` without one for
+    /// H.264.
+    pub fn choose(found: &[Encoder], wanted: &str, wants_av1: bool) -> Option<Self> {
+        let is_av1 = |encoder: &&Encoder| encoder.name == "rav1e";
+        let by_name = found.iter().find(|encoder| encoder.name == wanted && !is_av1(encoder));
+        let h264 = by_name.or_else(|| found.iter().find(|encoder| !is_av1(encoder)))?.clone();
+        Some(Self { h264, av1: found.iter().find(is_av1).filter(|_| wants_av1).cloned() })
+    }
+}
+
 /// What a ladder is planned for.
 #[derive(Debug, Clone, Copy)]
 pub struct PlanRequest<'a> {

@@ -3,7 +3,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::LadderPlan;
-use crate::domain::asset::{AssetTrack, Extent, VideoProperties};
+use crate::domain::asset::{AssetTrack, BlobKey, Extent, VideoProperties};
 use crate::domain::ids::VideoId;
 use crate::domain::video::{Failure, Rendition, text_enum};
 
@@ -130,6 +130,24 @@ pub struct NewLadder {
     pub renditions: Vec<Rendition>,
 }
 
+/// How a ladder ends.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LadderEnding {
+    /// How far it is from now on.
+    pub state: LadderState,
+    /// Why something could not be made, with a `transcode.failed` event.
+    pub failure: Option<Failure>,
+    /// Blobs that are the video's no more.
+    pub disowned: Vec<BlobKey>,
+}
+
+impl LadderEnding {
+    /// An end without failure.
+    pub fn of(state: LadderState) -> Self {
+        Self { state, failure: None, disowned: Vec::new() }
+    }
+}
+
 /// A ladder as recorded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ladder {
@@ -186,6 +204,8 @@ pub struct MadeRung {
     pub video: VideoProperties,
     /// The span.
     pub span: Extent,
+    /// Number of its first segment.
+    pub first_segment: u32,
     /// Its segments.
     pub segments: Vec<SpanSegment>,
     /// Sample records of its key frames; offsets are bytes in the span.

@@ -2,8 +2,20 @@ use super::*;
 
 const NO_ATTEMPTS: Attempts = Attempts { crashed: 0, interrupted: 0 };
 
+fn standing(status: VideoStatus) -> Standing {
+    Standing {
+        status,
+        has_digest: true,
+        lacks_picture: true,
+        plays_source: status != VideoStatus::Processing,
+        ladder: LadderStanding::None,
+        has_stills: false,
+        has_storyboard: false,
+    }
+}
+
 fn loaded(status: VideoStatus) -> TranscodeInput {
-    TranscodeInput::Loaded { status, has_digest: true, lacks_picture: true }
+    TranscodeInput::Loaded(standing(status))
 }
 
 fn playable() -> WorkEnd {
@@ -20,8 +32,16 @@ fn work(end: WorkEnd) -> [TranscodeInput; 3] {
     [TranscodeInput::AttemptRecorded(NO_ATTEMPTS), TranscodeInput::Worked(end), TranscodeInput::AttemptEnded]
 }
 
+use TranscodeEffect::{EndAttempt, MakeLadder, Plan, RecordAttempt, Step, Stop, Store, Work};
+use WorkKind::{Illustrate, Inspect, Stage, Stills, Storyboard, Survey, Verify};
+
+/// The effects of one piece of work that goes well.
+fn done(kind: WorkKind) -> [TranscodeEffect; 3] {
+    [RecordAttempt(kind), Work(kind), EndAttempt(kind, AttemptEnd::Answered)]
+}
+
 #[test]
-fn a_standard_file_is_verified_inspected_published_and_illustrated() {
+fn a_standard_file_is_published_as_it_is_and_then_gets_its_ladder_and_pictures() {
     let mut machine = TranscodeMachine::new(2);
     let mut inputs = vec![loaded(VideoStatus::Verifying)];
     inputs.extend(work(WorkEnd::Done));
@@ -29,45 +49,95 @@ fn a_standard_file_is_verified_inspected_published_and_illustrated() {
     inputs.extend(work(playable()));
     inputs.extend([TranscodeInput::Stepped, TranscodeInput::Stored, TranscodeInput::Stepped]);
     inputs.extend(work(WorkEnd::Done));
-    inputs.extend([TranscodeInput::Stored, TranscodeInput::Stepped, TranscodeInput::Stepped]);
-    use TranscodeEffect::{EndAttempt, RecordAttempt, Step, Stop, Store, Work};
-    use WorkKind::{Illustrate, Inspect, Verify};
-    let answered = AttemptEnd::Answered;
-    let expected = [
-        RecordAttempt(Verify),
-        Work(Verify),
-        EndAttempt(Verify, answered),
-        Step(RecordStep::Verified),
-        RecordAttempt(Inspect),
-        Work(Inspect),
-        EndAttempt(Inspect, answered),
-        Step(RecordStep::Inspected),
-        Store(Product::Asset),
-        Step(RecordStep::Published),
-        RecordAttempt(Illustrate),
-        Work(Illustrate),
-        EndAttempt(Illustrate, answered),
-        Store(Product::Picture),
-        Step(RecordStep::Illustrated),
-        Step(RecordStep::Finished),
-        Stop,
-    ];
+    inputs.extend([TranscodeInput::Stored, TranscodeInput::Stepped]);
+    inputs.extend([TranscodeInput::Planned(true), TranscodeInput::LadderEnded(None)]);
+    for _ in [Stills, Storyboard] {
+        inputs.extend(work(WorkEnd::Done));
+        inputs.extend([TranscodeInput::Stored, TranscodeInput::Stepped]);
+    }
+    inputs.push(TranscodeInput::Stepped);
+    let mut expected = done(Verify).to_vec();
+    expected.push(Step(RecordStep::Verified));
+    expected.extend(done(Inspect));
+    expected.extend([Step(RecordStep::Inspected), Store(Product::Asset), Step(RecordStep::Published)]);
+    expected.extend(done(Illustrate));
+    expected.extend([Store(Product::Picture), Step(RecordStep::Illustrated), Plan, MakeLadder]);
+    expected.extend(done(Stills));
+    expected.extend([Store(Product::Stills), Step(RecordStep::StillsMade)]);
+    expected.extend(done(Storyboard));
+    expected.extend([Store(Product::Storyboard), Step(RecordStep::StoryboardMade), Step(RecordStep::Finished), Stop]);
     assert_eq!(run(&mut machine, inputs), expected);
 }
 
 #[test]
 fn a_restarted_job_goes_on_where_the_record_is() {
-    let first = |status, lacks_picture| {
-        let input = TranscodeInput::Loaded { status, has_digest: false, lacks_picture };
-        TranscodeMachine::new(2).step(input).unwrap()
-    };
-    assert_eq!(first(VideoStatus::Verifying, true), TranscodeEffect::Step(RecordStep::Verified));
-    assert_eq!(first(VideoStatus::Processing, true), TranscodeEffect::RecordAttempt(WorkKind::Inspect));
-    assert_eq!(first(VideoStatus::Playable, true), TranscodeEffect::RecordAttempt(WorkKind::Illustrate));
-    assert_eq!(first(VideoStatus::Playable, false), TranscodeEffect::Step(RecordStep::Finished));
+    let first = |standing| TranscodeMachine::new(2).step(TranscodeInput::Loaded(standing)).unwrap();
+    let at = |status| Standing { has_digest: false, ..standing(status) };
+    assert_eq!(first(at(VideoStatus::Verifying)), Step(RecordStep::Verified));
+    assert_eq!(first(at(VideoStatus::Processing)), RecordAttempt(Inspect));
+    let playable = at(VideoStatus::Playable);
+    assert_eq!(first(playable), RecordAttempt(Illustrate));
+    let illustrated = Standing { lacks_picture: false, ..playable };
+    assert_eq!(first(illustrated), Plan);
+    assert_eq!(first(Standing { plays_source: false, ..illustrated }), RecordAttempt(Survey), "its plan was abandoned");
+    let open = |is_staged| LadderStanding::Open { is_staged };
+    assert_eq!(first(Standing { ladder: open(false), ..illustrated }), MakeLadder);
+    assert_eq!(first(Standing { ladder: open(true), ..illustrated }), RecordAttempt(Stage), "the copy is gone");
+    assert_eq!(first(Standing { ladder: open(false), ..at(VideoStatus::Processing) }), MakeLadder);
+    assert_eq!(first(Standing { ladder: open(false), ..at(VideoStatus::Ready) }), MakeLadder, "AV1 was asked for");
+    let ended = Standing { ladder: LadderStanding::Ended, ..illustrated };
+    assert_eq!(first(ended), RecordAttempt(Stills));
+    assert_eq!(first(Standing { has_stills: true, ..ended }), RecordAttempt(Storyboard));
+    assert_eq!(first(Standing { has_stills: true, has_storyboard: true, ..ended }), Step(RecordStep::Finished));
     for status in [VideoStatus::Uploading, VideoStatus::Ready, VideoStatus::Failed] {
-        assert_eq!(first(status, true), TranscodeEffect::Stop);
+        assert_eq!(first(at(status)), Stop);
     }
+}
+
+fn judged(judgement: Judgement) -> TranscodeMachine {
+    let mut machine = TranscodeMachine::new(2);
+    machine.step(loaded(VideoStatus::Processing));
+    run(&mut machine, work(WorkEnd::Judged(judgement)));
+    machine
+}
+
+#[test]
+fn what_is_not_standard_is_surveyed_staged_where_it_must_be_and_planned() {
+    let mut machine = judged(Judgement::NonStandard { has_picture: true });
+    let mut inputs = vec![TranscodeInput::Stepped];
+    inputs.extend(work(WorkEnd::Refused(Failure { code: "no_picture".into(), message: String::new() })));
+    inputs.extend(work(WorkEnd::Surveyed { is_seekable: false }));
+    inputs.extend(work(WorkEnd::Done));
+    inputs.extend(work(WorkEnd::Surveyed { is_seekable: false }));
+    inputs.push(TranscodeInput::Planned(true));
+    let expected = [done(Illustrate), done(Survey), done(Stage), done(Survey)].concat();
+    let effects = run(&mut machine, inputs);
+    assert_eq!(effects, [expected, vec![Plan, MakeLadder]].concat());
+    let failure = Failure { code: "decoder_crashed".into(), message: String::new() };
+    let failed = machine.step(TranscodeInput::LadderEnded(Some(failure.clone())));
+    assert_eq!(failed, Some(Step(RecordStep::Failed(failure))));
+}
+
+#[test]
+fn sound_alone_gets_no_pictures() {
+    let mut machine = judged(Judgement::NonStandard { has_picture: false });
+    let mut inputs = vec![TranscodeInput::Stepped];
+    inputs.extend(work(WorkEnd::Surveyed { is_seekable: true }));
+    inputs.extend([TranscodeInput::Planned(true), TranscodeInput::LadderEnded(None)]);
+    let effects = run(&mut machine, inputs);
+    assert_eq!(effects, [done(Survey).to_vec(), vec![Plan, MakeLadder, Step(RecordStep::Finished)]].concat());
+}
+
+#[test]
+fn a_video_that_plays_as_it_came_needs_no_ladder() {
+    let after_plan = |input| {
+        let mut machine = TranscodeMachine::new(2);
+        machine.step(TranscodeInput::Loaded(Standing { lacks_picture: false, ..standing(VideoStatus::Playable) }));
+        machine.step(input).unwrap()
+    };
+    let failure = Failure { code: "no_encoder".into(), message: String::new() };
+    assert_eq!(after_plan(TranscodeInput::Planned(false)), RecordAttempt(Stills));
+    assert_eq!(after_plan(TranscodeInput::NotPlanned(failure)), RecordAttempt(Stills));
 }
 
 #[test]
@@ -84,18 +154,12 @@ fn another_container_is_remuxed_and_judged_again() {
 }
 
 #[test]
-fn non_standard_input_fails_with_every_reason() {
-    let reasons = ["the video codec is hevc, not h264", "the audio codec is opus, not aac"];
-    let reason = |message: &str| NonStandard { code: "codec".into(), message: message.into() };
-    let judgement = Judgement::NonStandard(reasons.map(reason).into());
-    let mut machine = TranscodeMachine::new(2);
-    let mut inputs = vec![loaded(VideoStatus::Processing)];
-    inputs.extend(work(WorkEnd::Judged(judgement)));
-    inputs.push(TranscodeInput::Stepped);
-    let effects = run(&mut machine, inputs);
-    let Some(TranscodeEffect::Step(RecordStep::Failed(failure))) = effects.last() else { panic!("{effects:?}") };
-    assert_eq!(failure.code, "non_standard_input");
-    assert!(reasons.iter().all(|reason| failure.message.contains(reason)), "{}", failure.message);
+fn a_file_with_nothing_in_it_fails_with_the_reason() {
+    let reason = NonStandard { code: "no_tracks".into(), message: "there is neither picture nor sound".into() };
+    let mut machine = judged(Judgement::Empty(vec![reason]));
+    let Some(Step(RecordStep::Failed(failure))) = machine.step(TranscodeInput::Stepped) else { panic!() };
+    assert_eq!(failure.code, "no_tracks");
+    assert!(failure.message.contains("neither picture nor sound"), "{}", failure.message);
 }
 
 #[test]
@@ -133,11 +197,11 @@ fn a_picture_that_cannot_be_made_does_not_fail_the_video() {
     let mut inputs = vec![loaded(VideoStatus::Playable)];
     inputs.extend(work(WorkEnd::Refused(failure)));
     let effects = run(&mut machine, inputs);
-    assert_eq!(effects.last(), Some(&TranscodeEffect::Step(RecordStep::Finished)));
+    assert_eq!(effects.last(), Some(&Plan));
     let mut machine = TranscodeMachine::new(2);
     let crashed = TranscodeInput::AttemptRecorded(Attempts { crashed: 2, interrupted: 0 });
     let effects = run(&mut machine, [loaded(VideoStatus::Playable), crashed, TranscodeInput::AttemptEnded]);
-    assert_eq!(effects.last(), Some(&TranscodeEffect::Step(RecordStep::Finished)));
+    assert_eq!(effects.last(), Some(&Plan));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use axum::response::Response;
 use http::HeaderMap;
 use serde::Serialize;
 
-use super::view::{VideoView, progress};
+use super::view::{RenditionView, VideoView, progress, renditions, time_remaining};
 use crate::domain::ids::VideoId;
 use crate::domain::video::{Failure, VideoStatus};
 use crate::http::auth::Viewer;
@@ -36,6 +36,7 @@ struct Status {
     progress: u8,
     /// Seconds; unknown until the work that is left has been measured.
     estimated_time_remaining: Option<u64>,
+    renditions: Vec<RenditionView>,
     failure: Option<Failure>,
 }
 
@@ -51,7 +52,8 @@ pub(super) async fn status(
         video_id: video.id.clone(),
         status: video.status,
         progress: progress(&video),
-        estimated_time_remaining: (video.status == VideoStatus::Ready).then_some(0),
+        estimated_time_remaining: time_remaining(&video, state.ports.clock.now()),
+        renditions: renditions(&video),
         failure: video.failure.clone(),
     };
     etag::json(&headers, video.revision, &status)

@@ -80,6 +80,15 @@ pub(super) fn progress(video: &Video) -> u8 {
     }
 }
 
+/// Seconds until everything is made, once that can be told.
+pub(super) fn time_remaining(video: &Video, now: Timestamp) -> Option<u64> {
+    match video.status {
+        VideoStatus::Ready => Some(0),
+        VideoStatus::Processing | VideoStatus::Playable => Some(video.ready_at?.since(now).as_secs()),
+        VideoStatus::Uploading | VideoStatus::Verifying | VideoStatus::Failed => None,
+    }
+}
+
 /// Its renditions.
 pub(super) fn renditions(video: &Video) -> Vec<RenditionView> {
     video.renditions.iter().map(RenditionView::of).collect()

@@ -10,7 +10,7 @@ use crate::domain::asset::BlobKey;
 use crate::domain::events::NewEvent;
 use crate::domain::ids::VideoId;
 use crate::domain::ladder::{
-    Attempted, Ladder, LadderState, Lease, NewLadder, Pass, Unit, UnitEnd, UnitResult, UnitRow, UnitState,
+    Attempted, Ladder, LadderEnding, LadderState, Lease, NewLadder, Pass, Unit, UnitEnd, UnitResult, UnitRow, UnitState,
 };
 use crate::domain::ports::{CatalogError, LadderCatalog, VideoCatalog};
 use crate::domain::time::Timestamp;
@@ -266,20 +266,31 @@ impl LadderCatalog for CatalogStore {
     async fn end_ladder(
         &self,
         ladder: (&VideoId, u32),
-        state: LadderState,
-        disowned: &[BlobKey],
+        ending: LadderEnding,
         now: Timestamp,
     ) -> Result<(), CatalogError> {
-        let update = "UPDATE ladders SET state = :state, updated_at = :now \
-            WHERE video_id = :video AND generation = :generation AND state <> 'abandoned'";
-        let update = on_ladder(update, ladder).bind("state", state).bind("now", now);
-        let mut transaction = Transaction::new().then(update).then_all(rows::disown_blobs(ladder.0, disowned.iter()));
-        if state == LadderState::Abandoned {
+        let update = "UPDATE ladders SET state = :state, updated_at = :now WHERE video_id = :video \
+            AND generation = :generation AND state = 'open' AND (wants_av1 = 0 OR :state_again = 'abandoned')";
+        let update = on_ladder(update, ladder)
+            .bind("state", ending.state)
+            .bind("state_again", ending.state)
+            .bind("now", now)
+            .one_row("open");
+        let mut transaction =
+            Transaction::new().then(update).then_all(rows::disown_blobs(ladder.0, ending.disowned.iter()));
+        if ending.state == LadderState::Abandoned {
             let results = self.unit_results(ladder.0, ladder.1).await?;
             transaction = transaction.then_all(disown_units(ladder, &results));
         }
-        self.commit(transaction).await?;
-        Ok(())
+        if let Some(failure) = &ending.failure {
+            let payload = json!({ "video_id": ladder.0, "generation": ladder.1, "failure": failure });
+            transaction = transaction.event(NewEvent::new("transcode.failed", ladder.0, payload), now);
+        }
+        match self.commit(transaction).await {
+            // Ended before, or to be gone on with.
+            Ok(_) | Err(CommitError::Unmet("open")) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn request_av1(&self, video: &VideoId, now: Timestamp) -> Result<(), CatalogError> {
@@ -294,7 +305,7 @@ impl LadderCatalog for CatalogStore {
 
     async fn open_ladders(&self, limit: u32) -> Result<Vec<VideoId>, CatalogError> {
         let query = "SELECT l.video_id FROM ladders l JOIN videos v ON v.id = l.video_id \
-            WHERE l.state = 'open' AND v.deleted_at IS NULL ORDER BY l.created_at, l.video_id LIMIT :limit";
+            WHERE l.state = 'open' AND v.deleted_at IS NULL AND v.status IN ('processing', 'playable', 'ready') ORDER BY l.created_at, l.video_id LIMIT :limit";
         let found = self.rows(Statement::new(query).bind("limit", limit.min(OPEN_MAX))).await?;
         found.iter().map(|row| row.id("video_id")).collect()
     }

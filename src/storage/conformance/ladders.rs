@@ -5,8 +5,8 @@ use super::{at, events, processing, registered};
 use crate::domain::asset::{BlobKey, Extent, VideoProperties};
 use crate::domain::ids::VideoId;
 use crate::domain::ladder::{
-    Attempted, Chunk, LadderPlan, LadderState, Lease, MadeRung, MadeTiles, NewLadder, Pass, SpanSegment, Unit, UnitEnd,
-    UnitResult, UnitState,
+    Attempted, Chunk, LadderEnding, LadderPlan, LadderState, Lease, MadeRung, MadeTiles, NewLadder, Pass, SpanSegment,
+    Unit, UnitEnd, UnitResult, UnitState,
 };
 use crate::domain::ports::{Catalog, CatalogError, VideoStep};
 use crate::domain::video::{Failure, Rendition, RenditionState};
@@ -73,6 +73,7 @@ fn result(video: &VideoId, unit: Unit) -> UnitResult {
         reorder: 7200,
         video: properties,
         span: extent(&key),
+        first_segment: unit.number,
         segments: vec![segment],
         key_frames: "keys".into(),
         num_frames: 100,
@@ -171,10 +172,12 @@ pub(in super::super) async fn what_units_made_is_kept_until_they_are_abandoned(c
     let unborn = BlobKey::new(format!("vod-abr/{id}/1/unborn.mp4"));
     let all = || [keys.clone(), vec![unborn.clone()]].concat();
     assert_eq!(catalog.orphans(all()).await.unwrap(), [], "an open ladder makes more");
-    catalog.end_ladder((&id, 1), LadderState::Done, &keys[1..], at(7)).await.unwrap();
+    let ending = LadderEnding { disowned: keys[1..].to_vec(), ..LadderEnding::of(LadderState::Done) };
+    catalog.end_ladder((&id, 1), ending, at(7)).await.unwrap();
     assert_eq!(catalog.orphans(all()).await.unwrap(), [keys[1].clone(), unborn.clone()]);
     assert_eq!(catalog.open_ladders(9).await.unwrap(), []);
     catalog.request_av1(&id, at(8)).await.unwrap();
+    catalog.end_ladder((&id, 1), LadderEnding::of(LadderState::Done), at(8)).await.unwrap();
     assert_eq!(catalog.open_ladders(9).await.unwrap(), std::slice::from_ref(&id));
     assert!(catalog.ladder(&id).await.unwrap().unwrap().wants_av1);
     let more = NewLadder { units: vec![Unit::new(Pass::Av1, 0), REST], ..new_ladder(&id, 1) };
@@ -182,7 +185,7 @@ pub(in super::super) async fn what_units_made_is_kept_until_they_are_abandoned(c
     let ladder = catalog.ladder(&id).await.unwrap().unwrap();
     assert_eq!((ladder.units.len(), ladder.wants_av1), (4, false));
     assert_eq!(state(catalog, &id, REST).await.0, UnitState::Done);
-    catalog.end_ladder((&id, 1), LadderState::Abandoned, &[], at(9)).await.unwrap();
+    catalog.end_ladder((&id, 1), LadderEnding::of(LadderState::Abandoned), at(9)).await.unwrap();
     assert_eq!(catalog.orphans(all()).await.unwrap(), all());
     catalog.start_ladder(new_ladder(&id, 2), at(9)).await.unwrap();
     let ladder = catalog.ladder(&id).await.unwrap().unwrap();
@@ -197,11 +200,17 @@ pub(in super::super) async fn progress_and_failed_renditions_are_told(catalog: &
         assert_eq!((video.progress_percent, video.ready_at), (20, Some(at(60))));
     }
     assert_eq!(events(&**catalog, "transcode.progress").await.len(), 1);
-    let renditions = vec![rendition("v360-1", RenditionState::Failed)];
+    let states = vec![("v360-1".to_owned(), RenditionState::Failed), ("other".to_owned(), RenditionState::Ready)];
+    for _ in 0..2 {
+        let video = catalog.step_video(&id, VideoStep::Transcoding { states: states.clone() }, at(4)).await.unwrap();
+        assert_eq!(video.renditions, [rendition("v360-1", RenditionState::Failed)]);
+    }
+    assert_eq!(events(&**catalog, "transcode.renditions_changed").await.len(), 1);
     let failure = Some(Failure { code: "decoder_crashed".into(), message: "It crashed.".into() });
-    let step = VideoStep::Transcoding { renditions: renditions.clone(), failure };
-    catalog.step_video(&id, step.clone(), at(4)).await.unwrap();
-    catalog.step_video(&id, step, at(5)).await.unwrap();
-    assert_eq!(catalog.video(&id).await.unwrap().unwrap().renditions, renditions);
+    let ending = LadderEnding { failure, ..LadderEnding::of(LadderState::Failed) };
+    for _ in 0..2 {
+        catalog.end_ladder((&id, 1), ending.clone(), at(5)).await.unwrap();
+    }
     assert_eq!(events(&**catalog, "transcode.failed").await.len(), 1);
+    assert_eq!(catalog.ladder(&id).await.unwrap().unwrap().state, LadderState::Failed);
 }

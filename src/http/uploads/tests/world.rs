@@ -102,6 +102,7 @@ impl World {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
         };
+        let transcodes = crate::http::testing::idle_transcodes(&settings, &storage);
         let services = HttpServices {
             settings: Arc::new(settings),
             ports,
@@ -111,6 +112,7 @@ impl World {
                 root: tree.handle.clone(),
                 janitor: JanitorHandle::default(),
                 thumbnails: crate::http::testing::thumbnails_of(&storage, dir.path()),
+                transcodes,
             },
             metrics: PrometheusBuilder::new().build_recorder().handle(),
         };

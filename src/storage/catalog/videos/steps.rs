@@ -49,7 +49,7 @@ pub(super) fn step(read: &Video, step: &VideoStep, now: Timestamp) -> Result<Opt
             Some(vec![event("video.inspected", &video)])
         }
         VideoStep::Progress { percent, ready_at } => progressed(&mut video, *percent, *ready_at),
-        VideoStep::Transcoding { renditions, failure } => transcoding(&mut video, renditions, failure.as_ref()),
+        VideoStep::Transcoding { states } => transcoding(&mut video, states),
         VideoStep::Published { generation, renditions, .. } => published(&mut video, *generation, renditions, now)?,
         VideoStep::Illustrated { thumbnails, .. } => illustrated(&mut video, thumbnails),
         VideoStep::ThumbnailChosen(moment) => thumbnail_chosen(&mut video, *moment)?,
@@ -67,7 +67,7 @@ pub(super) fn step(read: &Video, step: &VideoStep, now: Timestamp) -> Result<Opt
 pub(super) fn children(read: &Video, video: &Video, step: &VideoStep, now: Timestamp) -> Vec<Statement> {
     let (mut statements, blobs) = match step {
         VideoStep::Published { renditions, blobs, .. } => (rows::replace_renditions(&video.id, renditions), blobs),
-        VideoStep::Transcoding { renditions, .. } => return rows::replace_renditions(&video.id, renditions),
+        VideoStep::Transcoding { .. } => return rows::replace_renditions(&video.id, &video.renditions),
         VideoStep::Illustrated { blobs, .. } => (rows::replace_thumbnails(&video.id, &video.thumbnails), blobs),
         VideoStep::StoryboardMade { blobs, .. } => (Vec::new(), blobs),
         _ => return Vec::new(),
@@ -113,15 +113,16 @@ fn progressed(video: &mut Video, percent: u8, ready_at: Option<Timestamp>) -> Op
     Some(vec![NewEvent::new("transcode.progress", &video.id, payload)])
 }
 
-fn transcoding(video: &mut Video, renditions: &[Rendition], failure: Option<&Failure>) -> Option<Vec<NewEvent>> {
-    if video.renditions == renditions {
-        return None;
+fn transcoding(video: &mut Video, states: &[(String, RenditionState)]) -> Option<Vec<NewEvent>> {
+    let mut has_changed = false;
+    for rendition in video.renditions.iter_mut().filter(|rendition| rendition.state != RenditionState::Ready) {
+        let told = states.iter().find(|(name, _)| *name == rendition.name).map(|(_, state)| *state);
+        if let Some(state) = told.filter(|state| *state != rendition.state) {
+            rendition.state = state;
+            has_changed = true;
+        }
     }
-    video.renditions = renditions.to_vec();
-    let payload = json!({
-        "video_id": video.id, "playback_id": video.playback_id, "user_id": video.user_id, "failure": failure,
-    });
-    Some(failure.map(|_| NewEvent::new("transcode.failed", &video.id, payload)).into_iter().collect())
+    has_changed.then(|| vec![event("transcode.renditions_changed", video)])
 }
 
 fn illustrated(video: &mut Video, thumbnails: &[Thumbnail]) -> Option<Vec<NewEvent>> {

@@ -1,0 +1,243 @@
+//! How a ladder begins: planned and stored, or read again and taken up.
+use std::sync::Arc;
+
+use super::effects::{Outcome, Shared};
+use super::publish::all_renditions;
+use super::source::{LadderSource, ORIGIN_NS};
+use crate::actors::transcode_worker::WorkError;
+use crate::domain::asset::{AssetTrack, SegmentBytes, TrackKind};
+use crate::domain::ladder::machine::planned_units;
+use crate::domain::ladder::{
+    Av1Policy, Encoder, Encoders, Grid, Ladder, LadderEnding, LadderPlan, LadderState, NewLadder, PlanRequest, Unit,
+    UnitResult, UnitRow, add_av1, plan,
+};
+use crate::domain::video::{Failure, MediaInfo, Video};
+use crate::media::work::{Answer, SourceFile, Survey, Task};
+
+/// What a plan is made of, besides settings.
+pub(super) struct Planning {
+    pub(super) video: Video,
+    pub(super) media: MediaInfo,
+    pub(super) survey: Option<Survey>,
+    pub(super) is_staged: bool,
+    pub(super) keeps_source: bool,
+}
+
+/// A ladder that can be made now.
+pub struct Started {
+    pub(super) video: Box<Video>,
+    pub(super) ladder: Ladder,
+    pub(super) plan: Arc<LadderPlan>,
+    pub(super) source: LadderSource,
+    pub(super) units: Vec<UnitRow>,
+    pub(super) results: Vec<(Unit, UnitResult)>,
+}
+
+/// The pictures that are delivered as they came.
+fn source_pictures<'a>(tracks: &'a [AssetTrack], video: &Video) -> Option<&'a AssetTrack> {
+    let is_source =
+        |name: &str| video.renditions.iter().any(|rendition| rendition.name == name && rendition.rung == "source");
+    tracks.iter().find(|track| track.kind == TrackKind::Video && is_source(&track.name))
+}
+
+/// The grid of pictures that are delivered as they came.
+fn grid_of(track: &AssetTrack) -> Grid {
+    let starts = track.segments.iter().map(|segment| segment.start);
+    let end = track.segments.last().map(|last| last.start + i64::from(last.duration));
+    let is_remuxed = track.segments.iter().any(|segment| matches!(segment.source, SegmentBytes::Span { .. }));
+    Grid {
+        timescale: track.timescale,
+        start_ns: if is_remuxed { ORIGIN_NS } else { 0 },
+        cuts: starts.chain(end).collect(),
+        frame_rate: track.video.as_ref().map_or((0, 1), |video| video.frame_rate),
+    }
+}
+
+fn unavailable(error: impl std::fmt::Display) -> Outcome {
+    Outcome::Unavailable(error.to_string())
+}
+
+impl Shared {
+    /// The encoders that work on this machine; tried once.
+    async fn encoders(&self) -> Result<&[Encoder], Outcome> {
+        let test = async || match self.dependencies.workers.run(Task::SelfTest, Default::default()).await {
+            Ok(Answer::SelfTested { encoders }) => Ok(encoders),
+            Ok(_) => Err(WorkError::Crashed),
+            Err(error) => Err(error),
+        };
+        let found = self.dependencies.ladder.encoders.get_or_try_init(test).await.map_err(unavailable)?;
+        Ok(found)
+    }
+
+    /// Whether this machine can go on with a plan: a rendition is not made by two encoders.
+    async fn can_make(&self, plan: &LadderPlan) -> Result<bool, Outcome> {
+        let found = self.encoders().await?;
+        Ok(plan.rungs.iter().all(|rung| found.contains(&rung.encoder)))
+    }
+
+    /// The video's ladder, if it can be gone on with; one that cannot is abandoned. AV1 is added when its owner asked for it.
+    pub(super) async fn usable_ladder(&self, video: &Video) -> Result<Option<Ladder>, Outcome> {
+        let catalog = &self.dependencies.catalog;
+        let Some(ladder) = catalog.ladder(&self.video_id).await? else { return Ok(None) };
+        if ladder.state != LadderState::Open {
+            return Ok(Some(ladder));
+        }
+        let usable = match &ladder.plan {
+            Some(plan) => self.can_make(plan).await?,
+            None => false,
+        };
+        if !usable {
+            tracing::warn!(video.id = %self.video_id, generation = ladder.generation, "plan of a ladder cannot be gone on with");
+            let ending = LadderEnding::of(LadderState::Abandoned);
+            let now = self.dependencies.clock.now();
+            catalog.end_ladder((&self.video_id, ladder.generation), ending, now).await?;
+        } else if ladder.wants_av1 {
+            self.extend(video, &ladder).await?;
+        } else {
+            return Ok(Some(ladder));
+        }
+        Ok(catalog.ladder(&self.video_id).await?)
+    }
+
+    async fn extend(&self, video: &Video, ladder: &Ladder) -> Result<(), Outcome> {
+        let (Some(mut plan), Some(media)) = (ladder.plan.clone(), &video.media) else { return Ok(()) };
+        let found = self.encoders().await?;
+        let settings = &self.dependencies.ladder;
+        let grid = Grid { timescale: plan.timescale, start_ns: plan.start_ns, ..Grid::default() };
+        if let Some(encoders) = Encoders::choose(found, &settings.encoder, true) {
+            let generation = plan.generation;
+            add_av1(
+                &mut plan,
+                PlanRequest {
+                    generation,
+                    media,
+                    grid: &grid,
+                    keeps_pictures: true,
+                    keeps_sound: true,
+                    encoders: &encoders,
+                    settings: &settings.settings,
+                },
+            );
+        }
+        let renditions = all_renditions(&plan, video.renditions.clone(), &[]);
+        let (video_id, units) = (self.video_id.clone(), planned_units(&plan));
+        let extended = NewLadder { video_id, plan, is_staged: ladder.is_staged, units, renditions };
+        self.dependencies.catalog.extend_ladder(extended, self.dependencies.clock.now()).await?;
+        Ok(())
+    }
+
+    /// Plans, and stores the plan.
+    pub(super) async fn plan(self, planning: Planning) -> Outcome {
+        self.try_plan(planning).await.unwrap_or_else(|outcome| outcome)
+    }
+
+    async fn try_plan(&self, planning: Planning) -> Result<Outcome, Outcome> {
+        let Planning { video, media, survey, is_staged, keeps_source } = planning;
+        let dependencies = &self.dependencies;
+        let settings = &dependencies.ladder;
+        let grid = match survey {
+            Some(survey) => {
+                let Survey { timescale, start_ns, cuts, frame_rate, .. } = survey;
+                Grid { timescale, start_ns, cuts, frame_rate }
+            }
+            None if keeps_source => {
+                let asset = dependencies.assets.load_asset(&self.video_id, video.asset_generation).await?;
+                source_pictures(&asset.tracks, &video).map(grid_of).unwrap_or_default()
+            }
+            None => return Err(Outcome::Unavailable("the source was not surveyed".into())),
+        };
+        let found = self.encoders().await?;
+        let wants_av1 = settings.av1 == Av1Policy::Always;
+        let Some(encoders) = Encoders::choose(found, &settings.encoder, wants_av1) else {
+            return Ok(Outcome::NotPlanned(no_encoder()));
+        };
+        let last = dependencies.catalog.ladder(&self.video_id).await?.map_or(0, |ladder| ladder.generation);
+        let request = PlanRequest {
+            generation: video.asset_generation.max(last) + 1,
+            media: &media,
+            grid: &grid,
+            keeps_pictures: keeps_source,
+            keeps_sound: keeps_source,
+            encoders: &encoders,
+            settings: &settings.settings,
+        };
+        let plan = plan(request);
+        let units = planned_units(&plan);
+        if units.is_empty() {
+            return Ok(if keeps_source { Outcome::Planned(false) } else { Outcome::NotPlanned(nothing()) });
+        }
+        let renditions = all_renditions(&plan, source_renditions(&video), &[]);
+        let ladder = NewLadder { video_id: self.video_id.clone(), plan, is_staged, units, renditions };
+        dependencies.catalog.start_ladder(ladder, dependencies.clock.now()).await?;
+        Ok(Outcome::Planned(true))
+    }
+
+    /// Takes a ladder up: what an earlier life of the server had leased is free again.
+    pub(super) async fn begin_ladder(self, staged: Option<SourceFile>) -> Outcome {
+        match self.try_begin(staged).await {
+            Ok(started) => Outcome::LadderBegun(Box::new(started)),
+            Err(outcome) => outcome,
+        }
+    }
+
+    async fn try_begin(&self, staged: Option<SourceFile>) -> Result<Started, Outcome> {
+        let catalog = &self.dependencies.catalog;
+        let video = catalog.video(&self.video_id).await?.ok_or(Outcome::Gone)?;
+        let known = catalog.ladder(&self.video_id).await?.ok_or_else(|| unavailable("no ladder is planned"))?;
+        let reclaimed = catalog.reclaim_units(&self.video_id, known.generation, self.dependencies.clock.now()).await?;
+        if reclaimed > 0 {
+            tracing::info!(video.id = %self.video_id, units = reclaimed, "units of an earlier life are free again");
+        }
+        let ladder = catalog.ladder(&self.video_id).await?.ok_or(Outcome::Gone)?;
+        let plan = ladder.plan.clone().ok_or_else(|| unavailable("the plan cannot be read"))?;
+        let results = catalog.unit_results(&self.video_id, ladder.generation).await?;
+        let source = self.ladder_source(&video, &plan, staged).await?;
+        let units = ladder.units.clone();
+        Ok(Started { video: Box::new(video), ladder, plan: Arc::new(plan), source, units, results })
+    }
+
+    pub(super) async fn ladder_source(
+        &self,
+        video: &Video,
+        plan: &LadderPlan,
+        staged: Option<SourceFile>,
+    ) -> Result<LadderSource, Outcome> {
+        let whole = self.source(video).ok_or_else(|| unavailable("the original is not on this machine"))?;
+        if let Some(staged) = staged {
+            return Ok(LadderSource::of_file(vec![staged]));
+        }
+        if video.asset_generation == 0 || plan.chunks.is_empty() {
+            return Ok(LadderSource::of_file(whole));
+        }
+        let asset = self.dependencies.assets.load_asset(&self.video_id, video.asset_generation).await?;
+        match source_pictures(&asset.tracks, video).filter(|track| !track.spans.is_empty()) {
+            Some(track) => {
+                let files = track.spans.iter().map(|span| self.dependencies.blobs.local_path(span)).collect();
+                let files: Option<Vec<_>> = files;
+                let files = files.ok_or_else(|| unavailable("spans are not on this machine"))?;
+                Ok(LadderSource::of_spans(whole, track.clone(), files))
+            }
+            None => Ok(LadderSource::of_file(whole)),
+        }
+    }
+}
+
+/// Renditions that no earlier plan has left there.
+fn source_renditions(video: &Video) -> Vec<crate::domain::video::Rendition> {
+    let is_source = |name: &str| name.starts_with("v0-") || name.starts_with('a');
+    let mut kept = video.renditions.clone();
+    kept.retain(|rendition| {
+        is_source(&rendition.name) && rendition.state == crate::domain::video::RenditionState::Ready
+    });
+    kept
+}
+
+fn no_encoder() -> Failure {
+    let message = "This server has no encoder for H.264 that works, so that the file cannot be converted.".into();
+    Failure { code: "no_encoder".into(), message }
+}
+
+fn nothing() -> Failure {
+    let message = "There is neither picture nor sound in the file that could be decoded.".into();
+    Failure { code: "no_tracks".into(), message }
+}

@@ -1,0 +1,109 @@
+//! What a ladder's units are decoded from.
+use std::path::PathBuf;
+
+use crate::domain::asset::{AssetTrack, SegmentBytes, TIMELINE_ORIGIN_SECS};
+use crate::domain::ladder::{Chunk, LadderPlan, PictureTreatment};
+use crate::media::work::SourceFile;
+
+/// The source of a ladder, on this machine.
+#[derive(Debug, Clone)]
+pub(super) struct LadderSource {
+    /// The original or a staged copy of it.
+    whole: Vec<SourceFile>,
+    /// Spans into which its pictures were put as they came, and where their files are.
+    spans: Option<(AssetTrack, Vec<PathBuf>)>,
+}
+
+/// Presentation time of the timeline's origin in what was put on the timeline already, nanoseconds.
+pub(super) const ORIGIN_NS: i64 = TIMELINE_ORIGIN_SECS as i64 * 1_000_000_000;
+
+impl LadderSource {
+    /// A file in which one can seek.
+    pub(super) fn of_file(whole: Vec<SourceFile>) -> Self {
+        Self { whole, spans: None }
+    }
+
+    /// Pictures from spans.
+    pub(super) fn of_spans(whole: Vec<SourceFile>, track: AssetTrack, files: Vec<PathBuf>) -> Self {
+        Self { whole, spans: Some((track, files)) }
+    }
+
+    /// All of it, for sound and still pictures.
+    pub(super) fn whole(&self) -> Vec<SourceFile> {
+        self.whole.clone()
+    }
+
+    /// Where the timeline begins in [`Self::whole`].
+    pub(super) fn sound_start_ns(&self, plan: &LadderPlan) -> i64 {
+        if self.spans.is_some() { 0 } else { plan.start_ns }
+    }
+
+    /// How pictures are treated: spans hold one track.
+    pub(super) fn treatment(&self, plan: &LadderPlan) -> Option<PictureTreatment> {
+        let treatment = plan.treatment.clone()?;
+        Some(if self.spans.is_some() { PictureTreatment { track: 0, ..treatment } } else { treatment })
+    }
+
+    /// What a chunk is decoded from: of spans exactly its segments, which make a small file of their own.
+    pub(super) fn of_chunk(&self, chunk: Chunk) -> Option<Vec<SourceFile>> {
+        let Some((track, files)) = &self.spans else { return Some(self.whole.clone()) };
+        let mut ranges: Vec<SourceFile> = Vec::new();
+        let first = chunk.first_segment as usize;
+        for segment in track.segments.get(first..first.checked_add(chunk.segments as usize)?)? {
+            let SegmentBytes::Span { span, offset, bytes } = &segment.source else { return None };
+            let path = files.get(*span as usize)?;
+            if ranges.is_empty() {
+                ranges.push(SourceFile { path: path.clone(), first: 0, bytes: track.init.len() as u64 });
+            }
+            let follows = |range: &&mut SourceFile| range.path == *path && range.first + range.bytes == *offset;
+            match ranges.last_mut().filter(follows) {
+                Some(range) => range.bytes += u64::from(*bytes),
+                None => ranges.push(SourceFile { path: path.clone(), first: *offset, bytes: u64::from(*bytes) }),
+            }
+        }
+        Some(ranges)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::asset::{BlobKey, Segment, TrackKind};
+
+    fn track(segments: &[(u32, u64, u32)]) -> AssetTrack {
+        let segment = |(span, offset, bytes): &(u32, u64, u32)| Segment {
+            start: 0,
+            duration: 1,
+            bytes: *bytes,
+            source: SegmentBytes::Span { span: *span, offset: *offset, bytes: *bytes },
+        };
+        AssetTrack {
+            name: "v0-1".into(),
+            kind: TrackKind::Video,
+            codec: "avc1.64001f".into(),
+            timescale: 1000,
+            reorder: 0,
+            video: None,
+            audio: None,
+            init: "0123456789".into(),
+            sample_table: None,
+            spans: vec![BlobKey::new("a"), BlobKey::new("b")],
+            segments: segments.iter().map(segment).collect(),
+            key_frames: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_chunk_of_spans_is_a_small_file_of_its_own() {
+        let track = track(&[(0, 10, 5), (0, 15, 5), (1, 10, 7)]);
+        let source = LadderSource::of_spans(Vec::new(), track, vec!["/a".into(), "/b".into()]);
+        let ranges = |first_segment, segments| -> Option<Vec<(String, u64, u64)>> {
+            let files = source.of_chunk(Chunk { first_segment, segments })?;
+            Some(files.into_iter().map(|file| (file.path.display().to_string(), file.first, file.bytes)).collect())
+        };
+        let range = |path: &str, first, bytes| (path.to_owned(), first, bytes);
+        assert_eq!(ranges(0, 1).unwrap(), [range("/a", 0, 15)]);
+        assert_eq!(ranges(1, 2).unwrap(), [range("/a", 0, 10), range("/a", 15, 5), range("/b", 10, 7)]);
+        assert_eq!(ranges(2, 2), None);
+    }
+}
