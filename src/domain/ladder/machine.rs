@@ -251,6 +251,8 @@ impl LadderMachine {
         if !self.has_ended {
             self.attempt_more(&mut effects);
             self.settle(&mut effects);
+        }
+        if !self.has_ended {
             let (done, total) = self.work();
             effects.extend(self.pace.tell(done, total, now).map(|(percent, at)| LadderEffect::Tell(percent, at)));
         }

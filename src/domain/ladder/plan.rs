@@ -168,7 +168,7 @@ pub fn display_size(video: &VideoInfo) -> (u32, u32) {
 fn size_of(display: (u32, u32), short_side: u32) -> (u32, u32) {
     let short = u64::from(display.0.min(display.1).max(1));
     let scaled = |side: u32| {
-        let side = (u64::from(side) * u64::from(short_side) * 2 / short).div_ceil(4) * 2;
+        let side = (u64::from(side) * u64::from(short_side) + short) / (short * 2) * 2;
         u32::try_from(side).unwrap_or(u32::MAX).max(SIDE_MIN)
     };
     (scaled(display.0), scaled(display.1))

@@ -59,7 +59,7 @@ fn rungs_are_below_the_source_and_keep_its_shape() {
 #[test]
 fn without_a_source_rung_the_highest_is_as_large_as_the_source() {
     assert_eq!(sizes(&planned(video(1280, 720), false))[..2], [(1280, 720), (854, 480)]);
-    assert_eq!(sizes(&planned(video(1920, 800), false))[..2], [(1920, 800), (1728, 720)]);
+    assert_eq!(sizes(&planned(video(1920, 816), false))[..2], [(1920, 816), (1694, 720)]);
     assert_eq!(sizes(&planned(video(1216, 607), false))[0], (1216, 608));
     assert_eq!(sizes(&planned(video(1920, 750), false))[0], (1844, 720), "750 is near enough");
     assert_eq!(sizes(&planned(video(7680, 4320), false))[0], (3840, 2160));
