@@ -4,6 +4,8 @@
 mod clips;
 #[path = "worker/jobs.rs"]
 mod jobs;
+#[path = "worker/ladders.rs"]
+mod ladders;
 #[path = "worker/node.rs"]
 mod node;
 #[path = "worker/pool.rs"]

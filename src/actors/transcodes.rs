@@ -8,6 +8,7 @@ use super::describe::DescribeReply;
 use super::supervisor::{ChildError, Family, FamilyHandle};
 use super::transcode_job::{TranscodeArguments, TranscodeDependencies, TranscodeJob, TranscodeMessage};
 use crate::domain::ids::VideoId;
+use crate::domain::ladder::{Ladder, LadderState};
 use crate::domain::ports::{BlobError, CatalogError, MadeSegment, ResolveError, SegmentMaker};
 use crate::domain::video::VideoStatus;
 
@@ -122,6 +123,11 @@ impl TranscodesHandle {
 
     /// Has a chunk made before its turn; returns whether it is made.
     async fn make_chunk(&self, video: &VideoId, generation: u32, chunk: u32) -> Result<bool, ResolveError> {
+        let ladder = self.dependencies.catalog.ladder(video).await.map_err(not_read)?;
+        let is_open = |ladder: &Ladder| ladder.generation == generation && ladder.state == LadderState::Open;
+        if !ladder.is_some_and(|ladder| is_open(&ladder)) {
+            return Ok(false);
+        }
         let job = self.family.find_or_start(video.clone(), ()).await.map_err(|_| ResolveError::NotYet)?;
         let wait = self.dependencies.ladder.make_wait;
         let asked = job.ask_within(wait, |reply| TranscodeMessage::MakeChunk { generation, chunk, reply }).await;
@@ -146,9 +152,8 @@ impl SegmentMaker for TranscodesHandle {
         if let Some(made) = self.made_segment(video, track, place).await? {
             return Ok(made);
         }
-        if !self.make_chunk(video, generation, chunk).await? {
-            return Err(ResolveError::NotFound);
-        }
-        self.made_segment(video, track, place).await?.ok_or(ResolveError::NotYet)
+        let is_made = self.make_chunk(video, generation, chunk).await?;
+        let otherwise = if is_made { ResolveError::NotYet } else { ResolveError::NotFound };
+        self.made_segment(video, track, place).await?.ok_or(otherwise)
     }
 }

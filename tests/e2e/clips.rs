@@ -108,14 +108,14 @@ fn codes(video: &Value) -> Vec<&str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn non_standard_clips_say_which_condition_they_miss() {
+async fn non_standard_clips_say_which_condition_they_miss_and_are_converted() {
     let server = Server::start();
     let client = server.account("creator").await;
     for (recipe, condition) in NON_STANDARD {
         eprintln!("{}", recipe.name);
         let video = verdict(&client, &upload(&client, &recipe.make()).await).await;
-        assert_eq!(video["status"], "failed", "{video}");
-        assert_eq!(video["failure"]["code"], "non_standard_input", "{video}");
+        assert_ne!(video["status"], "failed", "{video}");
+        assert!(video["video_urls"]["hls"].is_string(), "{video}");
         assert!(codes(&video).contains(condition), "{}: {:?}", recipe.name, codes(&video));
     }
 }

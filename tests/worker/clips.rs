@@ -5,6 +5,7 @@ use std::process::Command;
 
 const PICTURE: &str = "-f lavfi -i testsrc2=size=192x108:rate=25:duration=2.4";
 const LONG: &str = "-f lavfi -i testsrc2=size=64x36:rate=5:duration=12";
+const LARGE: &str = "-f lavfi -i testsrc2=size=400x300:rate=25:duration=6";
 const BLACK: &str = "-f lavfi -i color=black:size=192x108:rate=25:duration=0.6";
 const TALL: &str = "-f lavfi -i testsrc2=size=108x192:rate=25:duration=2.4";
 const SOUND: &str = "-f lavfi -i sine=frequency=440:sample_rate=48000:duration=2.4";
@@ -30,6 +31,10 @@ fn recipe(name: &str) -> Option<String> {
         }
         "long-gop.mkv" => {
             Some(format!("{LONG} -c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 999 -sc_threshold 0"))
+        }
+        "ladder.mp4" | "ladder.mkv" => Some(format!("{LARGE} {SOUND} {H264} {AAC}")),
+        "ladder-hevc.mkv" => {
+            Some(format!("{LARGE} -c:v libx265 -preset ultrafast -x265-params log-level=none:keyint=25"))
         }
         "black.mp4" => Some(format!("{BLACK} {H264}")),
         "anamorphic.mp4" => Some(format!("{PICTURE} {H264} -vf scale=96:108,setsar=2/1")),

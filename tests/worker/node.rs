@@ -12,13 +12,14 @@ use playhouse::actors::transcode_worker::{PoolSettings, ProcessSettings, WorkerP
 use playhouse::actors::transcodes::{JOBS_MAX, TranscodesHandle};
 use playhouse::domain::account::{Email, NewUser, Role, User, Username};
 use playhouse::domain::ids::{ChannelId, PlaybackId, UploadId, UserId, VideoId};
-use playhouse::domain::ladder::Lease;
+use playhouse::domain::ladder::{LadderSettings, Lease};
 use playhouse::domain::ports::{Clock, UploadQuota};
 use playhouse::domain::restart::RestartPolicy;
 use playhouse::domain::time::Timestamp;
 use playhouse::domain::transcode::{AttemptEnd, Attempts, WorkKind};
 use playhouse::domain::upload::{Concatenation, Upload, UploadProtocol, UploadState};
 use playhouse::domain::video::{Privacy, Video, VideoDetails, VideoStatus};
+use playhouse::media::work::MediaLimits;
 use playhouse::settings::TranscodeSettings;
 use playhouse::storage::{Embedded, EmbeddedOptions, Storage};
 use playhouse::system::{SystemClock, SystemEntropy};
@@ -28,7 +29,7 @@ use tokio::sync::OnceCell;
 use crate::pool::limits;
 
 /// Longest wait for a condition: far beyond what it takes, even on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(150);
 
 pub struct Node {
     pub storage: Storage,
@@ -82,7 +83,8 @@ fn new_upload(owner: &User, bytes: u64, expected_digest: Option<String>) -> Uplo
 fn ladder() -> LadderDependencies {
     let settings = TranscodeSettings { preset: "ultrafast".into(), ..TranscodeSettings::default() };
     LadderDependencies {
-        settings: settings.ladder(),
+        // Small chunks, so that short clips have several.
+        settings: LadderSettings { chunk_ms: 2000, ..settings.ladder() },
         av1: settings.av1,
         encoder: settings.encoder.clone(),
         encoders: OnceCell::new(),
@@ -111,7 +113,7 @@ impl Node {
             clock: Arc::clone(&clock),
             workers: workers.clone(),
             work_dir: storage.data_dir.work(),
-            limits: limits(),
+            limits: MediaLimits { segment_duration: Duration::from_secs(1), ..limits() },
             attempts_max: 2,
             ladder: ladder(),
         }));
@@ -184,6 +186,12 @@ impl Node {
     pub async fn doing(&self, what: &str) -> usize {
         let family = self.transcodes.family().0.describe().await.unwrap();
         family.children.iter().filter(|job| job.state.get("doing").is_some_and(|doing| *doing == what)).count()
+    }
+
+    /// Kinds of all events about a video, in order.
+    pub async fn events(&self, id: &VideoId) -> Vec<String> {
+        let events = self.storage.catalog.events_after(0, 1000).await.unwrap();
+        events.into_iter().filter(|event| event.key == id.as_str()).map(|event| event.kind).collect()
     }
 
     /// Attempts that ended badly before now.

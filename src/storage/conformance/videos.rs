@@ -87,6 +87,7 @@ pub(in super::super) async fn a_video_goes_its_way(catalog: &Arc<dyn Catalog>) {
         "upload.completed",
         "video.verified",
         "video.inspected",
+        "transcode.progress",
         "video.playable",
         "transcode.rendition_ready",
         "video.ready",

@@ -67,7 +67,9 @@ pub(super) fn step(read: &Video, step: &VideoStep, now: Timestamp) -> Result<Opt
 pub(super) fn children(read: &Video, video: &Video, step: &VideoStep, now: Timestamp) -> Vec<Statement> {
     let (mut statements, blobs) = match step {
         VideoStep::Published { renditions, blobs, .. } => (rows::replace_renditions(&video.id, renditions), blobs),
-        VideoStep::Transcoding { .. } => return rows::replace_renditions(&video.id, &video.renditions),
+        VideoStep::Transcoding { .. } | VideoStep::Failed(_) => {
+            return rows::replace_renditions(&video.id, &video.renditions);
+        }
         VideoStep::Illustrated { blobs, .. } => (rows::replace_thumbnails(&video.id, &video.thumbnails), blobs),
         VideoStep::StoryboardMade { blobs, .. } => (Vec::new(), blobs),
         _ => return Vec::new(),
@@ -209,6 +211,8 @@ fn failed(video: &mut Video, failure: &Failure) -> Result<Option<Vec<NewEvent>>,
             video.status = VideoStatus::Failed;
             video.ready_at = None;
             video.failure = Some(failure.clone());
+            let unfinished = video.renditions.iter_mut().filter(|rendition| rendition.state != RenditionState::Ready);
+            unfinished.for_each(|rendition| rendition.state = RenditionState::Failed);
             let payload = json!({
                 "video_id": video.id, "playback_id": video.playback_id, "user_id": video.user_id, "failure": failure,
             });
