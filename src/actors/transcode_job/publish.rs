@@ -8,7 +8,7 @@ use crate::domain::ladder::machine::Publication;
 use crate::domain::ladder::{LadderPlan, Rung, RungCodec, SoundRung, Unit, UnitResult};
 use crate::domain::ports::VideoStep;
 use crate::domain::video::{Rendition, RenditionState, Video};
-use crate::media::rungs::{MadeChunks, RungTrack, rung_track};
+use crate::media::rungs::{MadeChunks, Misfit, RungTrack, rung_track};
 
 /// What is to be published.
 pub(super) struct Publishing {
@@ -92,7 +92,8 @@ impl Shared {
         let generation = (video.asset_generation + 1).max(plan.generation);
         let mut tracks = self.own_tracks(&video, plan).await?;
         let (mut blobs, mut early) = (Vec::new(), Vec::new());
-        for made in self.made_rungs(publishing, &results, generation)? {
+        let made = self.made_rungs(publishing, &results, generation);
+        for made in made.map_err(|error| Outcome::Unavailable(error.to_string()))? {
             blobs.push(self.store_table(&made).await?);
             if !made.is_whole {
                 early.push(made.track.name.clone());
@@ -135,7 +136,7 @@ impl Shared {
         publishing: &Publishing,
         results: &[(Unit, UnitResult)],
         generation: u32,
-    ) -> Result<Vec<RungTrack>, Outcome> {
+    ) -> Result<Vec<RungTrack>, Misfit> {
         let Publishing { plan, publication, .. } = publishing;
         let mut tracks = Vec::new();
         for (index, rung) in plan.rungs.iter().enumerate() {
