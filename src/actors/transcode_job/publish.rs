@@ -148,8 +148,7 @@ impl Shared {
             let made: MadeChunks =
                 results.iter().filter_map(|(unit, result)| Some((unit.number, result.rung(&rung.name)?))).collect();
             let table = BlobKey::new(format!("vod-abr/{}/{generation}/{}.keys", self.video_id, rung.name));
-            let track =
-                rung_track(plan, rung, &made, table).map_err(|error| Outcome::Unavailable(error.to_string()))?;
+            let track = rung_track(plan, rung, &made, table)?;
             tracks.extend(track.filter(|made| is_wanted && (made.is_whole || *publication == Publication::Early)));
         }
         Ok(tracks)
