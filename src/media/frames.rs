@@ -2,6 +2,7 @@
 use bytes::Bytes;
 
 use super::codecs::aac::AacConfig;
+use super::codecs::av1::Av1Config;
 use super::codecs::h264::{AvcConfig, SpsInfo};
 pub use super::movie::Colour;
 use crate::domain::asset::{AudioProperties, TrackKind, VideoProperties};
@@ -17,8 +18,8 @@ pub struct Frame {
     pub duration: u32,
     /// Whether decoding can start here (an IDR picture; any packet of sound).
     pub keyframe: bool,
-    /// H.264: NAL units with the length prefixes its `avcC` says, parameter sets only in the track. AAC: a raw access
-    /// unit without ADTS.
+    /// H.264: NAL units with the length prefixes its `avcC` says, parameter sets only in the track. AV1: a temporal unit in
+    /// the low-overhead format without its delimiter. AAC: a raw access unit without ADTS.
     pub payload: Bytes,
 }
 
@@ -29,6 +30,11 @@ pub enum CodecConfig {
     H264 {
         /// `AVCDecoderConfigurationRecord`.
         avcc: Bytes,
+    },
+    /// AV1, with the body of its `av1C` box, sequence header included.
+    Av1 {
+        /// `AV1CodecConfigurationRecord`.
+        av1c: Bytes,
     },
     /// AAC.
     Aac {
@@ -73,7 +79,7 @@ impl TrackConfig {
     /// Picture or sound.
     pub fn kind(&self) -> TrackKind {
         match self.codec {
-            CodecConfig::H264 { .. } => TrackKind::Video,
+            CodecConfig::H264 { .. } | CodecConfig::Av1 { .. } => TrackKind::Video,
             CodecConfig::Aac { .. } => TrackKind::Audio,
         }
     }
@@ -84,6 +90,9 @@ impl TrackConfig {
             CodecConfig::H264 { avcc } => {
                 AvcConfig::parse(avcc).map(|avc| avc.codec_string()).map_err(|_| InvalidConfig("H.264"))
             }
+            CodecConfig::Av1 { av1c } => {
+                Av1Config::parse(av1c).map(|av1| av1.codec_string()).map_err(|_| InvalidConfig("AV1"))
+            }
             CodecConfig::Aac { config } => {
                 AacConfig::parse(config).map(|aac| aac.codec_string()).ok_or(InvalidConfig("AAC"))
             }
@@ -92,11 +101,19 @@ impl TrackConfig {
 
     /// Picture properties with this frame rate; `None` for sound.
     pub fn video_properties(&self, frame_rate: (u32, u32)) -> Result<Option<VideoProperties>, InvalidConfig> {
-        let CodecConfig::H264 { avcc } = &self.codec else { return Ok(None) };
-        let avc = AvcConfig::parse(avcc).map_err(|_| InvalidConfig("H.264"))?;
-        let sps = avc.sps.first().and_then(|sps| SpsInfo::parse(sps).ok()).ok_or(InvalidConfig("H.264"))?;
-        let (width, height, rotation) = (sps.width, sps.height, self.rotation);
-        Ok(Some(VideoProperties { width, height, rotation, frame_rate }))
+        let (width, height) = match &self.codec {
+            CodecConfig::H264 { avcc } => {
+                let avc = AvcConfig::parse(avcc).map_err(|_| InvalidConfig("H.264"))?;
+                let sps = avc.sps.first().and_then(|sps| SpsInfo::parse(sps).ok());
+                sps.map(|sps| (sps.width, sps.height)).ok_or(InvalidConfig("H.264"))?
+            }
+            CodecConfig::Av1 { av1c } => {
+                let sequence = Av1Config::parse(av1c).map_err(|_| InvalidConfig("AV1"))?.sequence;
+                (sequence.width, sequence.height)
+            }
+            CodecConfig::Aac { .. } => return Ok(None),
+        };
+        Ok(Some(VideoProperties { width, height, rotation: self.rotation, frame_rate }))
     }
 
     /// Sound properties; `None` for pictures.

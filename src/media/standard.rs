@@ -124,6 +124,7 @@ pub fn check_configs(configs: &[TrackConfig]) -> Vec<NonStandard> {
     for config in configs {
         match &config.codec {
             CodecConfig::H264 { avcc } => check_h264(avcc, config.colour.map(|colour| colour.transfer), &mut unmets),
+            CodecConfig::Av1 { .. } => unmets.push(unmet("video_codec", "the video codec is av1, not h264")),
             CodecConfig::Aac { config } => check_aac(config, &mut unmets),
         }
     }

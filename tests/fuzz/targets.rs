@@ -7,6 +7,7 @@ use playhouse::domain::asset::{BlobKey, Extent};
 use playhouse::domain::ids::{PlaybackId, VideoId};
 use playhouse::domain::upload::sniff::certainly_not_media;
 use playhouse::media::codecs::aac::{AacConfig, EsDescriptor};
+use playhouse::media::codecs::av1::{Av1Config, Obus, SequenceHeader};
 use playhouse::media::codecs::h264::{AvcConfig, NalUnits, SpsInfo};
 use playhouse::media::index::{IndexRequest, IndexSettings, index_movie};
 use playhouse::media::movie::MovieLimits;
@@ -31,6 +32,11 @@ pub(crate) fn all() -> Vec<Target> {
         Target { name: "media paths", samples: text(PATHS), read: read_path },
         Target { name: "movie files", samples: movies(), read: read_movie },
         Target { name: "H.264 configuration", samples: avc_samples(), read: read_avc },
+        Target {
+            name: "AV1 configuration",
+            samples: AV1.iter().map(|sample| sample.to_vec()).collect(),
+            read: read_av1,
+        },
         Target {
             name: "AAC configuration",
             samples: AAC.iter().map(|sample| sample.to_vec()).collect(),
@@ -124,6 +130,16 @@ fn read_avc(input: &[u8]) -> bool {
     let _ = SpsInfo::parse(input.get(8..).unwrap_or_default());
     let _ = NalUnits::new(input, 4).count() + NalUnits::new(input, 1).count();
     AvcConfig::parse(input).map(|config| (config.codec_string(), config.picture_kind(input))).is_ok()
+}
+
+/// An `av1C` body of 320x240 in 10 bits.
+const AV1: &[&[u8]] =
+    &[&[0x81, 0, 0x4c, 0, 0x0a, 0x0b, 0x00, 0x00, 0x00, 0x04, 0x3c, 0xff, 0xbc, 0xfb, 0xf9, 0x40, 0x40]];
+
+fn read_av1(input: &[u8]) -> bool {
+    let _ = Obus::new(input).count();
+    let _ = (SequenceHeader::parse(input), Av1Config::from_units(input));
+    Av1Config::parse(input).map(|config| (config.codec_string(), config.to_bytes())).is_ok()
 }
 
 /// An `AudioSpecificConfig` of AAC-LC at 48 kHz in stereo, plain and as an `esds` box has it.

@@ -1,9 +1,9 @@
 //! Initialisation segments.
 use bytes::Bytes;
 use mp4_atom::{
-    Atom, Audio, Avc1, Avcc, Codec, Colr, Dinf, Dref, DrefEntry, Edts, Elst, ElstEntry, Encode, Esds, FixedPoint,
-    FourCC, Ftyp, Hdlr, Matrix, Mdhd, Mdia, Minf, Moov, Mp4a, Mvex, Mvhd, Pasp, Smhd, Stbl, Stco, Stsd, Tkhd, Trak,
-    Trex, Url, Visual, Vmhd,
+    Atom, Audio, Av01, Av1c, Avc1, Avcc, Codec, Colr, Dinf, Dref, DrefEntry, Edts, Elst, ElstEntry, Encode, Esds,
+    FixedPoint, FourCC, Ftyp, Hdlr, Matrix, Mdhd, Mdia, Minf, Moov, Mp4a, Mvex, Mvhd, Pasp, Smhd, Stbl, Stco, Stsd,
+    Tkhd, Trak, Trex, Url, Visual, Vmhd,
 };
 
 use super::{NON_SYNC_FLAGS, SYNC_FLAGS, TRACK_ID};
@@ -127,23 +127,18 @@ fn sample_entry(
     match &config.codec {
         CodecConfig::H264 { avcc } => {
             let video = video.ok_or(InvalidConfig("H.264"))?;
-            let visual = Visual {
-                data_reference_index: 1,
-                width: side(video.width),
-                height: side(video.height),
-                ..Default::default()
-            };
+            let visual = visual(&video);
             // Written anew: some writers leave trailing bytes or the chroma fields of High profiles out.
             let record = AvcConfig::parse(avcc).map_err(|_| InvalidConfig("H.264"))?.to_bytes();
             let avcc = Avcc::decode_body(&mut record.as_ref()).map_err(|_| InvalidConfig("H.264"))?;
-            let colr = config.colour.map(|colour| Colr::Nclx {
-                colour_primaries: colour.primaries,
-                transfer_characteristics: colour.transfer,
-                matrix_coefficients: colour.matrix,
-                full_range_flag: colour.full_range,
-            });
-            let pasp = config.pixel_aspect.map(|(h_spacing, v_spacing)| Pasp { h_spacing, v_spacing });
+            let (colr, pasp) = (colour(config), pixel_shape(config));
             Ok(Codec::Avc1(Avc1 { visual, avcc, colr, pasp, ..Default::default() }))
+        }
+        CodecConfig::Av1 { av1c } => {
+            let visual = visual(&video.ok_or(InvalidConfig("AV1"))?);
+            let av1c = Av1c::decode_body(&mut av1c.as_ref()).map_err(|_| InvalidConfig("AV1"))?;
+            let (colr, pasp) = (colour(config), pixel_shape(config));
+            Ok(Codec::Av01(Av01 { visual, av1c, colr, pasp, ..Default::default() }))
         }
         CodecConfig::Aac { config } => {
             let audio = audio.ok_or(InvalidConfig("AAC"))?;
@@ -157,6 +152,23 @@ fn sample_entry(
             Ok(Codec::Mp4a(Mp4a { audio: entry, esds: descriptor(config), btrt: None, taic: None }))
         }
     }
+}
+
+fn visual(video: &VideoProperties) -> Visual {
+    Visual { data_reference_index: 1, width: side(video.width), height: side(video.height), ..Default::default() }
+}
+
+fn colour(config: &TrackConfig) -> Option<Colr> {
+    config.colour.map(|colour| Colr::Nclx {
+        colour_primaries: colour.primaries,
+        transfer_characteristics: colour.transfer,
+        matrix_coefficients: colour.matrix,
+        full_range_flag: colour.full_range,
+    })
+}
+
+fn pixel_shape(config: &TrackConfig) -> Option<Pasp> {
+    config.pixel_aspect.map(|(h_spacing, v_spacing)| Pasp { h_spacing, v_spacing })
 }
 
 fn descriptor(config: &Bytes) -> Esds {

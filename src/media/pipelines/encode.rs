@@ -20,6 +20,7 @@ use crate::media::source::ExtentReader;
 use crate::media::spans::SpanOfChunk;
 use crate::media::work::{Answer, EncodedRung, OutputFile, PictureTask};
 
+mod av1;
 mod clock;
 mod decoding;
 mod element;

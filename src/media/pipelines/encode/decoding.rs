@@ -169,7 +169,8 @@ fn filters(treatment: &PictureTreatment) -> Result<Vec<gst::Element>, Failure> {
         // One picture for each coded one, from its first field; whatever the stream says of itself, inspection knew better.
         deinterlace.set_property_from_str("fields", "top");
         deinterlace.set_property_from_str("mode", "interlaced");
-        deinterlace.set_property_from_str("method", "yadif");
+        // Adapts to motion. The element's yadif gives pictures each other's times.
+        deinterlace.set_property_from_str("method", "greedyh");
         chain.extend([element("videoconvert")?, deinterlace]);
     }
     if treatment.rotation != 0 {

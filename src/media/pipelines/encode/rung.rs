@@ -7,8 +7,8 @@ use std::thread::JoinHandle;
 
 use nix::time::{ClockId, clock_gettime};
 
-use super::element;
 use super::picture::Picture;
+use super::{av1, element};
 use crate::domain::asset::BlobKey;
 use crate::domain::ladder::{Rung, RungCodec};
 use crate::domain::video::Failure;
@@ -109,7 +109,7 @@ impl RungThread {
 fn encode(job: &RungJob, shots: &Receiver<Shot>, reporter: &Reporter) -> Result<SpanOfChunk, Failure> {
     match job.rung.codec {
         RungCodec::H264 => element::encode(job, shots, reporter),
-        RungCodec::Av1 => Err(internal("AV1 cannot be encoded yet")),
+        RungCodec::Av1 => av1::encode(job, shots, reporter),
     }
 }
 

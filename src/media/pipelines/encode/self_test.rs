@@ -6,6 +6,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_video::prelude::*;
 
+use super::av1;
 use super::decoding::Decoding;
 use super::picture::{Picture, PicturePool, rung_info};
 use super::rung::{RungJob, RungThread, Shot};
@@ -38,14 +39,15 @@ pub(in crate::media::pipelines) fn self_test(reporter: &Arc<Reporter>) -> Result
     Ok(Answer::SelfTested { encoders })
 }
 
-/// Encoders that are installed, each with a preset that it knows.
+/// Encoders that are installed or built in, each with a preset that it knows.
 fn candidates() -> Vec<(Encoder, RungCodec, &'static str)> {
     let element = |name: &&'static str| {
         let plugin = gst::ElementFactory::find(name)?.plugin()?;
         let encoder = Encoder { name: (*name).to_owned(), version: plugin.version().to_string() };
         Some((encoder, RungCodec::H264, if *name == X264 { "veryfast" } else { "default" }))
     };
-    HARDWARE.iter().chain([&X264]).filter_map(element).collect()
+    let rav1e = Encoder { name: av1::RAV1E.to_owned(), version: av1::version() };
+    HARDWARE.iter().chain([&X264]).filter_map(element).chain([(rav1e, RungCodec::Av1, "10")]).collect()
 }
 
 fn job(encoder: &Encoder, codec: RungCodec, preset: &str, dir: &Path) -> RungJob {
@@ -127,6 +129,7 @@ mod tests {
     #[test]
     fn what_is_installed_works_and_what_is_broken_does_not() {
         let Ok(Answer::SelfTested { encoders }) = self_test(&reporter()) else { panic!("no answer") };
+        assert_eq!(encoders.last().map(|last| last.name.as_str()), Some(av1::RAV1E));
         let x264 = encoders.iter().find(|encoder| encoder.name == X264).unwrap();
         assert!(!x264.version.is_empty());
         let dir = tempfile::tempdir().unwrap();

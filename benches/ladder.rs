@@ -1,0 +1,230 @@
+//! A ladder of four rungs of a minute of 720p: worker processes, one a core, against one `ffmpeg` command with the same
+//! encoder, preset and rates. Wall time of both in turns, then size and likeness (PSNR, SSIM) of every rung.
+#[allow(dead_code, reason = "the tests use the rest of it")]
+#[path = "../tests/support/all.rs"]
+mod support;
+#[path = "support/worker.rs"]
+mod worker;
+#[allow(dead_code, reason = "other benches use the rest of it")]
+#[path = "support/wrk.rs"]
+mod wrk;
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use playhouse::domain::asset::BlobKey;
+use playhouse::domain::ids::{PlaybackId, VideoId};
+use playhouse::domain::ladder::{Encoder, PictureTreatment, Rung, RungCodec};
+use playhouse::media::work::{Answer, EncodedRung, MediaLimits, Output, PictureTask, SourceFile, Survey, Task};
+use support::clips::{Recipe, real};
+use worker::Worker;
+use wrk::median;
+
+/// Turns of both.
+const ROUNDS: usize = 3;
+/// Length of the clip.
+const SECONDS: &str = "60";
+/// Segments of a chunk.
+const CHUNK: usize = 2;
+const PRESET: &str = "veryfast";
+const QUALITY: u8 = 23;
+const BUFFER_MS: u32 = 1500;
+/// Short side, width, highest rate in kbit/s.
+const LADDER: [(u32, u32, u32); 4] = [(720, 1280, 3000), (480, 854, 1500), (360, 640, 800), (144, 256, 200)];
+
+fn main() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let clip = clip(dir.path());
+    let tasks = tasks(&clip, dir.path());
+    println!("ladder: 720/480/360/144 of {SECONDS} s, x264 {PRESET}, {} chunks", tasks.len());
+    let (mut ours, mut theirs, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        theirs.push(ffmpeg(&clip, dir.path()));
+        let started = Instant::now();
+        answers = encode_all(&tasks);
+        ours.push(started.elapsed().as_secs_f64());
+    }
+    let ratios: Vec<f64> = ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs).collect();
+    println!("  wall time: ours {:.1?} s, ffmpeg {:.1?} s", ours, theirs);
+    println!("  ratio to one ffmpeg command (target 1.0): {:.2}, median of {ROUNDS}", median(ratios));
+    let seconds = |index: usize| answers.iter().filter_map(|(_, seconds)| seconds.get(index)).sum::<f64>();
+    let each: Vec<String> = (0..=LADDER.len()).map(|index| format!("{:.1}", seconds(index))).collect();
+    println!("  processor seconds of the rungs and of the rest: {}", each.join(", "));
+    for (index, (side, ..)) in LADDER.iter().enumerate() {
+        let made = joined(&answers, index, dir.path());
+        compare(&clip, *side, [&made, &dir.path().join(format!("ffmpeg-{side}.mp4"))]);
+    }
+}
+
+/// A minute of a real clip where one is at hand, else of a fractal.
+fn clip(dir: &Path) -> PathBuf {
+    let is_long = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().contains("720p-30s"));
+    let source = real().into_iter().find(is_long).unwrap_or_else(|| {
+        let args =
+            "-f lavfi -i mandelbrot=size=1280x720:rate=25 -t 30 -c:v libx264 -preset veryfast -pix_fmt yuv420p -g 50";
+        Recipe { name: "fractal.mp4", args }.make()
+    });
+    let path = dir.join("clip.mp4");
+    let mut command = Command::new("ffmpeg");
+    command.args(["-nostdin", "-v", "error", "-stream_loop", "-1", "-i"]).arg(source);
+    support::tools::run(command.args(["-t", SECONDS, "-an", "-c", "copy"]).arg(&path));
+    path
+}
+
+fn tasks(clip: &Path, dir: &Path) -> VecDeque<PictureTask> {
+    let bytes = std::fs::metadata(clip).expect("the clip").len();
+    let source = vec![SourceFile { path: clip.to_owned(), first: 0, bytes }];
+    let output = Output {
+        dir: dir.to_owned(),
+        key_prefix: BlobKey::new("bench"),
+        video_id: VideoId::parse("vid_aaaaaaaaaaaaaaaaaaaaaa").expect("an id"),
+        playback_id: PlaybackId::parse("plb_aaaaaaaaaaaaaaaaaaaaaa").expect("an id"),
+        generation: 1,
+    };
+    let survey = survey(&source, &output);
+    let task = |first: usize| PictureTask {
+        source: source.clone(),
+        output: output.clone(),
+        treatment: PictureTreatment {
+            track: 0,
+            rotation: 0,
+            deinterlace: false,
+            dynamic_range: "sdr".into(),
+            frame_rate_max: 60,
+        },
+        start_ns: survey.start_ns,
+        timescale: survey.timescale,
+        cuts: survey.cuts[first..(first + CHUNK + 1).min(survey.cuts.len())].to_vec(),
+        first_segment: first as u32,
+        rungs: LADDER.iter().map(rung).collect(),
+        tiles: None,
+    };
+    (0..survey.cuts.len() - 1).step_by(CHUNK).map(task).collect()
+}
+
+fn survey(source: &[SourceFile], output: &Output) -> Survey {
+    let limits = MediaLimits {
+        segment_duration: Duration::from_secs(4),
+        gop_duration_max: Duration::from_secs(10),
+        bit_rate_max: 50_000_000,
+        moov_bytes_max: 64 << 20,
+    };
+    let mut worker = Worker::start();
+    let task = Task::Inspect { source: source.to_vec(), output: output.clone(), limits: limits.clone() };
+    let Answer::Inspected { media, .. } = worker.run(task) else { panic!("not inspected") };
+    let Answer::Surveyed(survey) = worker.run(Task::Survey { source: source.to_vec(), limits, media }) else {
+        panic!("not surveyed")
+    };
+    survey
+}
+
+fn rung((side, width, kbits): &(u32, u32, u32)) -> Rung {
+    Rung {
+        name: format!("v{side}-1"),
+        codec: RungCodec::H264,
+        width: *width,
+        height: *side,
+        bits_per_sec_max: kbits * 1000,
+        buffer_ms: BUFFER_MS,
+        quality: QUALITY,
+        preset: PRESET.into(),
+        encoder: Encoder { name: "x264enc".into(), version: "any".into() },
+    }
+}
+
+type Chunks = Vec<(Vec<EncodedRung>, Vec<f64>)>;
+
+/// Encodes all chunks by as many workers as there are cores; the answers in order of chunks.
+fn encode_all(tasks: &VecDeque<PictureTask>) -> Chunks {
+    let queue = Mutex::new(tasks.clone());
+    let answers = Mutex::new(Vec::new());
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                let mut worker = Worker::start();
+                while let Some(task) = { queue.lock().expect("the queue").pop_front() } {
+                    let first = task.first_segment;
+                    let answer = worker.run(Task::EncodePictures(Box::new(task)));
+                    let Answer::EncodedPictures { rungs, seconds, .. } = answer else { panic!("not encoded") };
+                    answers.lock().expect("the answers").push((first, rungs, seconds));
+                }
+            });
+        }
+    });
+    let mut answers = answers.into_inner().expect("the answers");
+    answers.sort_by_key(|(first, ..)| *first);
+    answers.into_iter().map(|(_, rungs, seconds)| (rungs, seconds)).collect()
+}
+
+fn ffmpeg(clip: &Path, dir: &Path) -> f64 {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-nostdin", "-v", "error", "-y", "-i"]).arg(clip);
+    let scaled = "[0:v]split=4[v720][b][c][d];[b]scale=854:480[v480];[c]scale=640:360[v360];[d]scale=256:144[v144]";
+    command.args(["-filter_complex", scaled]);
+    for (side, _, kbits) in LADDER {
+        let buffer = kbits * BUFFER_MS / 1000;
+        let settings = format!(
+            "-map [v{side}] -an -c:v libx264 -preset {PRESET} -crf {QUALITY} -maxrate {kbits}k -bufsize {buffer}k -g 100"
+        );
+        command.args(settings.split(' ')).arg(dir.join(format!("ffmpeg-{side}.mp4")));
+    }
+    let started = Instant::now();
+    support::tools::run(&mut command);
+    started.elapsed().as_secs_f64()
+}
+
+fn joined(answers: &Chunks, index: usize, dir: &Path) -> PathBuf {
+    let mut bytes = answers[0].0[index].init.to_vec();
+    for (rungs, _) in answers {
+        let rung = &rungs[index];
+        let span = std::fs::read(&rung.span.path).expect("the span");
+        bytes.extend_from_slice(&span[rung.init.len()..]);
+    }
+    let path = dir.join(format!("ours-{index}.mp4"));
+    std::fs::write(&path, bytes).expect("the joined rung");
+    path
+}
+
+/// Prints what two encodings of one rung have in bits and in likeness to the clip, at the clip's size.
+fn compare(clip: &Path, side: u32, files: [&Path; 2]) {
+    let [ours, theirs] = files.map(|file| {
+        let (psnr, ssim) = likeness(clip, file);
+        (std::fs::metadata(file).expect("a rung").len() as f64 * 8.0 / 60e3, psnr, ssim)
+    });
+    println!(
+        "  {side}p: {:.0} kbit/s against {:.0} (ratio {:.3}), PSNR {:.2} against {:.2} dB ({:+.2}), SSIM {:.4} against {:.4} ({:+.4})",
+        ours.0,
+        theirs.0,
+        ours.0 / theirs.0,
+        ours.1,
+        theirs.1,
+        ours.1 - theirs.1,
+        ours.2,
+        theirs.2,
+        ours.2 - theirs.2
+    );
+}
+
+fn likeness(clip: &Path, file: &Path) -> (f64, f64) {
+    let graph = "[0:v]settb=1/1000,setpts=N,scale=1280:720:flags=bicubic,split[a][b];[1:v]settb=1/1000,setpts=N,split[c][d];\
+                 [a][c]psnr;[b][d]ssim";
+    let output = Command::new("ffmpeg")
+        .args(["-nostdin", "-i"])
+        .arg(file)
+        .arg("-i")
+        .arg(clip)
+        .args(["-lavfi", graph, "-f", "null", "-"])
+        .output()
+        .expect("ffmpeg");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let number = |line: &str, name: &str| {
+        let line = said.lines().rev().find(|text| text.contains(line)).unwrap_or_else(|| panic!("{said}"));
+        let rest = line.split_once(name).expect("a number").1;
+        rest.split([' ', '(']).next().expect("a number").parse::<f64>().expect("a number")
+    };
+    (number("PSNR", "average:"), number("SSIM", "All:"))
+}
