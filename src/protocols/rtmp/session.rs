@@ -121,7 +121,7 @@ pub enum SendError {
     TooLong(usize),
 }
 
-/// How long a peer may take; drops of bytes do not extend it.
+/// How long a peer may take for each step; sending a byte now and then does not extend it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
     /// For the handshake.

@@ -1,6 +1,7 @@
 //! The server's side: whoever connects may publish or play one stream at a time, if the caller agrees.
 mod commands;
 
+use std::fmt;
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -116,14 +117,20 @@ enum Direction {
     Play,
 }
 
-/// What `connect` said that later commands need.
-#[derive(Debug, Default)]
+/// What `connect` said that later commands need. It may hold a key, so `Debug` does not show it.
+#[derive(Default)]
 struct App {
     name: String,
     tc_url: String,
     flags: u32,
     /// The encoder announces what it publishes, and waits for an answer to that as well.
     announces: bool,
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App").finish_non_exhaustive()
+    }
 }
 
 impl ServerSession {
@@ -229,10 +236,13 @@ impl ServerSession {
         Ok(())
     }
 
-    /// Ends the stream that is under way, saying why, and closes: the key was rotated, or another publisher took over.
+    /// Ends the stream that is under way or asked for, saying why, and closes: the key was rotated, or another publisher took
+    /// over.
     pub fn end(&mut self, why: &Rejection) {
         match self.state {
-            State::Active(Direction::Publish, stream) => self.link.status(stream, why.status()),
+            State::Asked(_, stream) | State::Active(Direction::Publish, stream) => {
+                self.link.status(stream, why.status());
+            }
             State::Active(Direction::Play, stream) => {
                 self.link.control(&Message::UserControl(UserControl::StreamEnd(stream)));
                 self.link.status(stream, status("status", code::PLAY_UNPUBLISH_NOTIFY, &why.description));

@@ -88,8 +88,9 @@ impl ServerSession {
 
     fn request(&mut self, direction: Direction, stream: u32, command: &Command) -> Option<ServerEvent> {
         if !matches!(self.state, State::Idle) {
+            let code = if direction == Direction::Publish { code::PUBLISH_BAD_NAME } else { code::FAILED };
             let text = "One stream at a time on a connection: end the other one first.";
-            self.link.status(stream, Rejection::new(code::PUBLISH_BAD_NAME, text).status());
+            self.link.status(stream, Rejection::new(code, text).status());
             return None;
         }
         let name = command.argument(0).as_str().unwrap_or_default();

@@ -144,7 +144,13 @@ fn a_publisher_can_be_ended_and_sent_elsewhere() {
     assert_eq!(pair.run().1, [reconnect]);
     let why = Rejection::new(code::PUBLISH_BAD_NAME, "Another encoder took over.");
     pair.server.end(&why);
+    assert_eq!(pair.run().1, [ClientEvent::Rejected(why.clone())]);
+    // While it waits to be allowed as well.
+    let mut pair = Pair::publish(URL);
+    pair.run();
+    pair.server.end(&why);
     assert_eq!(pair.run().1, [ClientEvent::Rejected(why)]);
+    assert!(!format!("{:?}", pair.server).contains("secret"));
 }
 
 #[test]
@@ -246,9 +252,11 @@ fn a_second_stream_on_the_same_connection_is_refused_and_the_first_goes_on() {
     session.accept().unwrap();
     raw.answers(&mut session);
     raw.call(2, "publish", 3.0, &[Amf::text("key")]);
+    raw.call(3, "play", 4.0, &[Amf::text("name")]);
     raw.message(8, 1, &[0xaf, 1, 2]);
     assert!(matches!(raw.say(&mut session, now).unwrap()[..], [ServerEvent::Media(_)]));
-    assert_eq!(codes(&raw.answers(&mut session)), [(2, "onStatus", code::PUBLISH_BAD_NAME)]);
+    let refused = [(2, "onStatus", code::PUBLISH_BAD_NAME), (3, "onStatus", code::FAILED)];
+    assert_eq!(codes(&raw.answers(&mut session)), refused);
 }
 
 #[test]
