@@ -16,6 +16,7 @@ mod parse;
 mod probe;
 mod remux;
 mod sniff;
+mod sound;
 mod source;
 mod survey;
 pub mod synthetic;

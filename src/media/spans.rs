@@ -115,6 +115,24 @@ impl SpanWriter {
         Ok(Self { tracks, leader, settings })
     }
 
+    /// A writer for one track of sound of this name, cut where pictures elsewhere are: at `cuts`, on the output timeline,
+    /// ascending; evenly when there are none.
+    pub fn beside_pictures(
+        name: String,
+        config: TrackConfig,
+        cuts: &[Ticks],
+        settings: SpanSettings,
+    ) -> Result<Self, SpanError> {
+        let mut track = TrackWriter::new(name, config, !cuts.is_empty(), &settings)?;
+        cuts.iter().try_for_each(|cut| track.cut_near(*cut))?;
+        Ok(Self { tracks: vec![track], leader: None, settings })
+    }
+
+    /// Cuts a track of sound at the frame nearest to `at`, on the output timeline.
+    pub fn cut_near(&mut self, track: usize, at: Ticks) -> Result<(), SpanError> {
+        self.tracks.get_mut(track).ok_or(SpanError::NoTrack(track))?.cut_near(at)
+    }
+
     /// Takes the next frame of a track, in decode order.
     pub fn push(&mut self, track: usize, frame: Frame) -> Result<(), SpanError> {
         let writer = self.tracks.get_mut(track).ok_or(SpanError::NoTrack(track))?;

@@ -58,7 +58,14 @@ pub const ELEMENTS: &[Element] = &[
     optional("mpg123audiodec", GOOD, "MP3 sound"),
     optional("audiotestsrc", BASE, "the clip of `playhouse demo`"),
     optional("x264enc", UGLY, "renditions, and the clip of `playhouse demo`"),
-    optional("avenc_aac", LIBAV, "the clip of `playhouse demo`"),
+    optional("avenc_aac", LIBAV, "encoding of sound"),
+    optional("audioconvert", BASE, "encoding of sound"),
+    optional("audioresample", BASE, "encoding of sound"),
+    optional("ac3parse", GOOD, "AC-3 sound"),
+    optional("avdec_ac3", LIBAV, "AC-3 sound"),
+    optional("avdec_dca", LIBAV, "DTS sound"),
+    optional("avdec_alac", LIBAV, "ALAC sound"),
+    optional("flacdec", GOOD, "FLAC sound"),
     optional("mp4mux", GOOD, "the clip of `playhouse demo`"),
 ];
 

@@ -53,14 +53,20 @@ impl Parsing {
         pipeline.add_many([&source, &parser]).map_err(internal)?;
         source.link(&parser).map_err(internal)?;
         let weak = pipeline.downgrade();
+        let all_shown = Arc::new(AtomicBool::new(false));
+        let shown = Arc::clone(&all_shown);
         parser.connect_pad_added(move |_, pad| {
+            // All streams that a container has from its start are shown before anything flows. That is all there is to
+            // tell by: this parser never says that there will be no more.
+            let shown = Arc::clone(&shown);
+            pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+                shown.store(true, Ordering::Release);
+                gst::PadProbeReturn::Remove
+            });
             if let Some(pipeline) = weak.upgrade() {
                 on_stream(&pipeline, pad);
             }
         });
-        let all_shown = Arc::new(AtomicBool::new(false));
-        let shown = Arc::clone(&all_shown);
-        parser.connect_no_more_pads(move |_| shown.store(true, Ordering::Release));
         pipeline.set_state(gst::State::Playing).map_err(internal)?;
         Ok(Self { pipeline, parser, read, all_shown })
     }

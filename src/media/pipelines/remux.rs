@@ -104,7 +104,7 @@ pub(super) fn check_length(media: &MediaInfo, start_ms: u64, told_ms: u64, end: 
     Ok(())
 }
 
-fn package(made: Remuxed, dir: &Path) -> Result<Packaged, Failure> {
+pub(super) fn package(made: Remuxed, dir: &Path) -> Result<Packaged, Failure> {
     let mut files: Vec<OutputFile> =
         made.spans.into_iter().map(|span| OutputFile { key: span.key, path: span.path }).collect();
     for (number, table) in made.tables.into_iter().enumerate() {

@@ -58,7 +58,9 @@ pub(super) fn survey(
     let duration_ns = tracks.iter().map(Track::length).max().unwrap_or(0);
     let duration_ms = u64::try_from(duration_ns / 1_000_000).unwrap_or(0);
     let start_ms = u64::try_from(start_ns / 1_000_000).unwrap_or(0);
-    check_length(&MediaInfo { duration_ms, ..media.clone() }, start_ms, media.duration_ms, &end)?;
+    let end_ns = tracks.iter().map(Track::end).max().unwrap_or(start_ns);
+    let until_ms = u64::try_from((end_ns - start_ns) / 1_000_000).unwrap_or(0);
+    check_length(&MediaInfo { duration_ms: until_ms, ..media.clone() }, start_ms, media.duration_ms, &end)?;
     let Some(pictures) = pictures else {
         let timescale = 90_000;
         let (cuts, num_frames, frame_rate) = (Vec::new(), 0, (0, 1));

@@ -51,6 +51,21 @@ impl SourceTimes {
         }
     }
 
+    /// How much of what is heard from `at` for `duration` an edit list cuts away: at its start and at its end.
+    pub(super) fn cut_away(
+        self,
+        at: gst::ClockTime,
+        duration: gst::ClockTime,
+        segment: Option<&gst::Segment>,
+    ) -> (gst::ClockTime, gst::ClockTime) {
+        let segment = segment.filter(|_| self.has_edits).and_then(|it| it.downcast_ref::<gst::ClockTime>());
+        let Some(segment) = segment else { return (gst::ClockTime::ZERO, gst::ClockTime::ZERO) };
+        let end = at + duration;
+        let first = segment.start().unwrap_or(at).clamp(at, end);
+        let last = segment.stop().unwrap_or(end).clamp(first, end);
+        (first - at, end - last)
+    }
+
     fn in_segment(self, at: gst::ClockTime, segment: &gst::FormattedSegment<gst::ClockTime>) -> Option<i64> {
         if !self.has_edits {
             return nanoseconds(at);

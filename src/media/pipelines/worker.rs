@@ -15,7 +15,7 @@ use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 
-use super::{digest, encode, fault, inspect, remux, survey, thumbnail};
+use super::{digest, encode, fault, inspect, remux, sound, survey, thumbnail};
 use crate::domain::video::Failure;
 use crate::media::source::{ExtentReader, LocalExtent};
 use crate::media::work::{Answer, FromWorker, PROTOCOL_VERSION, ProcessLimits, SourceFile, Task, ToWorker};
@@ -118,6 +118,7 @@ fn perform(task: Task, reporter: &Arc<Reporter>) -> Result<Answer, Failure> {
         Task::Survey { source, limits, media } => survey::survey(&|| reader_of(&source), &limits, &media, reporter),
         Task::EncodePictures(task) => encode::encode(reader_of(&task.source), &task, reporter),
         Task::SelfTest => encode::self_test(reporter),
+        Task::EncodeSound(task) => sound::encode_sound(reader_of(&task.source), &task, reporter),
         other => Err(Failure { code: "unknown_work".into(), message: format!("No such work: {:?}.", other.kind()) }),
     }
 }

@@ -70,8 +70,11 @@ fn leads_to(
     let _ = parsing.watch(|| landed.has_picture() || parsing.bytes_read() - read_before > bytes_max);
     drop(parsing);
     let found = landed.first.load(Ordering::Acquire);
+    if found == NONE {
+        return Ok(false);
+    }
     let is_key = shown.iter().any(|picture| picture.is_key && (picture.at_ns - found).abs() <= TOLERANCE_NS);
-    Ok(found != NONE && is_key && found <= key + TOLERANCE_NS)
+    Ok(is_key && found <= key + TOLERANCE_NS)
 }
 
 /// Where a seek has led.
