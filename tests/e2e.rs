@@ -10,6 +10,8 @@ mod clips;
 mod commands;
 #[path = "e2e/kill.rs"]
 mod kill;
+#[path = "e2e/ladder.rs"]
+mod ladder;
 #[path = "e2e/limits.rs"]
 mod limits;
 #[path = "e2e/operations.rs"]

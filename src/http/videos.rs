@@ -1,7 +1,7 @@
 //! Videos: lists, records, edits, and the way to their streams.
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, put};
+use axum::routing::{get, post, put};
 
 use super::state::HttpState;
 
@@ -9,6 +9,7 @@ mod change;
 mod list;
 pub(crate) mod memory;
 mod pictures;
+mod renditions;
 mod show;
 mod stream;
 mod thumbnail;
@@ -22,6 +23,7 @@ pub(crate) fn routes() -> Router<HttpState> {
         .route("/videos/{id}/status", get(show::status))
         .route("/videos/{id}/thumbnails", get(pictures::thumbnails))
         .route("/videos/{id}/thumbnail", put(thumbnail::choose).layer(DefaultBodyLimit::disable()))
+        .route("/videos/{id}/renditions", post(renditions::request))
         .route("/videos/{id}/stream", get(stream::stream))
         .route("/videos/{id}/manifest.m3u8", get(stream::manifest))
 }

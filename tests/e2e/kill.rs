@@ -18,7 +18,7 @@ const FILE_BYTES: u64 = 48 << 20;
 /// Kills when `SOAK_KILLS` does not say otherwise.
 const KILLS: u32 = 3;
 
-fn from_environment(name: &str, default: u64) -> u64 {
+pub(crate) fn from_environment(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}: not a number")))
 }
 
@@ -51,7 +51,7 @@ async fn uploads_survive_kills_byte_by_byte() {
     .await;
 }
 
-async fn signed_in(server: &Server) -> Client {
+pub(crate) async fn signed_in(server: &Server) -> Client {
     let mut client = server.client();
     client.login("creator", "correct horse battery").await.expect("a sign-in after the restart");
     client

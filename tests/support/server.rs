@@ -81,7 +81,7 @@ impl Server {
     }
 
     /// Its process id.
-    fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.as_ref().expect("a running server").id()
     }
 

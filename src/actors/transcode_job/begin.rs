@@ -11,7 +11,7 @@ use crate::domain::ladder::{
     Av1Policy, Encoder, Encoders, Grid, Ladder, LadderEnding, LadderPlan, LadderState, NewLadder, PlanRequest, Unit,
     UnitResult, UnitRow, add_av1, plan,
 };
-use crate::domain::video::{Failure, MediaInfo, Video};
+use crate::domain::video::{Failure, MediaInfo, Rendition, Video};
 use crate::media::work::{Answer, SourceFile, Survey, Task};
 
 /// What a plan is made of, besides settings.
@@ -222,14 +222,11 @@ impl Shared {
     }
 }
 
-/// Renditions that no earlier plan has left there.
-fn source_renditions(video: &Video) -> Vec<crate::domain::video::Rendition> {
-    let is_source = |name: &str| name.starts_with("v0-") || name.starts_with('a');
-    let mut kept = video.renditions.clone();
-    kept.retain(|rendition| {
-        is_source(&rendition.name) && rendition.state == crate::domain::video::RenditionState::Ready
-    });
-    kept
+/// Renditions of the source as it came; what an abandoned plan has left is gone.
+fn source_renditions(video: &Video) -> Vec<Rendition> {
+    let plays = video.renditions.iter().any(|known| known.kind == "video" && known.rung == "source");
+    let is_source = |known: &&Rendition| plays && (known.kind == "audio" || known.rung == "source");
+    video.renditions.iter().filter(is_source).cloned().collect()
 }
 
 fn no_encoder() -> Failure {

@@ -119,7 +119,8 @@ impl Shared {
 
     /// Tracks that are listed and not of this plan: the source's own.
     async fn own_tracks(&self, video: &Video, plan: &LadderPlan) -> Result<Vec<AssetTrack>, Outcome> {
-        if video.asset_generation == 0 {
+        let plays = video.renditions.iter().any(|known| known.kind == "video" && known.rung == "source");
+        if video.asset_generation == 0 || !plays {
             return Ok(Vec::new());
         }
         let asset = self.dependencies.assets.load_asset(&self.video_id, video.asset_generation).await?;
