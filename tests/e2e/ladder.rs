@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use playhouse::cli::client::Client;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use reqwest::Method;
@@ -47,8 +48,7 @@ fn workers(server: &Server) -> Vec<i32> {
     children.flat_map(|ids| ids.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<i32>>()).collect()
 }
 
-async fn status(server: &Server, id: &str) -> Value {
-    let client = signed_in(server).await;
+async fn status(client: &Client, id: &str) -> Value {
     client.video(id).await.expect("the video's record")
 }
 
@@ -59,7 +59,7 @@ async fn ladders_survive_kills_of_the_server_and_of_workers() {
     eprintln!("{kills} kills of each kind, seed {seed} (SOAK_KILLS, SOAK_SEED)");
     let mut random = StdRng::seed_from_u64(seed);
     let mut server = options().start();
-    let client = server.account("creator").await;
+    let mut client = server.account("creator").await;
     let id = upload(&client, &clip()).await;
     for round in 1..=kills {
         tokio::time::sleep(Duration::from_millis(random.random_range(200..2500))).await;
@@ -69,18 +69,18 @@ async fn ladders_survive_kills_of_the_server_and_of_workers() {
             let _ = kill(Pid::from_raw(*worker), Signal::SIGKILL);
         }
         tokio::time::sleep(Duration::from_millis(random.random_range(200..2500))).await;
-        let before = status(&server, &id).await;
+        let before = status(&client, &id).await;
         server.kill9();
         server.restart();
+        client = signed_in(&server).await;
         eprintln!("round {round}: killed at {} {}", before["status"], before["progress"]);
     }
     let video = until("the ladder", READY_WITHIN, || async {
-        let video = status(&server, &id).await;
+        let video = status(&client, &id).await;
         ["ready", "failed"].contains(&video["status"].as_str()?).then_some(video)
     })
     .await;
     assert_eq!(video["status"], "ready", "{video}");
-    let client = signed_in(&server).await;
     let manifest = manifest_url(&client, &video);
     assert_eq!(ffmpeg_complaints(&manifest), "");
     let renditions = video["renditions"].as_array().expect("renditions");
