@@ -4,7 +4,7 @@ import fs from 'node:fs/promises';
 import { withBrowser } from './lib/browser.mjs';
 import { look, plays, round } from './lib/playback.mjs';
 import { PLAYERS } from './lib/players.mjs';
-import { must, run, until } from './lib/run.mjs';
+import { integer, must, run, until } from './lib/run.mjs';
 import { serve } from './lib/site.mjs';
 
 const PAGE = `<!doctype html><meta charset="utf-8"><title>Ladder</title><link rel="icon" href="data:,">
@@ -12,7 +12,7 @@ const PAGE = `<!doctype html><meta charset="utf-8"><title>Ladder</title><link re
 
 /** How late the first buffered picture may be, seconds: less than a picture of 30 a second. */
 const START_GAP_MAX_S = 0.03;
-/** A line on which the lowest rendition of a ladder plays and no other does, bits per second. */
+/** A line on which only the lowest rendition of a ladder plays, bits per second, unless another is given. */
 const SLOW_LINE = 700_000;
 /** A line on which all of it plays. Players take what comes much faster than that for their cache. */
 const FAST_LINE = 16_000_000;
@@ -20,6 +20,7 @@ const FAST_LINE = 16_000_000;
 const OPTIONS = {
   player: { type: 'string', default: 'hls.js' },
   codec: { type: 'string' },
+  slow: { type: 'string' },
   'no-auto': { type: 'boolean', default: false },
   screenshot: { type: 'string' },
 };
@@ -55,7 +56,7 @@ async function watch(page, trouble, { url, manifest, input, results }) {
   Object.assign(results, { duration: round((await look(page)).duration), heights, first: await playing(page) });
   await plays(page, 1, 'from the start');
   results.by_hand = await byHand(page, heights);
-  if (!input['no-auto']) results.by_itself = await byItself(page, heights);
+  if (!input['no-auto']) results.by_itself = await byItself(page, heights, integer(input.slow, 'slow') ?? SLOW_LINE);
   results.languages = await languages(page);
   if (input.screenshot) await page.screenshot({ path: input.screenshot });
   results.errors = await complaints(page);
@@ -109,7 +110,7 @@ async function byHand(page, heights) {
   return took;
 }
 
-async function byItself(page, heights) {
+async function byItself(page, heights, slowLine) {
   const [least, most] = [heights[0], heights[heights.length - 1]];
   const line = await page.context().newCDPSession(page);
   const speed = (bits) => line.send('Network.emulateNetworkConditions', {
@@ -120,7 +121,7 @@ async function byItself(page, heights) {
   await shows(page, most, `pictures of ${most} lines`);
   await roomToPlay(page, 25);
   await page.evaluate(() => player.choose(null));
-  await speed(SLOW_LINE);
+  await speed(slowLine);
   const down = await shows(page, least, `pictures of ${least} lines on a slow line`, 60_000);
   await speed(FAST_LINE);
   await roomToPlay(page, 25);

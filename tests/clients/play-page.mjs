@@ -2,6 +2,7 @@
 import { recordFirstFrame, withBrowser } from './lib/browser.mjs';
 import { fairShare, look, plays, round, seekAround } from './lib/playback.mjs';
 import { integer, must, run, until } from './lib/run.mjs';
+import { signIn } from './lib/sign-in.mjs';
 
 const OPTIONS = {
   user: { type: 'string' },
@@ -36,14 +37,6 @@ await run(['BASE', 'VIDEO_ID'], OPTIONS, (input, results) =>
     must(!limit || results.first_frame_ms <= limit, `first frame after ${results.first_frame_ms} ms, allowed are ${limit}`);
   }),
 );
-
-async function signIn(page, base, { user, password }) {
-  await page.goto(`${base}/login`);
-  await page.getByLabel('Username').fill(user);
-  await page.getByLabel('Password').fill(password ?? '');
-  await page.locator('form').getByRole('button', { name: 'Sign in' }).click();
-  await page.getByRole('link', { name: /^Account of/ }).waitFor();
-}
 
 function watchBeats(page) {
   const beats = [];

@@ -12,6 +12,7 @@ use playhouse::media::codecs::h264::{AvcConfig, NalUnits, SpsInfo};
 use playhouse::media::index::{IndexRequest, IndexSettings, index_movie};
 use playhouse::media::movie::MovieLimits;
 use playhouse::media::pipelines::synthetic::{ClipSpec, make_clip};
+use playhouse::protocols::cmcd::wire::measured_throughput;
 use playhouse::protocols::hls::paths::MediaPath;
 use playhouse::protocols::tus::wire::{self, chunk, digest, draft, metadata::Metadata, v1};
 
@@ -30,6 +31,7 @@ pub(crate) fn all() -> Vec<Target> {
     vec![
         Target { name: "upload requests", samples: text(REQUESTS), read: read_request },
         Target { name: "media paths", samples: text(PATHS), read: read_path },
+        Target { name: "client media data", samples: text(CLIENT_DATA), read: read_client_data },
         Target { name: "movie files", samples: movies(), read: read_movie },
         Target { name: "H.264 configuration", samples: avc_samples(), read: read_avc },
         Target {
@@ -89,6 +91,14 @@ fn read_request(input: &[u8]) -> bool {
 
 const PATHS: &[&str] =
     &["master.m3u8", "v0-1/media.m3u8", "v0-1/iframes.m3u8", "a1-12/init.mp4", "v0-1/4294967295.m4s", "v0-1/k7.m4s"];
+
+/// Payloads of CTA-5004.
+const CLIENT_DATA: &[&str] =
+    &["bl=21300,br=3200,bs,mtp=25400,sid=\"6e2fb550-c457-11e9-bb97-0800200c9a66\"", "cid=\"a,\\\"mtp=1\",mtp=900"];
+
+fn read_client_data(input: &[u8]) -> bool {
+    std::str::from_utf8(input).is_ok_and(|payload| measured_throughput(payload).is_some())
+}
 
 fn read_path(input: &[u8]) -> bool {
     std::str::from_utf8(input).is_ok_and(|tail| MediaPath::parse(tail).is_some())

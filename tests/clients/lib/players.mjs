@@ -69,7 +69,10 @@ window.start = async (video, url) => {
     streaming: {
       cacheLoadThresholds: { video: 0, audio: 0 },
       // Rules that remember drops: this test switches more than any viewer, on a machine without a graphics card.
-      abr: { rules: { switchHistoryRule: { active: false }, droppedFramesRule: { active: false } } },
+      abr: {
+        rules: { switchHistoryRule: { active: false }, droppedFramesRule: { active: false } },
+        throughput: { ewma: { throughputSlowHalfLifeSeconds: 0.4, throughputFastHalfLifeSeconds: 0.2 } },
+      },
       buffer: { bufferTimeDefault: ${AHEAD_S}, bufferTimeAtTopQuality: ${AHEAD_S}, bufferTimeAtTopQualityLongForm: ${AHEAD_S}, fastSwitchEnabled: true, bufferToKeep: 10 },
     },
   });
