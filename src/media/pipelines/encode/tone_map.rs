@@ -1,8 +1,6 @@
 //! High dynamic range to SDR: BT.2100 PQ or HLG in BT.2020 colours to BT.709, by the tone curve of ITU-R BT.2390 (its
 //! Hermite roll-off in PQ) applied to the largest of the three colours' signals, so that hues stay. What the curve does to
 //! each coded colour is tabulated once; pictures are mapped by interpolating in the table.
-use std::array;
-
 /// Steps of the table along luma and along each colour difference.
 const LUMA_STEPS: usize = 65;
 const CHROMA_STEPS: usize = 33;
@@ -20,12 +18,12 @@ pub(super) enum HdrTransfer {
     Hlg,
 }
 
-/// One coded colour: luma and two colour differences.
-type Coded = [f32; 3];
+/// One coded colour: luma, two colour differences, and nothing, so that four are worked on at once.
+type Coded = [f32; 4];
 
 /// The table.
 pub(super) struct ToneMap {
-    /// By luma, then Cb, then Cr; values of 8 bits.
+    /// By Cb, then Cr, then luma; values of 8 bits.
     table: Vec<Coded>,
 }
 
@@ -46,12 +44,11 @@ pub(super) struct Shallow<'a> {
 impl ToneMap {
     pub(super) fn new(transfer: HdrTransfer) -> Self {
         let mut table = Vec::with_capacity(LUMA_STEPS * CHROMA_STEPS * CHROMA_STEPS);
-        let part = |index: usize, steps: usize| index as f64 / (steps - 1) as f64;
-        for luma in 0..LUMA_STEPS {
-            for cb in 0..CHROMA_STEPS {
-                for cr in 0..CHROMA_STEPS {
-                    let code =
-                        [part(luma, LUMA_STEPS), part(cb, CHROMA_STEPS), part(cr, CHROMA_STEPS)].map(|v| v * 1024.0);
+        let code = |index: usize, steps: usize| index as f64 / (steps - 1) as f64 * 1024.0;
+        for cb in 0..CHROMA_STEPS {
+            for cr in 0..CHROMA_STEPS {
+                for luma in 0..LUMA_STEPS {
+                    let code = [code(luma, LUMA_STEPS), code(cb, CHROMA_STEPS), code(cr, CHROMA_STEPS)];
                     table.push(map_code(code, transfer));
                 }
             }
@@ -59,47 +56,34 @@ impl ToneMap {
         Self { table }
     }
 
-    fn node(&self, luma: usize, cb: usize, cr: usize) -> Coded {
-        self.table.get((luma * CHROMA_STEPS + cb) * CHROMA_STEPS + cr).copied().unwrap_or([16.0, 128.0, 128.0])
-    }
-
-    /// The column of the table at these colour differences (10 bits), interpolated.
-    fn between(&self, luma: usize, cb: f32, cr: f32) -> Coded {
-        let (cb_low, cr_low) = (cb as usize, cr as usize);
-        let (cb_part, cr_part) = (cb - cb_low as f32, cr - cr_low as f32);
-        let (cb_high, cr_high) = ((cb_low + 1).min(CHROMA_STEPS - 1), (cr_low + 1).min(CHROMA_STEPS - 1));
-        let corners = [
-            (self.node(luma, cb_low, cr_low), (1.0 - cb_part) * (1.0 - cr_part)),
-            (self.node(luma, cb_low, cr_high), (1.0 - cb_part) * cr_part),
-            (self.node(luma, cb_high, cr_low), cb_part * (1.0 - cr_part)),
-            (self.node(luma, cb_high, cr_high), cb_part * cr_part),
-        ];
-        array::from_fn(|channel| corners.iter().map(|(node, weight)| node.get(channel).unwrap_or(&0.0) * weight).sum())
-    }
-
-    /// Maps one colour of 10 bits.
-    pub(super) fn map(&self, [luma, cb, cr]: [u16; 3]) -> Coded {
-        let chroma = |value: u16| f32::from(value.min(1023)) * (CHROMA_STEPS - 1) as f32 / 1024.0;
-        let at = f32::from(luma.min(1023)) * (LUMA_STEPS - 1) as f32 / 1024.0;
-        let low = at as usize;
-        let part = at - low as f32;
-        let below = self.between(low, chroma(cb), chroma(cr));
-        let above = self.between((low + 1).min(LUMA_STEPS - 1), chroma(cb), chroma(cr));
-        array::from_fn(|channel| {
-            let (below, above) = (below.get(channel).unwrap_or(&0.0), above.get(channel).unwrap_or(&0.0));
-            below + (above - below) * part
-        })
+    /// What becomes of all luma at these colour differences.
+    fn column(&self, cb: u16, cr: u16) -> Column<'_> {
+        let place = |value: u16| {
+            let at = f32::from(value.min(1023)) * ((CHROMA_STEPS - 1) as f32 / 1024.0);
+            (at as usize, at - (at as usize) as f32)
+        };
+        let ((cb, cb_part), (cr, cr_part)) = (place(cb), place(cr));
+        let corner = |cb: usize, cr: usize, weight: f32| {
+            let first = (cb * CHROMA_STEPS + cr) * LUMA_STEPS;
+            (self.table.get(first..first + LUMA_STEPS).unwrap_or_default(), weight)
+        };
+        Column([
+            corner(cb, cr, (1.0 - cb_part) * (1.0 - cr_part)),
+            corner(cb, cr + 1, (1.0 - cb_part) * cr_part),
+            corner(cb + 1, cr, cb_part * (1.0 - cr_part)),
+            corner(cb + 1, cr + 1, cb_part * cr_part),
+        ])
     }
 
     /// Maps a picture of this size, both sides in samples of luma.
     pub(super) fn map_picture(&self, (width, height): (usize, usize), from: &Deep, to: &mut Shallow) {
         for y in 0..height.div_ceil(2) {
             for x in 0..width.div_ceil(2) {
-                let (cb, cr) = (from.sample(1, x, y), from.sample(2, x, y));
+                let column = self.column(from.sample(1, x, y), from.sample(2, x, y));
                 let corners = [(0, 0), (1, 0), (0, 1), (1, 1)].map(|(dx, dy)| (2 * x + dx, 2 * y + dy));
                 let (mut blue, mut red, mut count) = (0.0, 0.0, 0.0f32);
                 for (x, y) in corners.into_iter().filter(|(x, y)| *x < width && *y < height) {
-                    let [luma, cb, cr] = self.map([from.sample(0, x, y), cb, cr]);
+                    let [luma, cb, cr, _] = column.at(from.sample(0, x, y));
                     to.set(0, (x, y), luma);
                     (blue, red, count) = (blue + cb, red + cr, count + 1.0);
                 }
@@ -107,6 +91,26 @@ impl ToneMap {
                 to.set(2, (x, y), red / count.max(1.0));
             }
         }
+    }
+}
+
+/// Four neighbouring columns of the table and their weights.
+struct Column<'a>([(&'a [Coded], f32); 4]);
+
+impl Column<'_> {
+    /// The colour at this luma of 10 bits.
+    fn at(&self, luma: u16) -> Coded {
+        let at = f32::from(luma.min(1023)) * ((LUMA_STEPS - 1) as f32 / 1024.0);
+        let low = at as usize;
+        let part = at - low as f32;
+        let mut mapped = [0.0; 4];
+        for (nodes, weight) in &self.0 {
+            let Some([below, above]) = nodes.get(low..low + 2) else { continue };
+            for ((sum, below), above) in mapped.iter_mut().zip(below).zip(above) {
+                *sum += weight * (below + (above - below) * part);
+            }
+        }
+        mapped
     }
 }
 
@@ -143,7 +147,7 @@ fn map_code([luma, cb, cr]: [f64; 3], transfer: HdrTransfer) -> Coded {
     let [red, green, blue] = narrow.map(to_sdr_signal);
     let y = 0.2126 * red + 0.7152 * green + 0.0722 * blue;
     let (b, r) = ((blue - y) / 1.8556, (red - y) / 1.5748);
-    [16.0 + 219.0 * y, 128.0 + 224.0 * b, 128.0 + 224.0 * r].map(|value| value.clamp(1.0, 254.0) as f32)
+    [16.0 + 219.0 * y, 128.0 + 224.0 * b, 128.0 + 224.0 * r, 1.0].map(|value| value.clamp(1.0, 254.0) as f32)
 }
 
 const PQ_M1: f64 = 2610.0 / 16384.0;
@@ -222,7 +226,12 @@ mod tests {
         (64.0 + 876.0 * light_to_pq(light)).round() as u16
     }
 
-    fn near(found: Coded, wanted: [f32; 3], by: f32) {
+    fn mapped(map: &ToneMap, [luma, cb, cr]: [u16; 3]) -> [f32; 3] {
+        let [luma, cb, cr, _] = map.column(cb, cr).at(luma);
+        [luma, cb, cr]
+    }
+
+    fn near(found: [f32; 3], wanted: [f32; 3], by: f32) {
         assert!(found.iter().zip(wanted).all(|(found, wanted)| (found - wanted).abs() <= by), "{found:?}, {wanted:?}");
     }
 
@@ -237,12 +246,12 @@ mod tests {
     #[test]
     fn black_stays_black_mid_greys_keep_their_light_and_highlights_end_at_white() {
         let map = ToneMap::new(HdrTransfer::Pq);
-        near(map.map([64, 512, 512]), [16.0, 128.0, 128.0], 1.0);
-        near(map.map([code(1000.0), 512, 512]), [235.0, 128.0, 128.0], 1.5);
-        near(map.map([1023, 512, 512]), [235.0, 128.0, 128.0], 1.5);
+        near(mapped(&map, [64, 512, 512]), [16.0, 128.0, 128.0], 1.0);
+        near(mapped(&map, [code(1000.0), 512, 512]), [235.0, 128.0, 128.0], 1.5);
+        near(mapped(&map, [1023, 512, 512]), [235.0, 128.0, 128.0], 1.5);
         let grey = 16.0 + 219.0 * (20.0f64 / 203.0).powf(1.0 / 2.4);
-        near(map.map([code(20.0), 512, 512]), [grey as f32, 128.0, 128.0], 2.0);
-        let white = map.map([code(203.0), 512, 512]);
+        near(mapped(&map, [code(20.0), 512, 512]), [grey as f32, 128.0, 128.0], 2.0);
+        let white = mapped(&map, [code(203.0), 512, 512]);
         assert!((170.0..225.0).contains(&white[0]), "{white:?}");
     }
 
@@ -250,7 +259,7 @@ mod tests {
     fn brighter_stays_brighter() {
         for transfer in [HdrTransfer::Pq, HdrTransfer::Hlg] {
             let map = ToneMap::new(transfer);
-            let curve: Vec<f32> = (64..940).map(|luma| map.map([luma, 512, 512])[0]).collect();
+            let curve: Vec<f32> = (64..940).map(|luma| mapped(&map, [luma, 512, 512])[0]).collect();
             assert!(curve.windows(2).all(|pair| pair[0] <= pair[1] + 1e-3));
         }
     }
@@ -259,14 +268,14 @@ mod tests {
     fn a_red_stays_red_and_a_picture_is_mapped_as_its_colours_are() {
         let map = ToneMap::new(HdrTransfer::Hlg);
         let red = [400, 440, 760];
-        let mapped = map.map(red);
-        assert!(mapped[2] > 150.0 && mapped[1] < 128.0, "{mapped:?}");
+        let found = mapped(&map, red);
+        assert!(found[2] > 150.0 && found[1] < 128.0, "{found:?}");
         let bytes = |value: u16, count: usize| value.to_le_bytes().repeat(count);
         let (luma, cb, cr) = (bytes(red[0], 15), bytes(red[1], 6), bytes(red[2], 6));
         let from = Deep { planes: [&luma, &cb, &cr], strides: [10, 6, 6] };
         let (mut y, mut b, mut r) = ([0; 15], [0; 6], [0; 6]);
         map.map_picture((5, 3), &from, &mut Shallow { planes: [&mut y, &mut b, &mut r], strides: [5, 3, 3] });
-        let rounded = mapped.map(|value| (value + 0.5) as u8);
+        let rounded = found.map(|value| (value + 0.5) as u8);
         assert!(y.iter().all(|value| *value == rounded[0]) && b.iter().all(|value| *value == rounded[1]));
         assert!(r.iter().all(|value| *value == rounded[2]));
     }
