@@ -13,11 +13,15 @@ mod encode;
 mod fault;
 mod inspect;
 mod parse;
+mod picture_file;
 mod probe;
 mod remux;
 mod sniff;
 mod sound;
 mod source;
+mod stage;
+mod stills;
+mod storyboard;
 mod survey;
 pub mod synthetic;
 #[cfg(test)]

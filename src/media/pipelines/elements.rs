@@ -66,6 +66,14 @@ pub const ELEMENTS: &[Element] = &[
     optional("avdec_dca", LIBAV, "DTS sound"),
     optional("avdec_alac", LIBAV, "ALAC sound"),
     optional("flacdec", GOOD, "FLAC sound"),
+    optional("matroskamux", GOOD, "copies of files that cannot be sought in"),
+    optional("jpegparse", BAD, "uploaded pictures"),
+    optional("jpegdec", GOOD, "uploaded pictures and storyboards"),
+    optional("pngdec", GOOD, "uploaded pictures"),
+    optional("webpdec", BAD, "uploaded pictures"),
+    optional("avdec_gif", LIBAV, "uploaded pictures"),
+    optional("webpenc", BAD, "thumbnails as WebP"),
+    optional("av1enc", BAD, "thumbnails as AVIF"),
     optional("mp4mux", GOOD, "the clip of `playhouse demo`"),
 ];
 

@@ -30,6 +30,7 @@ mod rung;
 mod scale;
 mod self_test;
 mod settings;
+pub(super) mod still;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -87,7 +87,11 @@ impl Parsing {
 
     /// Goes on from the last key frame at or before `at`; false when that is refused.
     pub(super) fn seek(&self, at: gst::ClockTime) -> bool {
-        self.pipeline.seek_simple(gst::SeekFlags::FLUSH | gst::SeekFlags::KEY_UNIT, at).is_ok()
+        let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::KEY_UNIT | gst::SeekFlags::SNAP_BEFORE;
+        let sought = self.pipeline.seek_simple(flags, at).is_ok();
+        // An end that was reached before the seek is none any more.
+        while self.pipeline.bus().and_then(|bus| bus.pop_filtered(&[gst::MessageType::Eos])).is_some() {}
+        sought
     }
 
     /// Bytes read so far, those read twice counted twice.

@@ -15,10 +15,10 @@ use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 
-use super::{digest, encode, fault, inspect, remux, sound, survey, thumbnail};
+use super::{digest, encode, fault, inspect, remux, sound, stage, stills, storyboard, survey, thumbnail};
 use crate::domain::video::Failure;
 use crate::media::source::{ExtentReader, LocalExtent};
-use crate::media::work::{Answer, FromWorker, PROTOCOL_VERSION, ProcessLimits, SourceFile, Task, ToWorker};
+use crate::media::work::{Answer, FromWorker, PROTOCOL_VERSION, ProcessLimits, SourceFile, Task, Tile, ToWorker};
 
 /// Shortest time between two signs of life: the watchdog counts in seconds.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
@@ -118,8 +118,13 @@ fn perform(task: Task, reporter: &Arc<Reporter>) -> Result<Answer, Failure> {
         Task::Survey { source, limits, media } => survey::survey(&|| reader_of(&source), &limits, &media, reporter),
         Task::EncodePictures(task) => encode::encode(reader_of(&task.source), &task, reporter),
         Task::SelfTest => encode::self_test(reporter),
+        Task::Stage { source, output } => stage::stage(reader_of(&source), &output, reporter),
+        Task::Stills(task) => stills::stills(&|| reader_of(&task.source), &task, reporter),
+        Task::Storyboard { output, tiles, columns, rows } => {
+            let reader_of = |tile: &Tile| reader_of(std::slice::from_ref(&tile.picture));
+            storyboard::storyboard(&output, &tiles, storyboard::Layout { columns, rows }, reader_of, reporter)
+        }
         Task::EncodeSound(task) => sound::encode_sound(reader_of(&task.source), &task, reporter),
-        other => Err(Failure { code: "unknown_work".into(), message: format!("No such work: {:?}.", other.kind()) }),
     }
 }
 

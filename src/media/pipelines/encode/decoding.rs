@@ -80,6 +80,28 @@ impl Decoding {
         Ok(Self { pipeline, sink, times, end_ns: 0, broken: None })
     }
 
+    /// The picture that is shown at `at_ns`; the last one when all are earlier, the first when all are later.
+    pub(super) fn shown_at(&mut self, at_ns: i64) -> Option<Decoded> {
+        let mut best = self.next()?;
+        let earliest_ns = best.at_ns;
+        if at_ns > earliest_ns + NEAR_NS {
+            for target in EARLIER_NS.map(|earlier| (at_ns - earlier).max(earliest_ns)) {
+                if self.seek(target)
+                    && let Some(found) = self.next()
+                {
+                    best = found;
+                }
+                if best.at_ns <= at_ns {
+                    break;
+                }
+            }
+        }
+        while let Some(next) = self.next().filter(|next| next.at_ns <= at_ns) {
+            best = next;
+        }
+        Some(best)
+    }
+
     /// The first picture from which on nothing of the chunk is missing, as far as the source can be sought in.
     pub(super) fn first_of(&mut self, clock: &PictureClock) -> Option<Decoded> {
         let start_ns = clock.chunk_start_ns();

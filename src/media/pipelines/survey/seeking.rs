@@ -16,6 +16,8 @@ use crate::media::source::ExtentReader;
 const INDEXED: [&str; 5] = ["mp4", "mov", "matroska", "webm", "avi"];
 /// Bytes read after which a seek is taken to have failed, in parts of the source: one that reads all of it is no use.
 const READ_PARTS: u64 = 2;
+/// Looks in a row (a hundredth of a second apart) that find nothing read: the seek led to the end.
+const IDLE_LOOKS_MAX: u32 = 300;
 /// What rounding makes of a time on its way through a demuxer.
 const TOLERANCE_NS: i64 = 1_000_000;
 /// No picture has come yet.
@@ -67,7 +69,13 @@ fn leads_to(
         return Ok(false);
     }
     let read_before = parsing.bytes_read();
-    let _ = parsing.watch(|| landed.has_picture() || parsing.bytes_read() - read_before > bytes_max);
+    let (mut seen, mut idle) = (read_before, 0);
+    let _ = parsing.watch(|| {
+        let read = parsing.bytes_read();
+        idle = if read == seen { idle + 1 } else { 0 };
+        seen = read;
+        landed.has_picture() || read - read_before > bytes_max || idle > IDLE_LOOKS_MAX
+    });
     drop(parsing);
     let found = landed.first.load(Ordering::Acquire);
     if found == NONE {
