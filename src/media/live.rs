@@ -1,0 +1,7 @@
+//! Live streams: times are repaired on a [`timeline`], frames are cut into parts and segments by the [`packager`], and what
+//! was cut is kept in a [`ring`] for everyone who reads. No sockets, no clock of its own, no decoder.
+pub mod cadence;
+pub mod packager;
+pub mod part;
+pub mod ring;
+pub mod timeline;

@@ -1,0 +1,428 @@
+//! From frames to parts and segments, all tracks on one grid.
+//!
+//! Pictures lead: segments start at their key frames, or where TARGETDURATION ends when none comes. Sound follows: it waits
+//! until the leader has passed its time, and is cut at the packet nearest to the leader's cut. A leader that stalls is not
+//! waited for: the grid goes on by the clock of the others, and its segments are gaps until it is back. Segment numbers are
+//! the same in all tracks at all times.
+use std::collections::VecDeque;
+
+use serde::Serialize;
+
+use super::part::{Part, PartBuilder, PartTarget};
+use crate::domain::asset::{Ticks, TrackKind};
+use crate::media::frames::Frame;
+
+/// Shortest TARGETDURATION, seconds.
+const TARGET_SECS_MIN: u32 = 2;
+/// Longest TARGETDURATION, seconds.
+const TARGET_SECS_MAX: u32 = 10;
+/// A follower waits for its leader as long as this, milliseconds of media.
+const LAG_MAX_MS: i64 = 2500;
+/// Groups of pictures remembered, to foresee the next one.
+const GROUPS_REMEMBERED: usize = 8;
+
+/// What a packager is set up with.
+#[derive(Debug, Clone)]
+pub struct PackagerSettings {
+    /// PART-TARGET.
+    pub part_target: PartTarget,
+    /// TARGETDURATION in seconds when it is fixed already; otherwise the first closed group of pictures fixes it.
+    pub target_secs: Option<u32>,
+    /// Number of the first segment.
+    pub first_segment: u64,
+    /// Kinds and timescales of the tracks.
+    pub tracks: Vec<(TrackKind, u32)>,
+}
+
+/// What came out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Packaged {
+    /// TARGETDURATION is known from now on, seconds.
+    TargetDuration(u32),
+    /// A segment of a track begins; `start` is when it is shown, ticks.
+    Begin {
+        /// The track.
+        track: usize,
+        /// Its number.
+        number: u64,
+        /// When it is shown.
+        start: i64,
+    },
+    /// The next part of the segment that has begun.
+    Part {
+        /// The track.
+        track: usize,
+        /// The part.
+        part: Part,
+    },
+    /// The segment of a track is complete.
+    End {
+        /// The track.
+        track: usize,
+    },
+    /// A segment of a track has no media.
+    Gap {
+        /// The track.
+        track: usize,
+        /// Its number.
+        number: u64,
+        /// When it would be shown, ticks.
+        start: i64,
+        /// Ticks.
+        duration: u32,
+    },
+}
+
+/// What was left out, as counters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Dropped {
+    /// Pictures before the first key frame.
+    pub undecodable: u64,
+    /// Packets of sound before the first picture.
+    pub early_sound: u64,
+}
+
+/// Cuts the frames of one epoch.
+#[derive(Debug)]
+pub struct Packager {
+    settings: PackagerSettings,
+    tracks: Vec<Track>,
+    leader: usize,
+    grid: Grid,
+    groups: Groups,
+    dropped: Dropped,
+}
+
+/// Where segments start.
+#[derive(Debug)]
+struct Grid {
+    /// Number of the first cut below.
+    first: u64,
+    cuts: VecDeque<Ticks>,
+    /// Where the epoch ends, once it has.
+    end: Option<Ticks>,
+}
+
+impl Grid {
+    fn next_number(&self) -> u64 {
+        self.first + self.cuts.len() as u64
+    }
+
+    fn at(&self, number: u64) -> Option<Ticks> {
+        let cut = self.cuts.get(usize::try_from(number.checked_sub(self.first)?).ok()?).copied();
+        cut.or(self.end.filter(|_| number == self.next_number()))
+    }
+
+    /// Forgets cuts that no track needs any more; the last one always stays.
+    fn forget_before(&mut self, number: u64) {
+        while self.first < number && self.cuts.len() > 1 {
+            self.cuts.pop_front();
+            self.first += 1;
+        }
+    }
+}
+
+/// Groups of pictures of the leader.
+#[derive(Debug, Default)]
+struct Groups {
+    lengths: VecDeque<i64>,
+    last_key: Option<i64>,
+}
+
+impl Groups {
+    fn note_key(&mut self, at: i64) {
+        if let Some(last) = self.last_key.replace(at) {
+            self.lengths.push_back(at - last);
+            if self.lengths.len() > GROUPS_REMEMBERED {
+                self.lengths.pop_front();
+            }
+        }
+    }
+
+    fn longest(&self) -> i64 {
+        self.lengths.iter().copied().max().unwrap_or(0)
+    }
+}
+
+#[derive(Debug)]
+struct Track {
+    kind: TrackKind,
+    timescale: u32,
+    builder: PartBuilder,
+    /// A frame whose duration the next one tells.
+    held: Option<Frame>,
+    /// Followers: frames that the leader has not passed.
+    waiting: VecDeque<Frame>,
+    /// Decode time at which the open segment started.
+    open: Option<i64>,
+    /// Number of the segment to begin next.
+    next: u64,
+    /// Decode time up to which frames came.
+    reached: Option<i64>,
+    /// When the last frame that went into a segment is shown, and its duration.
+    placed: Option<i64>,
+    length: u32,
+}
+
+impl Track {
+    fn ticks(&self, value: i64) -> Ticks {
+        Ticks { value, timescale: self.timescale }
+    }
+}
+
+/// The middle of a frame: it belongs to the segment that this lies in.
+fn middle(frame: &Frame) -> i64 {
+    frame.pts + i64::from(frame.duration / 2)
+}
+
+impl Packager {
+    /// A packager for the tracks of one epoch; the first track of pictures leads, or else the first one.
+    pub fn new(settings: PackagerSettings) -> Self {
+        let leader = settings.tracks.iter().position(|(kind, _)| *kind == TrackKind::Video).unwrap_or(0);
+        let track = |(kind, timescale): &(TrackKind, u32)| Track {
+            kind: *kind,
+            timescale: (*timescale).max(1),
+            builder: PartBuilder::new(*kind, settings.part_target.ticks(*timescale)),
+            held: None,
+            waiting: VecDeque::new(),
+            open: None,
+            next: settings.first_segment,
+            reached: None,
+            placed: None,
+            length: 0,
+        };
+        let tracks = settings.tracks.iter().map(track).collect();
+        let grid = Grid { first: settings.first_segment, cuts: VecDeque::new(), end: None };
+        Self { settings, tracks, leader, grid, groups: Groups::default(), dropped: Dropped::default() }
+    }
+
+    /// What was left out so far.
+    pub fn dropped(&self) -> Dropped {
+        self.dropped
+    }
+
+    /// Number of the next segment to begin in the grid.
+    pub fn next_segment(&self) -> u64 {
+        self.grid.next_number()
+    }
+
+    /// Takes the next frame of a track, in decode order; its duration may be 0 when only the next one tells.
+    pub fn push(&mut self, track: usize, frame: Frame, out: &mut Vec<Packaged>) {
+        let Some(state) = self.tracks.get_mut(track) else { return };
+        if let Some(mut held) = state.held.take() {
+            held.duration = u32::try_from(frame.dts - held.dts).unwrap_or(0);
+            self.take(track, held, out);
+        }
+        match self.tracks.get_mut(track) {
+            Some(state) if frame.duration == 0 => state.held = Some(frame),
+            _ => self.take(track, frame, out),
+        }
+        let passed = self.tracks.iter().map(|track| track.next).min().unwrap_or(0);
+        self.grid.forget_before(passed.saturating_sub(1));
+    }
+
+    fn take(&mut self, track: usize, frame: Frame, out: &mut Vec<Packaged>) {
+        if let Some(state) = self.tracks.get_mut(track) {
+            state.reached = Some(frame.dts);
+        }
+        if track == self.leader {
+            self.lead(frame, out);
+            self.follow_all(out);
+        } else {
+            if let Some(state) = self.tracks.get_mut(track) {
+                state.waiting.push_back(frame);
+            }
+            self.follow(track, out);
+        }
+    }
+
+    fn lead(&mut self, frame: Frame, out: &mut Vec<Packaged>) {
+        let leader = self.leader;
+        let Some(state) = self.tracks.get(leader) else { return };
+        let has_begun = !self.grid.cuts.is_empty();
+        if !has_begun && !frame.keyframe {
+            self.dropped.undecodable += 1;
+            return;
+        }
+        let timescale = state.timescale;
+        if frame.keyframe {
+            self.groups.note_key(frame.dts);
+        }
+        let starts = match self.tracks.get(leader).and_then(|state| state.open) {
+            None => true,
+            Some(start) => self.starts_segment(&frame, start, out),
+        };
+        if starts {
+            self.end_segment(leader, out);
+            self.grid.cuts.push_back(Ticks { value: frame.pts, timescale });
+            self.begin_segment(leader, &frame, out);
+        }
+        self.add(leader, frame, out);
+    }
+
+    /// Whether a segment starts with this frame of the leader, in a segment that started at `start`.
+    fn starts_segment(&mut self, frame: &Frame, start: i64, out: &mut Vec<Packaged>) -> bool {
+        let Some(timescale) = self.tracks.get(self.leader).map(|state| i64::from(state.timescale)) else { return false };
+        let elapsed = frame.dts - start;
+        let is_video = self.tracks.get(self.leader).is_some_and(|state| state.kind == TrackKind::Video);
+        if self.settings.target_secs.is_none() {
+            let most = i64::from(TARGET_SECS_MAX) * timescale;
+            if is_video && !frame.keyframe && elapsed + i64::from(frame.duration) <= most {
+                return false;
+            }
+            let group = if is_video { u32::try_from((elapsed + timescale - 1) / timescale).unwrap_or(u32::MAX) } else { 0 };
+            let target = group.clamp(TARGET_SECS_MIN, TARGET_SECS_MAX);
+            self.settings.target_secs = Some(target);
+            out.push(Packaged::TargetDuration(target));
+        }
+        let target = i64::from(self.settings.target_secs.unwrap_or(TARGET_SECS_MAX)) * timescale;
+        // Durations are rounded to the nearest second when they are compared with TARGETDURATION.
+        let limit = target + timescale * 49 / 100;
+        if !is_video {
+            return elapsed + i64::from(frame.duration) > target;
+        }
+        let foreseen = frame.keyframe && elapsed >= target / 4 && elapsed + self.groups.longest() > limit;
+        foreseen || elapsed + i64::from(frame.duration) > limit
+    }
+
+    fn follow_all(&mut self, out: &mut Vec<Packaged>) {
+        for track in 0..self.tracks.len() {
+            if track != self.leader {
+                self.follow(track, out);
+            }
+        }
+    }
+
+    /// Brings a follower as far as the leader has come, or further when it is not worth waiting for.
+    fn follow(&mut self, track: usize, out: &mut Vec<Packaged>) {
+        while let Some(frame) = self.ready(track) {
+            let Some(timescale) = self.tracks.get(track).map(|state| state.timescale) else { return };
+            let at = Ticks { value: middle(&frame), timescale };
+            self.go_on_without_leader(track, &frame, out);
+            self.enter(track, at, &frame, out);
+            if self.tracks.get(track).is_some_and(|state| state.open.is_some()) {
+                self.add(track, frame, out);
+            } else {
+                self.dropped.early_sound += 1;
+            }
+        }
+    }
+
+    /// The next frame of a follower that can be placed now.
+    fn ready(&mut self, track: usize) -> Option<Frame> {
+        let leader = self.tracks.get(self.leader)?;
+        let passed = leader.reached.map(|reached| leader.ticks(reached));
+        let state = self.tracks.get_mut(track)?;
+        let first = state.waiting.front()?;
+        let is_passed = passed.is_some_and(|passed| passed >= state.ticks(middle(first)));
+        let newest = state.waiting.back().map_or(0, |last| last.pts);
+        let lag = (newest - first.pts) * 1000 / i64::from(state.timescale);
+        if is_passed || lag > LAG_MAX_MS { state.waiting.pop_front() } else { None }
+    }
+
+    /// Cuts the grid by a follower's clock when the leader has not come for longer than a segment.
+    fn go_on_without_leader(&mut self, track: usize, frame: &Frame, out: &mut Vec<Packaged>) {
+        let (Some(target), Some(last), Some(state)) =
+            (self.settings.target_secs, self.grid.cuts.back().copied(), self.tracks.get(track))
+        else {
+            return;
+        };
+        let timescale = i64::from(state.timescale);
+        let elapsed = frame.pts - last.rescale(state.timescale);
+        let leader_is_behind = self.tracks.get(self.leader).is_none_or(|leader| {
+            leader.reached.is_none_or(|reached| leader.ticks(reached) < state.ticks(frame.pts - timescale * LAG_MAX_MS / 2000))
+        });
+        if leader_is_behind && elapsed + i64::from(frame.duration) > i64::from(target) * timescale + timescale * 49 / 100 {
+            let at = state.ticks(frame.pts);
+            let leader = self.leader;
+            self.end_segment(leader, out);
+            self.grid.cuts.push_back(at);
+        }
+    }
+
+    /// Moves a follower into the segment that `at` lies in.
+    fn enter(&mut self, track: usize, at: Ticks, frame: &Frame, out: &mut Vec<Packaged>) {
+        while let Some(state) = self.tracks.get(track) {
+            let next_starts = self.grid.at(state.next).is_some_and(|cut| cut <= at);
+            if !next_starts {
+                return;
+            }
+            self.end_segment(track, out);
+            let number = self.tracks.get(track).map_or(0, |state| state.next);
+            let is_over = self.grid.at(number + 1).is_some_and(|cut| cut <= at);
+            if is_over {
+                self.gap(track, out);
+            } else {
+                self.begin_segment(track, frame, out);
+            }
+        }
+    }
+
+    /// The latest end of what came.
+    fn end_of_all(&self) -> Option<Ticks> {
+        let ends = self.tracks.iter().filter_map(|track| Some(track.ticks(track.placed? + i64::from(track.length))));
+        ends.reduce(|latest, end| if end > latest { end } else { latest })
+    }
+
+    fn begin_segment(&mut self, track: usize, frame: &Frame, out: &mut Vec<Packaged>) {
+        let last = self.grid.next_number().saturating_sub(1);
+        while track == self.leader && self.tracks.get(track).is_some_and(|state| state.next < last) {
+            self.gap(track, out);
+        }
+        let Some(state) = self.tracks.get_mut(track) else { return };
+        state.open = Some(frame.dts);
+        out.push(Packaged::Begin { track, number: state.next, start: frame.pts });
+        state.next += 1;
+    }
+
+    fn gap(&mut self, track: usize, out: &mut Vec<Packaged>) {
+        let Some(state) = self.tracks.get_mut(track) else { return };
+        let number = state.next;
+        state.next += 1;
+        let time = |number| self.grid.at(number).map(|cut| cut.rescale(state.timescale));
+        let (Some(start), Some(end)) = (time(number), time(number + 1)) else { return };
+        out.push(Packaged::Gap { track, number, start, duration: u32::try_from(end - start).unwrap_or(0) });
+    }
+
+    fn add(&mut self, track: usize, frame: Frame, out: &mut Vec<Packaged>) {
+        let Some(state) = self.tracks.get_mut(track) else { return };
+        (state.placed, state.length) = (state.placed.max(Some(frame.pts)), frame.duration);
+        let parts = state.builder.push(frame);
+        out.extend(parts.into_iter().flatten().map(|part| Packaged::Part { track, part }));
+    }
+
+    fn end_segment(&mut self, track: usize, out: &mut Vec<Packaged>) {
+        let Some(state) = self.tracks.get_mut(track) else { return };
+        if state.open.take().is_none() {
+            return;
+        }
+        out.extend(state.builder.finish().map(|part| Packaged::Part { track, part }));
+        out.push(Packaged::End { track });
+    }
+
+    /// The epoch is over: everything that came is cut, and all tracks end with the same segment.
+    pub fn finish(&mut self, out: &mut Vec<Packaged>) {
+        for track in 0..self.tracks.len() {
+            let Some(state) = self.tracks.get_mut(track) else { continue };
+            if let Some(held) = state.held.take() {
+                // As long as the one before it: nothing will tell better.
+                let duration = if state.length > 0 { state.length } else { state.timescale / 25 };
+                self.take(track, Frame { duration, ..held }, out);
+            }
+        }
+        if let Some(leader) = self.tracks.get_mut(self.leader) {
+            leader.reached = Some(i64::MAX / 4);
+        }
+        self.follow_all(out);
+        self.grid.end = self.end_of_all();
+        for track in 0..self.tracks.len() {
+            self.end_segment(track, out);
+            while self.tracks.get(track).is_some_and(|state| state.next < self.grid.next_number()) {
+                self.gap(track, out);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+//! Parts: CMAF chunks of one `moof` and one `mdat`, cut *before* they would grow longer than PART-TARGET
+//! (draft-pantos-hls-rfc8216bis, 4.4.3.7 and B.1), in every track alike.
+use bytes::{Bytes, BytesMut};
+
+use crate::domain::asset::TrackKind;
+use crate::media::frames::Frame;
+use crate::media::packager::{SegmentHead, segment_bytes, write_segment_head};
+use crate::media::records::SampleRecord;
+
+/// PART-TARGET of a stream, fixed for the life of its playback URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartTarget {
+    ms: u32,
+}
+
+impl PartTarget {
+    /// The target that a whole number of frames fills best: 0.25 s for 24, 25 and at least 27 frames a second, else
+    /// 0.334 s; longer only when a single frame is. Without pictures, or before their rate is known, 0.25 s.
+    pub fn for_frame_rate(rate: Option<(u32, u32)>) -> Self {
+        let Some((frames, seconds)) = rate.filter(|(frames, seconds)| *frames > 0 && *seconds > 0) else {
+            return Self { ms: 250 };
+        };
+        let milli = u64::from(frames) * 1000 / u64::from(seconds);
+        let fits = matches!(milli, 24_000..=25_100) || milli >= 26_900;
+        let frame_ms = (1_000_000 / milli.max(1)) as u32 + 1;
+        Self { ms: if fits { 250 } else { frame_ms.max(334) } }
+    }
+
+    /// Milliseconds.
+    pub fn as_millis(self) -> u32 {
+        self.ms
+    }
+
+    /// In ticks, rounded down: what a part of that track may last.
+    pub fn ticks(self, timescale: u32) -> i64 {
+        i64::from(self.ms) * i64::from(timescale) / 1000
+    }
+}
+
+/// A finished part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// `moof` and `mdat`.
+    pub bytes: Bytes,
+    /// Decode time of its first frame, ticks.
+    pub start: i64,
+    /// Ticks to the start of what follows.
+    pub duration: u32,
+    /// Whether decoding can start with it.
+    pub independent: bool,
+}
+
+impl Part {
+    /// Decode time at which it ends.
+    pub fn end(&self) -> i64 {
+        self.start + i64::from(self.duration)
+    }
+}
+
+/// Gathers the frames of one track into parts.
+#[derive(Debug)]
+pub(super) struct PartBuilder {
+    kind: TrackKind,
+    target: i64,
+    number: u32,
+    frames: Vec<Frame>,
+    media_bytes: u64,
+}
+
+impl PartBuilder {
+    pub(super) fn new(kind: TrackKind, target: i64) -> Self {
+        Self { kind, target, number: 0, frames: Vec::new(), media_bytes: 0 }
+    }
+
+    /// Takes a frame whose duration is known. Returns the part that it did not fit into, then the one that it filled.
+    pub(super) fn push(&mut self, frame: Frame) -> [Option<Part>; 2] {
+        let length = i64::from(frame.duration);
+        let start = self.frames.first().map_or(frame.dts, |first| first.dts);
+        let before = if frame.dts + length - start > self.target { self.finish() } else { None };
+        let start = self.frames.first().map_or(frame.dts, |first| first.dts);
+        let is_full = frame.dts + 2 * length - start > self.target;
+        self.media_bytes += frame.payload.len() as u64;
+        self.frames.push(frame);
+        [before, if is_full { self.finish() } else { None }]
+    }
+
+    /// The part of what was gathered.
+    pub(super) fn finish(&mut self) -> Option<Part> {
+        let first = self.frames.first()?;
+        let (start, independent) = (first.dts, first.keyframe);
+        let records: Vec<SampleRecord> = self.frames.iter().map(record).collect();
+        let duration = records.iter().fold(0u32, |sum, record| sum.saturating_add(record.duration));
+        let bytes = segment_bytes(self.kind, records.len() as u64, self.media_bytes);
+        let mut out = BytesMut::with_capacity(bytes.unwrap_or(0) as usize);
+        write_segment_head(&mut out, SegmentHead { kind: self.kind, number: self.number, reorder: 0 }, &records);
+        self.frames.iter().for_each(|frame| out.extend_from_slice(&frame.payload));
+        self.number = self.number.wrapping_add(1);
+        self.media_bytes = 0;
+        self.frames.clear();
+        Some(Part { bytes: out.freeze(), start, duration, independent })
+    }
+}
+
+fn record(frame: &Frame) -> SampleRecord {
+    SampleRecord {
+        offset: 0,
+        bytes: u32::try_from(frame.payload.len()).unwrap_or(u32::MAX),
+        dts: u64::try_from(frame.dts).unwrap_or(0),
+        duration: frame.duration,
+        composition: i32::try_from(frame.pts - frame.dts).unwrap_or(0),
+        keyframe: frame.keyframe,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_filled_by_whole_frames() {
+        let fill = |rate: (u32, u32)| {
+            let target = f64::from(PartTarget::for_frame_rate(Some(rate)).as_millis()) / 1000.0;
+            let frame = f64::from(rate.1) / f64::from(rate.0);
+            (target / frame + 1e-9).floor() * frame / target
+        };
+        for rate in [(24, 1), (25, 1), (30_000, 1001), (30, 1), (50, 1), (60, 1), (120, 1), (48, 1)] {
+            assert_eq!(PartTarget::for_frame_rate(Some(rate)).as_millis(), 250, "{rate:?}");
+            assert!(fill(rate) >= 0.85, "{rate:?}: {}", fill(rate));
+        }
+        for rate in [(24_000, 1001), (10, 1), (12, 1), (15, 1), (20, 1), (18, 1), (26, 1)] {
+            assert!(fill(rate) >= 0.85, "{rate:?}: {}", fill(rate));
+        }
+        assert_eq!(PartTarget::for_frame_rate(Some((1, 1))).as_millis(), 1001);
+        assert_eq!(PartTarget::for_frame_rate(None).as_millis(), 250);
+    }
+}

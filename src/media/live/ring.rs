@@ -1,0 +1,266 @@
+//! The newest part of a live rendition: segments and their parts in memory, bounded in time, with numbers that go on for
+//! the life of the playback URL.
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+use super::part::Part;
+use crate::domain::asset::Ticks;
+use crate::domain::time::Timestamp;
+
+/// A place in a rendition: a part of a segment, both from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// Media sequence number.
+    pub segment: u64,
+    /// Part within the segment.
+    pub part: u32,
+}
+
+/// How a segment begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Beginning {
+    /// Media sequence number.
+    pub number: u64,
+    /// When it is shown, ticks.
+    pub start: i64,
+    /// Wall-clock time of that.
+    pub date: Timestamp,
+    /// Epoch that it belongs to: which initialisation segment it needs.
+    pub epoch: u32,
+}
+
+/// A segment of the ring.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveSegment {
+    /// How it begins.
+    pub beginning: Beginning,
+    /// Whether it does not continue the one before it.
+    pub discontinuity: bool,
+    /// Its parts; empty for a gap.
+    pub parts: Vec<Part>,
+    /// Ticks; what its parts last so far while it is open.
+    pub duration: u32,
+    /// Whether no more parts will come.
+    pub is_complete: bool,
+}
+
+impl LiveSegment {
+    /// Whether it has no media.
+    pub fn is_gap(&self) -> bool {
+        self.is_complete && self.parts.is_empty()
+    }
+
+    /// All of its bytes so far.
+    pub fn bytes(&self) -> Bytes {
+        if let [only] = self.parts.as_slice() {
+            return only.bytes.clone();
+        }
+        let mut out = BytesMut::with_capacity(self.parts.iter().map(|part| part.bytes.len()).sum());
+        self.parts.iter().for_each(|part| out.extend_from_slice(&part.bytes));
+        out.freeze()
+    }
+}
+
+/// One rendition's ring.
+#[derive(Debug)]
+pub struct Ring {
+    timescale: u32,
+    window: Duration,
+    segments: VecDeque<LiveSegment>,
+    /// Number of the next segment to begin.
+    next: u64,
+    last_epoch: Option<u32>,
+    /// Discontinuities that left the ring.
+    discontinuities_left: u64,
+    has_ended: bool,
+}
+
+impl Ring {
+    /// An empty ring that keeps at least `window` of media and starts with segment `first`.
+    pub fn new(timescale: u32, window: Duration, first: u64) -> Self {
+        Self {
+            timescale: timescale.max(1),
+            window,
+            segments: VecDeque::new(),
+            next: first,
+            last_epoch: None,
+            discontinuities_left: 0,
+            has_ended: false,
+        }
+    }
+
+    /// Ticks per second.
+    pub fn timescale(&self) -> u32 {
+        self.timescale
+    }
+
+    /// The segments, oldest first; the last one may be open.
+    pub fn segments(&self) -> impl DoubleEndedIterator<Item = &LiveSegment> + ExactSizeIterator {
+        self.segments.iter()
+    }
+
+    /// The segment with this number, if it is still or already here.
+    pub fn segment(&self, number: u64) -> Option<&LiveSegment> {
+        let first = self.segments.front()?.beginning.number;
+        self.segments.get(usize::try_from(number.checked_sub(first)?).ok()?)
+    }
+
+    /// Number of the next segment to begin.
+    pub fn next_number(&self) -> u64 {
+        self.next
+    }
+
+    /// Discontinuities before the first segment (EXT-X-DISCONTINUITY-SEQUENCE).
+    pub fn discontinuity_sequence(&self) -> u64 {
+        self.discontinuities_left
+    }
+
+    /// Whether nothing more will come.
+    pub fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// The newest part, or the newest whole segment when it has none open.
+    pub fn edge(&self) -> Option<Position> {
+        let last = self.segments.back().filter(|last| last.is_complete || !last.parts.is_empty());
+        let last = last.or_else(|| self.segments.iter().rev().nth(1))?;
+        let part = u32::try_from(last.parts.len().saturating_sub(1)).unwrap_or(u32::MAX);
+        Some(Position { segment: last.beginning.number, part })
+    }
+
+    /// Whether what a blocking request waits for is here: a whole segment, or one of its parts. A part behind the last one
+    /// of a complete segment is the first one of the next (6.2.5.2).
+    pub fn has(&self, segment: u64, part: Option<u32>) -> bool {
+        if self.has_ended {
+            return true;
+        }
+        let Some(newest) = self.segments.back() else { return false };
+        let (newest_number, found) = (newest.beginning.number, self.segment(segment));
+        match (found, part) {
+            _ if segment < newest_number && part.is_none() => true,
+            (Some(found), None) => found.is_complete,
+            (Some(found), Some(part)) if (part as usize) < found.parts.len() => true,
+            (Some(found), Some(_)) if found.is_complete => {
+                self.segment(segment + 1).is_some_and(|next| next.is_complete || !next.parts.is_empty())
+            }
+            (Some(_), Some(_)) => false,
+            (None, _) => segment < newest_number,
+        }
+    }
+
+    /// A segment begins; the one before it is complete.
+    pub fn begin(&mut self, beginning: Beginning) {
+        self.append(beginning, 0, false);
+    }
+
+    /// A segment without media.
+    pub fn gap(&mut self, beginning: Beginning, duration: u32) {
+        self.append(beginning, duration, true);
+        self.forget();
+    }
+
+    fn append(&mut self, beginning: Beginning, duration: u32, is_complete: bool) {
+        self.complete();
+        let discontinuity = self.last_epoch.replace(beginning.epoch).is_some_and(|last| last != beginning.epoch);
+        self.next = beginning.number + 1;
+        self.segments.push_back(LiveSegment { beginning, discontinuity, parts: Vec::new(), duration, is_complete });
+    }
+
+    /// The open segment gets its next part.
+    pub fn push(&mut self, part: Part) {
+        if let Some(open) = self.segments.back_mut().filter(|last| !last.is_complete) {
+            open.duration = open.duration.saturating_add(part.duration);
+            open.parts.push(part);
+        }
+    }
+
+    /// The open segment is whole.
+    pub fn complete(&mut self) {
+        if let Some(open) = self.segments.back_mut().filter(|last| !last.is_complete) {
+            open.is_complete = true;
+            self.forget();
+        }
+    }
+
+    /// Nothing more will come.
+    pub fn end(&mut self) {
+        self.complete();
+        self.has_ended = true;
+    }
+
+    /// Drops what lies before the window.
+    fn forget(&mut self) {
+        let window = i64::try_from(self.window.as_millis()).unwrap_or(i64::MAX).saturating_mul(i64::from(self.timescale)) / 1000;
+        let mut kept: i64 = self.segments.iter().map(|segment| i64::from(segment.duration)).sum();
+        while let Some(first) = self.segments.front().filter(|first| first.is_complete) {
+            kept -= i64::from(first.duration);
+            if kept < window || self.segments.len() == 1 {
+                break;
+            }
+            // Its tag goes with it.
+            self.discontinuities_left += u64::from(first.discontinuity);
+            self.segments.pop_front();
+        }
+    }
+
+    /// Duration of all that is here.
+    pub fn kept(&self) -> Ticks {
+        let value = self.segments.iter().map(|segment| i64::from(segment.duration)).sum();
+        Ticks { value, timescale: self.timescale }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(duration: u32) -> Part {
+        Part { bytes: Bytes::from_static(b"part"), start: 0, duration, independent: true }
+    }
+
+    fn beginning(number: u64, epoch: u32) -> Beginning {
+        let date = Timestamp::from_millis(number as i64 * 2000);
+        Beginning { number, start: number as i64 * 2000, date, epoch }
+    }
+
+    fn filled(segments: u64) -> Ring {
+        let mut ring = Ring::new(1000, Duration::from_secs(10), 5);
+        for number in 5..5 + segments {
+            ring.begin(beginning(number, u32::from(number >= 8)));
+            (0..4).for_each(|_| ring.push(part(500)));
+        }
+        ring
+    }
+
+    #[test]
+    fn what_lies_before_the_window_is_dropped_and_numbers_go_on() {
+        let ring = filled(20);
+        let numbers: Vec<u64> = ring.segments().map(|segment| segment.beginning.number).collect();
+        assert_eq!(numbers, [19, 20, 21, 22, 23, 24], "ten seconds and the open one");
+        assert_eq!(ring.segment(22).unwrap().bytes().len(), 16);
+        assert!(ring.segment(18).is_none() && ring.segment(25).is_none());
+        assert_eq!((ring.discontinuity_sequence(), ring.next_number()), (1, 25));
+        assert_eq!(ring.kept().as_secs_f64(), 12.0);
+        assert!(filled(4).segments().nth(3).unwrap().discontinuity);
+        assert_eq!(filled(4).discontinuity_sequence(), 0);
+    }
+
+    #[test]
+    fn positions_are_there_when_they_are_listed() {
+        let mut ring = filled(2);
+        assert_eq!(ring.edge(), Some(Position { segment: 6, part: 3 }));
+        assert!(ring.has(5, None) && ring.has(6, Some(3)) && ring.has(4, None));
+        assert!(!ring.has(6, None) && !ring.has(6, Some(4)) && !ring.has(7, Some(0)) && !ring.has(7, None));
+        ring.begin(beginning(7, 0));
+        assert_eq!(ring.edge(), Some(Position { segment: 6, part: 3 }), "an open segment without parts is not listed");
+        assert!(ring.has(6, None) && !ring.has(6, Some(4)), "part 4 of 4 is the first of the next");
+        ring.push(part(500));
+        assert!(ring.has(6, Some(4)) && ring.has(7, Some(0)) && !ring.has(7, Some(1)));
+        ring.end();
+        assert!(ring.has(99, None) && ring.has_ended());
+        ring.gap(beginning(8, 0), 2000);
+        assert!(ring.segment(8).unwrap().is_gap());
+    }
+}
