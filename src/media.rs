@@ -5,6 +5,7 @@ pub mod codecs;
 pub mod frames;
 pub mod grid;
 pub mod index;
+pub mod live;
 pub mod movie;
 pub mod packager;
 pub mod pipelines;

@@ -1,5 +1,6 @@
 //! Live streams: times are repaired on a [`timeline`], frames are cut into parts and segments by the [`packager`], and what
 //! was cut is kept in a [`ring`] for everyone who reads. No sockets, no clock of its own, no decoder.
+pub mod broadcast;
 pub mod cadence;
 pub mod packager;
 pub mod part;

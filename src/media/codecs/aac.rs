@@ -23,7 +23,12 @@ pub struct AacConfig {
     pub sample_rate: u32,
     /// Number of channels as played; 0 when a program config element says it.
     pub channels: u16,
+    /// Samples as played that a packet makes: 1024, or 2048 with band replication.
+    pub packet_samples: u32,
 }
+
+/// Samples of a packet before band replication.
+const CORE_SAMPLES: u64 = 1024;
 
 impl AacConfig {
     /// Reads an `AudioSpecificConfig`; `None` when it is damaged.
@@ -43,7 +48,8 @@ impl AacConfig {
             _ => core_rate,
         };
         let channels = if object_type == OBJECT_PS && channels == 1 { 2 } else { channels };
-        Some(Self { object_type, sample_rate, channels })
+        let packet_samples = (CORE_SAMPLES * u64::from(sample_rate) / u64::from(core_rate.max(1))).min(8192) as u32;
+        Some(Self { object_type, sample_rate, channels, packet_samples })
     }
 
     /// RFC 6381 codec string, e.g. `mp4a.40.2`.
@@ -137,16 +143,20 @@ mod tests {
     use super::*;
 
     fn config(object_type: u8, sample_rate: u32, channels: u16) -> Option<AacConfig> {
-        Some(AacConfig { object_type, sample_rate, channels })
+        Some(AacConfig { object_type, sample_rate, channels, packet_samples: 1024 })
+    }
+
+    fn doubled(config: Option<AacConfig>) -> Option<AacConfig> {
+        config.map(|config| AacConfig { packet_samples: 2048, ..config })
     }
 
     #[test]
     fn configs_as_encoders_write_them() {
         assert_eq!(AacConfig::parse(&[0x11, 0x90]), config(2, 48_000, 2));
         assert_eq!(AacConfig::parse(&[0x12, 0x08, 0x56, 0xe5, 0x00]), config(2, 44_100, 1));
-        assert_eq!(AacConfig::parse(&[0x13, 0x90, 0x56, 0xe5, 0xa0]), config(2, 44_100, 2));
-        assert_eq!(AacConfig::parse(&[0x2b, 0x92, 0x08, 0x00]), config(5, 44_100, 2));
-        assert_eq!(AacConfig::parse(&[0xeb, 0x0a, 0x08, 0x00]), config(29, 44_100, 2));
+        assert_eq!(AacConfig::parse(&[0x13, 0x90, 0x56, 0xe5, 0xa0]), doubled(config(2, 44_100, 2)));
+        assert_eq!(AacConfig::parse(&[0x2b, 0x92, 0x08, 0x00]), doubled(config(5, 44_100, 2)));
+        assert_eq!(AacConfig::parse(&[0xeb, 0x0a, 0x08, 0x00]), doubled(config(29, 44_100, 2)));
         assert_eq!(AacConfig::parse(&[0x11, 0xb0]).map(|config| config.channels), Some(6));
         assert_eq!(AacConfig::parse(&[0x11]), None);
         assert_eq!(AacConfig::parse(&[]), None);

@@ -9,6 +9,9 @@ use super::part::Part;
 use crate::domain::asset::Ticks;
 use crate::domain::time::Timestamp;
 
+/// Ticks per second of times that renditions of different timescales are compared by.
+pub(super) const MICROS: u32 = 1_000_000;
+
 /// A place in a rendition: a part of a segment, both from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
@@ -23,8 +26,8 @@ pub struct Position {
 pub struct Beginning {
     /// Media sequence number.
     pub number: u64,
-    /// When it is shown, ticks.
-    pub start: i64,
+    /// When it is shown.
+    pub start: Ticks,
     /// Wall-clock time of that.
     pub date: Timestamp,
     /// Epoch that it belongs to: which initialisation segment it needs.
@@ -40,7 +43,7 @@ pub struct LiveSegment {
     pub discontinuity: bool,
     /// Its parts; empty for a gap.
     pub parts: Vec<Part>,
-    /// Ticks; what its parts last so far while it is open.
+    /// Ticks of the start's timescale; what its parts last so far while it is open.
     pub duration: u32,
     /// Whether no more parts will come.
     pub is_complete: bool,
@@ -50,6 +53,16 @@ impl LiveSegment {
     /// Whether it has no media.
     pub fn is_gap(&self) -> bool {
         self.is_complete && self.parts.is_empty()
+    }
+
+    /// The duration of something in it, seconds.
+    pub fn seconds(&self, ticks: u32) -> f64 {
+        Ticks { value: i64::from(ticks), timescale: self.beginning.start.timescale }.as_secs_f64()
+    }
+
+    /// How long it lasts (so far), microseconds.
+    pub fn micros(&self) -> i64 {
+        Ticks { value: i64::from(self.duration), timescale: self.beginning.start.timescale }.rescale(MICROS)
     }
 
     /// All of its bytes so far.
@@ -66,7 +79,6 @@ impl LiveSegment {
 /// One rendition's ring.
 #[derive(Debug)]
 pub struct Ring {
-    timescale: u32,
     window: Duration,
     segments: VecDeque<LiveSegment>,
     /// Number of the next segment to begin.
@@ -79,9 +91,8 @@ pub struct Ring {
 
 impl Ring {
     /// An empty ring that keeps at least `window` of media and starts with segment `first`.
-    pub fn new(timescale: u32, window: Duration, first: u64) -> Self {
+    pub fn new(window: Duration, first: u64) -> Self {
         Self {
-            timescale: timescale.max(1),
             window,
             segments: VecDeque::new(),
             next: first,
@@ -89,11 +100,6 @@ impl Ring {
             discontinuities_left: 0,
             has_ended: false,
         }
-    }
-
-    /// Ticks per second.
-    pub fn timescale(&self) -> u32 {
-        self.timescale
     }
 
     /// The segments, oldest first; the last one may be open.
@@ -192,10 +198,10 @@ impl Ring {
 
     /// Drops what lies before the window.
     fn forget(&mut self) {
-        let window = i64::try_from(self.window.as_millis()).unwrap_or(i64::MAX).saturating_mul(i64::from(self.timescale)) / 1000;
-        let mut kept: i64 = self.segments.iter().map(|segment| i64::from(segment.duration)).sum();
+        let window = i64::try_from(self.window.as_micros()).unwrap_or(i64::MAX);
+        let mut kept = self.kept_micros();
         while let Some(first) = self.segments.front().filter(|first| first.is_complete) {
-            kept -= i64::from(first.duration);
+            kept -= first.micros();
             if kept < window || self.segments.len() == 1 {
                 break;
             }
@@ -205,10 +211,9 @@ impl Ring {
         }
     }
 
-    /// Duration of all that is here.
-    pub fn kept(&self) -> Ticks {
-        let value = self.segments.iter().map(|segment| i64::from(segment.duration)).sum();
-        Ticks { value, timescale: self.timescale }
+    /// Duration of all that is here, microseconds.
+    pub fn kept_micros(&self) -> i64 {
+        self.segments.iter().map(LiveSegment::micros).sum()
     }
 }
 
@@ -222,11 +227,11 @@ mod tests {
 
     fn beginning(number: u64, epoch: u32) -> Beginning {
         let date = Timestamp::from_millis(number as i64 * 2000);
-        Beginning { number, start: number as i64 * 2000, date, epoch }
+        Beginning { number, start: Ticks { value: number as i64 * 2000, timescale: 1000 }, date, epoch }
     }
 
     fn filled(segments: u64) -> Ring {
-        let mut ring = Ring::new(1000, Duration::from_secs(10), 5);
+        let mut ring = Ring::new(Duration::from_secs(10), 5);
         for number in 5..5 + segments {
             ring.begin(beginning(number, u32::from(number >= 8)));
             (0..4).for_each(|_| ring.push(part(500)));
@@ -242,7 +247,7 @@ mod tests {
         assert_eq!(ring.segment(22).unwrap().bytes().len(), 16);
         assert!(ring.segment(18).is_none() && ring.segment(25).is_none());
         assert_eq!((ring.discontinuity_sequence(), ring.next_number()), (1, 25));
-        assert_eq!(ring.kept().as_secs_f64(), 12.0);
+        assert_eq!(ring.kept_micros(), 12_000_000);
         assert!(filled(4).segments().nth(3).unwrap().discontinuity);
         assert_eq!(filled(4).discontinuity_sequence(), 0);
     }

@@ -1,0 +1,486 @@
+//! One broadcast: the renditions of a live stream from its first picture to its end, whoever publishes them and however
+//! often. The viewers' playlists outlive every publisher: a visit opens an epoch, silence becomes gaps by the clock, and
+//! segment numbers go on.
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::packager::{Dropped, Packaged, Packager, PackagerSettings};
+use super::part::{Part, PartTarget};
+use super::ring::{Beginning, MICROS, Ring};
+use super::timeline::{IngestClock, Repairs, Stamp, Timeline, TrackClock};
+use crate::domain::asset::{TIMELINE_ORIGIN_SECS, Ticks, TrackKind};
+use crate::domain::time::Timestamp;
+use crate::media::codecs::aac::AacConfig;
+use crate::media::frames::{CodecConfig, Frame, InvalidConfig, TrackConfig};
+use crate::media::packager::init_segment;
+
+/// A gap shorter than this before a publisher's return is not worth a segment.
+const GAP_MICROS_MIN: i64 = 100_000;
+
+/// What a broadcast is set up with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BroadcastSettings {
+    /// Media that can be gone back to.
+    pub window: Duration,
+}
+
+/// A publisher's visit, as it announces itself.
+#[derive(Debug, Clone)]
+pub struct Visit {
+    /// Its clock.
+    pub clock: IngestClock,
+    /// Its tracks.
+    pub tracks: Vec<TrackConfig>,
+    /// Frames per second it says its pictures have.
+    pub frame_rate: Option<(u32, u32)>,
+}
+
+/// One rendition.
+#[derive(Debug)]
+pub struct Rendition {
+    /// Name in URLs.
+    pub name: String,
+    /// What it carries.
+    pub kind: TrackKind,
+    /// Its segments.
+    pub ring: Ring,
+}
+
+/// What stays the same from one change of the tracks to the next.
+#[derive(Debug, Clone)]
+pub struct Epoch {
+    /// Its number, from 0.
+    pub number: u32,
+    /// Where it starts on the stream's timeline.
+    pub start: Ticks,
+    /// Wall-clock time of that.
+    pub date: Timestamp,
+    /// By rendition: configuration and initialisation segment, for those that it has.
+    pub tracks: Vec<Option<(TrackConfig, Bytes)>>,
+}
+
+impl Epoch {
+    fn date_of(&self, at: Ticks) -> Timestamp {
+        let passed = at.rescale(MICROS) - self.start.rescale(MICROS);
+        let millis = passed.div_euclid(1000);
+        Timestamp::from_millis(self.date.as_millis().saturating_add(millis))
+    }
+
+    /// Stream time at a wall-clock time.
+    fn time_at(&self, now: Timestamp) -> Ticks {
+        let passed = now.as_millis().saturating_sub(self.date.as_millis()).saturating_mul(1000);
+        Ticks { value: self.start.rescale(MICROS).saturating_add(passed), timescale: MICROS }
+    }
+}
+
+/// What leaves the packager, in terms of renditions; for whoever stores it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cut {
+    /// A segment begins.
+    Begin {
+        /// Index of the rendition.
+        rendition: usize,
+        /// How.
+        beginning: Beginning,
+    },
+    /// Its next part.
+    Part {
+        /// Index of the rendition.
+        rendition: usize,
+        /// The part.
+        part: Part,
+    },
+    /// It is whole.
+    End {
+        /// Index of the rendition.
+        rendition: usize,
+    },
+    /// A segment without media.
+    Gap {
+        /// Index of the rendition.
+        rendition: usize,
+        /// How it begins.
+        beginning: Beginning,
+        /// Ticks of its start's timescale.
+        duration: u32,
+    },
+}
+
+/// The visit under way.
+#[derive(Debug)]
+struct Ongoing {
+    timeline: Timeline,
+    packager: Packager,
+    /// Rendition of each of the visit's tracks.
+    renditions: Vec<usize>,
+    timescales: Vec<u32>,
+    last_frame: Timestamp,
+}
+
+/// Counters of a broadcast.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Health {
+    /// Times that were repaired.
+    pub repairs: Repairs,
+    /// Frames left out.
+    pub dropped: Dropped,
+    /// Epochs so far.
+    pub epochs: u32,
+    /// Gap segments so far, each counted once for all renditions.
+    pub gaps: u64,
+}
+
+/// A broadcast.
+#[derive(Debug)]
+pub struct Broadcast {
+    settings: BroadcastSettings,
+    part_target: Option<PartTarget>,
+    target_secs: Option<u32>,
+    renditions: Vec<Rendition>,
+    epochs: VecDeque<Epoch>,
+    ongoing: Option<Ongoing>,
+    /// The last visit, in case its publisher goes on after a silence.
+    last_visit: Option<Visit>,
+    /// Number of the next segment.
+    next: u64,
+    /// Where all that was cut ends, microseconds of stream time.
+    end_micros: i64,
+    health: Health,
+    has_ended: bool,
+}
+
+impl Broadcast {
+    /// A broadcast that nobody has published to.
+    pub fn new(settings: BroadcastSettings) -> Self {
+        Self {
+            settings,
+            part_target: None,
+            target_secs: None,
+            renditions: Vec::new(),
+            epochs: VecDeque::new(),
+            ongoing: None,
+            last_visit: None,
+            next: 0,
+            end_micros: i64::from(TIMELINE_ORIGIN_SECS) * i64::from(MICROS),
+            health: Health::default(),
+            has_ended: false,
+        }
+    }
+
+    /// The renditions, pictures first.
+    pub fn renditions(&self) -> &[Rendition] {
+        &self.renditions
+    }
+
+    /// The epochs that segments of the window belong to.
+    pub fn epochs(&self) -> impl DoubleEndedIterator<Item = &Epoch> {
+        self.epochs.iter()
+    }
+
+    /// TARGETDURATION, once known: nothing is listed before.
+    pub fn target_secs(&self) -> Option<u32> {
+        self.target_secs
+    }
+
+    /// PART-TARGET, once known.
+    pub fn part_target(&self) -> Option<PartTarget> {
+        self.part_target
+    }
+
+    /// Whether a publisher is here and sends.
+    pub fn is_fed(&self) -> bool {
+        self.ongoing.is_some()
+    }
+
+    /// Whether nothing more will come.
+    pub fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// Counters.
+    pub fn health(&self) -> Health {
+        let mut health = self.health;
+        if let Some(ongoing) = &self.ongoing {
+            health.repairs = add_repairs(health.repairs, ongoing.timeline.repairs());
+            let Dropped { undecodable, early_sound } = ongoing.packager.dropped();
+            health.dropped.undecodable += undecodable;
+            health.dropped.early_sound += early_sound;
+        }
+        health
+    }
+
+    /// Frames per second of the pictures that come now, once their rhythm is known.
+    pub fn frame_rate(&self) -> Option<(u32, u32)> {
+        let ongoing = self.ongoing.as_ref()?;
+        (0..ongoing.renditions.len()).find_map(|track| ongoing.timeline.frame_rate(track))
+    }
+
+    /// A publisher begins (again). What a publisher before it sent ends here.
+    pub fn begin_visit(&mut self, visit: Visit, now: Timestamp, out: &mut Vec<Cut>) -> Result<(), InvalidConfig> {
+        let inits = visit.tracks.iter().map(init_segment).collect::<Result<Vec<_>, _>>()?;
+        self.end_visit(out);
+        let start = self.start_of_visit(now, out);
+        let part_target = *self.part_target.get_or_insert_with(|| PartTarget::for_frame_rate(visit.frame_rate));
+        let renditions: Vec<usize> = self.name_tracks(&visit.tracks);
+        let mut tracks = vec![None; self.renditions.len()];
+        for ((rendition, config), init) in renditions.iter().zip(&visit.tracks).zip(inits) {
+            if let Some(slot) = tracks.get_mut(*rendition) {
+                *slot = Some((config.clone(), init));
+            }
+        }
+        self.epochs.push_back(Epoch { number: self.health.epochs, start, date: now, tracks });
+        self.health.epochs += 1;
+        let mut timeline = Timeline::new(visit.clock, start);
+        visit.tracks.iter().for_each(|config| drop(timeline.add_track(track_clock(config))));
+        let settings = PackagerSettings {
+            part_target,
+            target_secs: self.target_secs,
+            first_segment: self.next,
+            tracks: visit.tracks.iter().map(|config| (config.kind(), config.timescale)).collect(),
+        };
+        let timescales = visit.tracks.iter().map(|config| config.timescale).collect();
+        let packager = Packager::new(settings);
+        self.ongoing = Some(Ongoing { timeline, packager, renditions, timescales, last_frame: now });
+        self.last_visit = Some(visit);
+        Ok(())
+    }
+
+    /// Where a visit starts: now by the clock of the stream, but not before what was cut already ends.
+    fn start_of_visit(&mut self, now: Timestamp, out: &mut Vec<Cut>) -> Ticks {
+        if let Some(epoch) = self.epochs.back() {
+            let by_clock = epoch.time_at(now).value;
+            if by_clock - self.end_micros >= GAP_MICROS_MIN {
+                self.gap_until(by_clock, out);
+            }
+        }
+        Ticks { value: self.end_micros, timescale: MICROS }
+    }
+
+    /// The rendition of each track: the first of its kind, the second, and so on; new ones are added.
+    fn name_tracks(&mut self, tracks: &[TrackConfig]) -> Vec<usize> {
+        let mut taken = Vec::new();
+        for config in tracks {
+            let kind = config.kind();
+            let free = self.renditions.iter().position(|rendition| rendition.kind == kind);
+            let free = free.filter(|index| !taken.contains(index)).or_else(|| {
+                let same = |index: &usize| self.renditions.get(*index).is_some_and(|other| other.kind == kind);
+                (0..self.renditions.len()).filter(same).find(|index| !taken.contains(index))
+            });
+            taken.push(free.unwrap_or_else(|| self.add_rendition(kind)));
+        }
+        taken
+    }
+
+    fn add_rendition(&mut self, kind: TrackKind) -> usize {
+        let letter = if kind == TrackKind::Video { 'v' } else { 'a' };
+        let number = self.renditions.iter().filter(|rendition| rendition.kind == kind).count();
+        let ring = Ring::new(self.settings.window, self.next);
+        self.renditions.push(Rendition { name: format!("{letter}{number}"), kind, ring });
+        self.epochs.iter_mut().for_each(|epoch| epoch.tracks.push(None));
+        self.renditions.len() - 1
+    }
+
+    /// Takes a frame of the visit's track number `track`.
+    pub fn push(&mut self, track: usize, stamp: Stamp, payload: Bytes, now: Timestamp, out: &mut Vec<Cut>) {
+        if self.ongoing.is_none() && !self.has_ended {
+            // The publisher was silent so long that its visit was closed.
+            if let Some(visit) = self.last_visit.clone() {
+                // Its configuration was good before.
+                let _ = self.begin_visit(visit, now, out);
+            }
+        }
+        let Some(ongoing) = &mut self.ongoing else { return };
+        ongoing.last_frame = now;
+        let Some(placed) = ongoing.timeline.place(track, stamp) else { return };
+        let keyframe = stamp.keyframe || ongoing.renditions.get(track).is_some_and(|index| {
+            self.renditions.get(*index).is_some_and(|rendition| rendition.kind == TrackKind::Audio)
+        });
+        let duration = placed.duration.unwrap_or(0);
+        let frame = Frame { dts: placed.dts, pts: placed.pts, duration, keyframe, payload };
+        let mut packaged = Vec::new();
+        ongoing.packager.push(track, frame, &mut packaged);
+        self.apply(packaged, out);
+    }
+
+    /// Ends the visit under way: everything that came is listed.
+    pub fn end_visit(&mut self, out: &mut Vec<Cut>) {
+        let Some(mut ongoing) = self.ongoing.take() else { return };
+        let mut packaged = Vec::new();
+        ongoing.packager.finish(&mut packaged);
+        let (renditions, timescales) = (ongoing.renditions.clone(), ongoing.timescales.clone());
+        self.apply_for(packaged, &renditions, &timescales, out);
+        self.health.repairs = add_repairs(self.health.repairs, ongoing.timeline.repairs());
+        let Dropped { undecodable, early_sound } = ongoing.packager.dropped();
+        self.health.dropped.undecodable += undecodable;
+        self.health.dropped.early_sound += early_sound;
+        self.next = ongoing.packager.next_segment().max(self.next);
+        self.level(out);
+    }
+
+    /// Time passes: a silent visit is closed, and silence becomes gaps.
+    pub fn tick(&mut self, now: Timestamp, out: &mut Vec<Cut>) {
+        let Some(target) = self.target_secs.filter(|_| !self.has_ended) else { return };
+        let silence = Duration::from_secs(u64::from(target));
+        if self.ongoing.as_ref().is_some_and(|ongoing| now.since(ongoing.last_frame) >= silence) {
+            self.end_visit(out);
+        }
+        if self.ongoing.is_some() {
+            return;
+        }
+        let target_micros = i64::from(target) * i64::from(MICROS);
+        while let Some(epoch) = self.epochs.back() {
+            if epoch.time_at(now).value - self.end_micros < target_micros {
+                return;
+            }
+            self.gap_until(self.end_micros + target_micros, out);
+        }
+    }
+
+    /// The broadcast is over.
+    pub fn end(&mut self, out: &mut Vec<Cut>) {
+        self.end_visit(out);
+        self.has_ended = true;
+        self.renditions.iter_mut().for_each(|rendition| rendition.ring.end());
+    }
+
+    /// A gap in every rendition, of at most TARGETDURATION each.
+    fn gap_until(&mut self, until: i64, out: &mut Vec<Cut>) {
+        let longest = i64::from(self.target_secs.unwrap_or(2)) * i64::from(MICROS);
+        while self.end_micros < until {
+            let length = (until - self.end_micros).min(longest);
+            let (number, start) = (self.next, self.end_micros);
+            (0..self.renditions.len()).for_each(|rendition| self.add_gap(rendition, (number, start, length), out));
+            self.next += 1;
+            self.end_micros += length;
+            self.health.gaps += 1;
+        }
+    }
+
+    fn add_gap(&mut self, rendition: usize, (number, start, length): (u64, i64, i64), out: &mut Vec<Cut>) {
+        let Some(epoch) = self.epochs.back() else { return };
+        let start = Ticks { value: start, timescale: MICROS };
+        let beginning = Beginning { number, start, date: epoch.date_of(start), epoch: epoch.number };
+        let duration = u32::try_from(length).unwrap_or(u32::MAX);
+        if let Some(rendition) = self.renditions.get_mut(rendition) {
+            rendition.ring.gap(beginning, duration);
+        }
+        out.push(Cut::Gap { rendition, beginning, duration });
+    }
+
+    fn apply(&mut self, packaged: Vec<Packaged>, out: &mut Vec<Cut>) {
+        let Some(ongoing) = &self.ongoing else { return };
+        if packaged.is_empty() {
+            return;
+        }
+        let (renditions, timescales) = (ongoing.renditions.clone(), ongoing.timescales.clone());
+        self.next = ongoing.packager.next_segment().max(self.next);
+        self.apply_for(packaged, &renditions, &timescales, out);
+    }
+
+    fn apply_for(&mut self, packaged: Vec<Packaged>, renditions: &[usize], timescales: &[u32], out: &mut Vec<Cut>) {
+        for event in packaged {
+            let place = |track: usize| Some((*renditions.get(track)?, *timescales.get(track)?));
+            match event {
+                Packaged::TargetDuration(secs) => self.target_secs = Some(secs),
+                Packaged::Begin { track, number, start } => {
+                    let Some((rendition, timescale)) = place(track) else { continue };
+                    let Some(beginning) = self.beginning(number, Ticks { value: start, timescale }) else { continue };
+                    self.with_ring(rendition, |ring| ring.begin(beginning));
+                    out.push(Cut::Begin { rendition, beginning });
+                }
+                Packaged::Part { track, part } => {
+                    let Some((rendition, timescale)) = place(track) else { continue };
+                    let end = Ticks { value: part.end(), timescale }.rescale(MICROS);
+                    self.end_micros = self.end_micros.max(end);
+                    self.with_ring(rendition, |ring| ring.push(part.clone()));
+                    out.push(Cut::Part { rendition, part });
+                }
+                Packaged::End { track } => {
+                    let Some((rendition, _)) = place(track) else { continue };
+                    self.with_ring(rendition, Ring::complete);
+                    out.push(Cut::End { rendition });
+                    self.level_behind(rendition, out);
+                }
+                Packaged::Gap { track, number, start, duration } => {
+                    let Some((rendition, timescale)) = place(track) else { continue };
+                    let Some(beginning) = self.beginning(number, Ticks { value: start, timescale }) else { continue };
+                    self.with_ring(rendition, |ring| ring.gap(beginning, duration));
+                    out.push(Cut::Gap { rendition, beginning, duration });
+                }
+            }
+        }
+        self.forget_epochs();
+    }
+
+    fn beginning(&self, number: u64, start: Ticks) -> Option<Beginning> {
+        let epoch = self.epochs.back()?;
+        Some(Beginning { number, start, date: epoch.date_of(start), epoch: epoch.number })
+    }
+
+    fn with_ring(&mut self, rendition: usize, change: impl FnOnce(&mut Ring)) {
+        if let Some(rendition) = self.renditions.get_mut(rendition) {
+            change(&mut rendition.ring);
+        }
+    }
+
+    /// Renditions that this epoch does not have get a gap for each segment that another one has completed.
+    fn level_behind(&mut self, complete: usize, out: &mut Vec<Cut>) {
+        let Some(epoch) = self.epochs.back() else { return };
+        let missing: Vec<usize> =
+            (0..self.renditions.len()).filter(|index| epoch.tracks.get(*index).is_none_or(Option::is_none)).collect();
+        let done = self.renditions.get(complete).and_then(|done| done.ring.segments().next_back()).map(|last| {
+            (last.beginning.number, last.beginning.start.rescale(MICROS), last.micros())
+        });
+        let Some((number, start, length)) = done else { return };
+        for rendition in missing {
+            if self.renditions.get(rendition).is_some_and(|other| other.ring.next_number() == number) {
+                self.add_gap(rendition, (number, start, length), out);
+            }
+        }
+    }
+
+    /// After a visit all renditions end with the same segment.
+    fn level(&mut self, out: &mut Vec<Cut>) {
+        for index in 0..self.renditions.len() {
+            while let Some(number) = self.renditions.get(index).map(|it| it.ring.next_number()).filter(|next| *next < self.next) {
+                let found = self.renditions.iter().find_map(|other| other.ring.segment(number)).map(|segment| {
+                    (number, segment.beginning.start.rescale(MICROS), segment.micros())
+                });
+                self.add_gap(index, found.unwrap_or((number, self.end_micros, 0)), out);
+            }
+        }
+    }
+
+    fn forget_epochs(&mut self) {
+        let firsts = self.renditions.iter().filter_map(|rendition| rendition.ring.segments().next());
+        let oldest = firsts.map(|first| first.beginning.epoch).min();
+        while self.epochs.len() > 1 && self.epochs.front().zip(oldest).is_some_and(|(epoch, oldest)| epoch.number < oldest) {
+            self.epochs.pop_front();
+        }
+    }
+}
+
+fn track_clock(config: &TrackConfig) -> TrackClock {
+    let packet_ticks = match &config.codec {
+        CodecConfig::Aac { config } => AacConfig::parse(config).map_or(1024, |aac| aac.packet_samples),
+        CodecConfig::H264 { .. } => 0,
+    };
+    TrackClock { kind: config.kind(), timescale: config.timescale, packet_ticks }
+}
+
+fn add_repairs(a: Repairs, b: Repairs) -> Repairs {
+    Repairs {
+        wrapped: a.wrapped + b.wrapped,
+        unordered: a.unordered + b.unordered,
+        shown_early: a.shown_early + b.shown_early,
+        jumps: a.jumps + b.jumps,
+        sound_gaps: a.sound_gaps + b.sound_gaps,
+        sound_overlaps: a.sound_overlaps + b.sound_overlaps,
+    }
+}
+
+#[cfg(test)]
+mod tests;

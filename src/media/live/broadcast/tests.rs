@@ -1,0 +1,177 @@
+use super::*;
+use crate::media::testing::avcc;
+
+fn video() -> TrackConfig {
+    TrackConfig::new(CodecConfig::H264 { avcc: avcc() }, 90_000)
+}
+
+fn audio() -> TrackConfig {
+    TrackConfig::new(CodecConfig::Aac { config: Bytes::from_static(&[0x11, 0x90]) }, 48_000)
+}
+
+fn visit(tracks: Vec<TrackConfig>) -> Visit {
+    Visit { clock: IngestClock::RTMP, tracks, frame_rate: Some((30, 1)) }
+}
+
+/// A publisher of 30 pictures a second with a key frame every two seconds, and sound with it.
+struct Publisher {
+    base: i64,
+    with_sound: bool,
+}
+
+impl Publisher {
+    /// Publishes from `from` to `to`, milliseconds of wall-clock time and of its own clock alike.
+    fn publish(&self, broadcast: &mut Broadcast, from: i64, to: i64, out: &mut Vec<Cut>) {
+        let mut packet = from * 48 / 1024;
+        for number in (from * 30).div_euclid(1000)..(to * 30).div_euclid(1000) {
+            let at = number * 1000 / 30;
+            let arrival = Duration::from_millis(at as u64);
+            let now = Timestamp::from_millis(at);
+            while self.with_sound && packet * 1024 / 48 <= at {
+                let stamp = Stamp { dts: self.base + packet * 1024 / 48, composition: 0, keyframe: false, arrival };
+                broadcast.push(1, stamp, Bytes::from_static(&[1; 30]), now, out);
+                packet += 1;
+            }
+            let keyframe = (number - (from * 30).div_euclid(1000)) % 60 == 0;
+            let stamp = Stamp { dts: self.base + at, composition: 0, keyframe, arrival };
+            broadcast.push(0, stamp, Bytes::from_static(&[2; 100]), now, out);
+            broadcast.tick(now, out);
+        }
+    }
+}
+
+fn at(ms: i64) -> Timestamp {
+    Timestamp::from_millis(ms)
+}
+
+/// Checks what viewers rely on, and returns the kinds of segments by rendition: `m` media, `-` gap.
+fn check(broadcast: &Broadcast) -> Vec<String> {
+    let mut patterns = Vec::new();
+    for rendition in broadcast.renditions() {
+        let mut pattern = String::new();
+        let mut last: Option<(u64, i64, Timestamp)> = None;
+        for segment in rendition.ring.segments() {
+            let start = segment.beginning.start.rescale(MICROS);
+            if let Some((number, end, date)) = last {
+                assert_eq!(segment.beginning.number, number + 1, "{}", rendition.name);
+                assert!((start - end).abs() < 60_000, "{} {}: {start} after {end}", rendition.name, number + 1);
+                assert!(segment.beginning.date >= date);
+            }
+            assert!(segment.is_gap() || !segment.parts.is_empty());
+            last = Some((segment.beginning.number, start + segment.micros(), segment.beginning.date));
+            pattern.push(if segment.is_gap() { '-' } else { 'm' });
+            if segment.discontinuity {
+                pattern.insert(pattern.len() - 1, '|');
+            }
+        }
+        patterns.push(pattern);
+    }
+    let numbers = |rendition: &Rendition| rendition.ring.next_number();
+    assert!(broadcast.renditions().windows(2).all(|pair| numbers(&pair[0]).abs_diff(numbers(&pair[1])) <= 1));
+    patterns
+}
+
+fn broadcast() -> Broadcast {
+    Broadcast::new(BroadcastSettings { window: Duration::from_secs(600) })
+}
+
+#[test]
+fn one_visit_from_start_to_end() {
+    let mut broadcast = broadcast();
+    let out = &mut Vec::new();
+    broadcast.begin_visit(visit(vec![video(), audio()]), at(0), out).unwrap();
+    Publisher { base: 77, with_sound: true }.publish(&mut broadcast, 0, 10_000, out);
+    assert_eq!((broadcast.target_secs(), broadcast.part_target().unwrap().as_millis()), (Some(2), 250));
+    broadcast.end(out);
+    assert_eq!(check(&broadcast), ["mmmmm", "mmmmm"]);
+    assert_eq!(broadcast.health(), Health { epochs: 1, ..Health::default() });
+    let first = broadcast.renditions()[0].ring.segments().next().unwrap();
+    assert_eq!((first.beginning.start.as_secs_f64(), first.beginning.date), (1.0, at(0)));
+}
+
+#[test]
+fn a_publisher_that_comes_back_continues_the_playlist() {
+    let mut broadcast = broadcast();
+    let out = &mut Vec::new();
+    let publisher = Publisher { base: 0, with_sound: true };
+    broadcast.begin_visit(visit(vec![video(), audio()]), at(0), out).unwrap();
+    publisher.publish(&mut broadcast, 0, 6500, out);
+    broadcast.end_visit(out);
+    (6500..16_500).step_by(100).for_each(|ms| broadcast.tick(at(ms), out));
+    broadcast.begin_visit(visit(vec![video(), audio()]), at(16_500), out).unwrap();
+    Publisher { base: -16_500, with_sound: true }.publish(&mut broadcast, 16_500, 21_000, out);
+    broadcast.end(out);
+    let patterns = check(&broadcast);
+    assert_eq!(patterns, ["mmmm-----|mmm", "mmmm-----|mmm"]);
+    let segment = |number| broadcast.renditions()[0].ring.segment(number).unwrap();
+    let late = segment(9).beginning.date.as_millis() - 16_500;
+    assert!((0..40).contains(&late), "dates follow the clock, and are {late} ms late");
+    assert!((segment(9).beginning.start.as_secs_f64() - 17.5).abs() < 0.01);
+}
+
+#[test]
+fn a_second_publisher_takes_over_without_a_gap() {
+    let mut broadcast = broadcast();
+    let out = &mut Vec::new();
+    broadcast.begin_visit(visit(vec![video(), audio()]), at(0), out).unwrap();
+    Publisher { base: 0, with_sound: true }.publish(&mut broadcast, 0, 5000, out);
+    broadcast.begin_visit(visit(vec![video(), audio()]), at(5000), out).unwrap();
+    Publisher { base: 1_000_000, with_sound: true }.publish(&mut broadcast, 5000, 9000, out);
+    broadcast.end(out);
+    assert_eq!(check(&broadcast), ["mmm|mm", "mmm|mm"]);
+}
+
+#[test]
+fn a_publisher_without_sound_leaves_gaps_in_the_sound() {
+    let mut broadcast = broadcast();
+    let out = &mut Vec::new();
+    broadcast.begin_visit(visit(vec![video(), audio()]), at(0), out).unwrap();
+    Publisher { base: 0, with_sound: true }.publish(&mut broadcast, 0, 4000, out);
+    broadcast.begin_visit(visit(vec![video()]), at(4000), out).unwrap();
+    Publisher { base: 0, with_sound: false }.publish(&mut broadcast, 4000, 8000, out);
+    broadcast.begin_visit(visit(vec![video(), audio()]), at(8000), out).unwrap();
+    Publisher { base: 0, with_sound: true }.publish(&mut broadcast, 8000, 12_000, out);
+    broadcast.end(out);
+    assert_eq!(check(&broadcast), ["mm|mm|mm", "mm|--|mm"]);
+}
+
+#[test]
+fn a_publisher_that_falls_silent_and_goes_on() {
+    let mut broadcast = broadcast();
+    let out = &mut Vec::new();
+    let publisher = Publisher { base: 0, with_sound: true };
+    broadcast.begin_visit(visit(vec![video(), audio()]), at(0), out).unwrap();
+    publisher.publish(&mut broadcast, 0, 4000, out);
+    (4000..9000).step_by(50).for_each(|ms| broadcast.tick(at(ms), out));
+    assert!(!broadcast.is_fed());
+    publisher.publish(&mut broadcast, 9000, 13_000, out);
+    broadcast.end(out);
+    let patterns = check(&broadcast);
+    assert_eq!(patterns[0], "mm---|mm");
+    assert_eq!(broadcast.health().epochs, 2);
+}
+
+#[test]
+fn sound_that_is_new_begins_where_the_stream_is() {
+    let mut broadcast = broadcast();
+    let out = &mut Vec::new();
+    broadcast.begin_visit(visit(vec![video()]), at(0), out).unwrap();
+    Publisher { base: 0, with_sound: false }.publish(&mut broadcast, 0, 4000, out);
+    broadcast.begin_visit(visit(vec![video(), audio()]), at(4000), out).unwrap();
+    Publisher { base: 0, with_sound: true }.publish(&mut broadcast, 4000, 8000, out);
+    broadcast.end(out);
+    assert_eq!(check(&broadcast), ["mm|mm", "mm"]);
+    assert_eq!(broadcast.renditions()[1].ring.segments().next().unwrap().beginning.number, 2);
+}
+
+#[test]
+fn old_epochs_are_forgotten_with_their_segments() {
+    let mut broadcast = Broadcast::new(BroadcastSettings { window: Duration::from_secs(6) });
+    let out = &mut Vec::new();
+    for turn in 0..20 {
+        broadcast.begin_visit(visit(vec![video(), audio()]), at(turn * 4000), out).unwrap();
+        Publisher { base: 0, with_sound: true }.publish(&mut broadcast, turn * 4000, turn * 4000 + 4000, out);
+    }
+    assert!(broadcast.epochs().count() <= 3, "{}", broadcast.epochs().count());
+    assert!(broadcast.renditions()[0].ring.discontinuity_sequence() >= 16);
+}

@@ -1,0 +1,215 @@
+//! Live media playlists of low latency (draft-pantos-hls-rfc8216bis): parts, preload hints, blocking reloads, delta updates,
+//! rendition reports. Pure text, no sockets.
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::paths::MEDIA;
+use crate::media::live::part::PartTarget;
+use crate::media::live::ring::{LiveSegment, Position, Ring};
+
+/// `EXT-X-SKIP` needs version 9 (section 8).
+const VERSION: u32 = 9;
+/// Parts stay listed this many target durations from the end (4.4.4.9 asks for three).
+const PARTS_LISTED: i64 = 3;
+/// Skip boundary in target durations (at least six, 4.4.3.8).
+const SKIP_UNTIL: u32 = 6;
+/// PART-HOLD-BACK in part targets (at least three, 4.4.3.8).
+const PART_HOLD_BACK: u32 = 3;
+/// HOLD-BACK in target durations (at least three, 4.4.3.8).
+const HOLD_BACK: u32 = 3;
+/// How many segments behind the last one may be waited for (6.2.5.2).
+const FUTURE_SEGMENTS: u64 = 2;
+/// A blocked reload is answered after this many target durations in any case (6.2.5.2 suggests three).
+const BLOCK_FOR: u32 = 3;
+
+/// What a playlist is rendered from.
+#[derive(Clone, Copy)]
+pub struct LivePlaylist<'a> {
+    /// The rendition's segments.
+    pub ring: &'a Ring,
+    /// TARGETDURATION in seconds, equal in all renditions.
+    pub target_secs: u32,
+    /// PART-TARGET, equal in all renditions.
+    pub part_target: PartTarget,
+    /// The other renditions' names and newest parts.
+    pub reports: &'a [(String, Position)],
+}
+
+/// What a player asks for by query (6.2.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub struct ReloadRequest {
+    /// `_HLS_msn`: wait until this segment is there …
+    pub segment: Option<u64>,
+    /// `_HLS_part`: … or this part of it.
+    pub part: Option<u32>,
+    /// `_HLS_skip`: a delta update will do.
+    pub skip: bool,
+}
+
+/// A delivery directive that breaks the rules; to be answered with 400.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadDirective {
+    /// Not a number, or not one that can be.
+    #[error("{0} must be a decimal number")]
+    NotANumber(&'static str),
+    /// A part of no segment.
+    #[error("_HLS_part needs _HLS_msn")]
+    PartWithoutSegment,
+    /// Too far in the future.
+    #[error("_HLS_msn is more than two segments ahead")]
+    TooFarAhead,
+}
+
+impl ReloadRequest {
+    /// Reads the directives of a query string; others are none of ours.
+    pub fn parse(query: &str) -> Result<Self, BadDirective> {
+        let mut request = Self::default();
+        for (key, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+            match key {
+                "_HLS_msn" => request.segment = Some(number(value, "_HLS_msn")?),
+                "_HLS_part" => request.part = Some(number(value, "_HLS_part")?),
+                "_HLS_skip" => request.skip = value == "YES" || value == "v2",
+                _ => {}
+            }
+        }
+        if request.part.is_some() && request.segment.is_none() {
+            return Err(BadDirective::PartWithoutSegment);
+        }
+        Ok(request)
+    }
+
+    /// Whether it can be answered now; an error when it never should.
+    pub fn is_answerable(&self, ring: &Ring) -> Result<bool, BadDirective> {
+        let Some(segment) = self.segment else { return Ok(true) };
+        if ring.has(segment, self.part) {
+            return Ok(true);
+        }
+        let last = ring.edge().map_or(0, |edge| edge.segment);
+        if segment > last + FUTURE_SEGMENTS { Err(BadDirective::TooFarAhead) } else { Ok(false) }
+    }
+}
+
+fn number<T: std::str::FromStr>(text: &str, name: &'static str) -> Result<T, BadDirective> {
+    let is_decimal = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_decimal).ok_or(BadDirective::NotANumber(name))
+}
+
+/// How long a request may be held.
+pub fn block_for(target_secs: u32) -> Duration {
+    Duration::from_secs(u64::from(target_secs * BLOCK_FOR))
+}
+
+/// Name of a part below its track.
+pub fn part_name(position: Position) -> String {
+    format!("{}.{}.m4s", position.segment, position.part)
+}
+
+/// Name of an epoch's initialisation segment below its track.
+pub fn epoch_init_name(epoch: u32) -> String {
+    format!("init-{epoch}.mp4")
+}
+
+/// Renders the playlist; as a delta update when one is asked for and there is something to skip.
+pub fn render_live(playlist: &LivePlaylist, skip: bool) -> String {
+    let ring = playlist.ring;
+    let ended = ring.has_ended();
+    let mut out = render_head(playlist);
+    let skipped = if skip && !ended { skippable(playlist) } else { 0 };
+    if skipped > 0 {
+        let _ = writeln!(out, "#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}");
+    }
+    let mut before_end = ring.segments().skip(skipped).map(LiveSegment::micros).sum::<i64>();
+    let listed = PARTS_LISTED * i64::from(playlist.target_secs) * 1_000_000;
+    let mut epoch = ring.segments().nth(skipped.wrapping_sub(1)).map(|segment| segment.beginning.epoch);
+    for segment in ring.segments().skip(skipped) {
+        // A segment's parts are listed as long as it begins within that distance of the end.
+        let with_parts = !ended && before_end <= listed;
+        render_segment(&mut out, segment, &mut epoch, with_parts);
+        before_end -= segment.micros();
+    }
+    if ended {
+        out.push_str("#EXT-X-ENDLIST\n");
+        return out;
+    }
+    if let Some(hint) = next_part(ring) {
+        let _ = writeln!(out, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{}\"", part_name(hint));
+    }
+    for (name, Position { segment, part }) in playlist.reports {
+        let _ = writeln!(out, "#EXT-X-RENDITION-REPORT:URI=\"../{name}/{MEDIA}\",LAST-MSN={segment},LAST-PART={part}");
+    }
+    out
+}
+
+fn render_head(LivePlaylist { ring, target_secs, part_target, .. }: &LivePlaylist) -> String {
+    let first = ring.segments().next().map_or(ring.next_number(), |segment| segment.beginning.number);
+    let mut out = format!("#EXTM3U\n#EXT-X-VERSION:{VERSION}\n#EXT-X-TARGETDURATION:{target_secs}\n");
+    if !ring.has_ended() {
+        let part = f64::from(part_target.as_millis()) / 1000.0;
+        let _ = writeln!(
+            out,
+            "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL={:.1},HOLD-BACK={:.1},PART-HOLD-BACK={:.3}\n\
+             #EXT-X-PART-INF:PART-TARGET={part:.3}",
+            f64::from(target_secs * SKIP_UNTIL),
+            f64::from(target_secs * HOLD_BACK),
+            part * f64::from(PART_HOLD_BACK),
+        );
+    }
+    let _ = writeln!(out, "#EXT-X-MEDIA-SEQUENCE:{first}");
+    if ring.discontinuity_sequence() > 0 {
+        let _ = writeln!(out, "#EXT-X-DISCONTINUITY-SEQUENCE:{}", ring.discontinuity_sequence());
+    }
+    out
+}
+
+/// How many segments lie before the skip boundary.
+fn skippable(playlist: &LivePlaylist) -> usize {
+    let ring = playlist.ring;
+    let boundary = i64::from(playlist.target_secs * SKIP_UNTIL) * 1_000_000;
+    let mut before_end = ring.kept_micros();
+    let is_skipped = |segment: &&LiveSegment| {
+        before_end -= segment.micros();
+        before_end > boundary
+    };
+    ring.segments().take_while(is_skipped).count()
+}
+
+fn render_segment(out: &mut String, segment: &LiveSegment, epoch: &mut Option<u32>, with_parts: bool) {
+    if !segment.is_complete && segment.parts.is_empty() {
+        return;
+    }
+    let number = segment.beginning.number;
+    if segment.discontinuity {
+        out.push_str("#EXT-X-DISCONTINUITY\n");
+    }
+    if epoch.replace(segment.beginning.epoch) != Some(segment.beginning.epoch) {
+        let _ = writeln!(out, "#EXT-X-MAP:URI=\"{}\"", epoch_init_name(segment.beginning.epoch));
+    }
+    let _ = writeln!(out, "#EXT-X-PROGRAM-DATE-TIME:{}", segment.beginning.date);
+    for (part, index) in segment.parts.iter().zip(0..).filter(|_| with_parts || !segment.is_complete) {
+        let name = part_name(Position { segment: number, part: index });
+        let independent = if part.independent { ",INDEPENDENT=YES" } else { "" };
+        let _ = writeln!(out, "#EXT-X-PART:DURATION={:.5},URI=\"{name}\"{independent}", segment.seconds(part.duration));
+    }
+    if segment.is_gap() {
+        out.push_str("#EXT-X-GAP\n");
+    }
+    if segment.is_complete {
+        let _ = writeln!(out, "#EXTINF:{:.5},\n{number}.m4s", segment.seconds(segment.duration));
+    }
+}
+
+/// The part that will most likely come next: the next one of the open segment, or the first one of the segment after it
+/// when the open one is as long as the one before it was.
+fn next_part(ring: &Ring) -> Option<Position> {
+    let newest = ring.segments().next_back()?;
+    let (number, parts) = (newest.beginning.number, newest.parts.len());
+    let before = ring.segments().rev().skip(1).find(|segment| !segment.is_gap());
+    let is_over = newest.is_complete || before.is_some_and(|before| !newest.parts.is_empty() && newest.micros() >= before.micros());
+    Some(match is_over {
+        true => Position { segment: number + 1, part: 0 },
+        false => Position { segment: number, part: u32::try_from(parts).unwrap_or(u32::MAX) },
+    })
+}
+
+#[cfg(test)]
+mod tests;
