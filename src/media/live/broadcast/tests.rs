@@ -106,7 +106,7 @@ fn a_publisher_that_comes_back_continues_the_playlist() {
     let segment = |number| broadcast.renditions()[0].ring.segment(number).unwrap();
     let late = segment(9).beginning.date.as_millis() - 16_500;
     assert!((0..40).contains(&late), "dates follow the clock, and are {late} ms late");
-    assert!((segment(9).beginning.start.as_secs_f64() - 17.5).abs() < 0.01);
+    assert!((segment(9).beginning.start.as_secs_f64() - 17.5).abs() < 0.04);
 }
 
 #[test]
