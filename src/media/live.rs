@@ -5,4 +5,5 @@ pub mod cadence;
 pub mod packager;
 pub mod part;
 pub mod ring;
+pub mod stream;
 pub mod timeline;

@@ -48,6 +48,8 @@ pub struct Part {
     pub duration: u32,
     /// Whether decoding can start with it.
     pub independent: bool,
+    /// Its first frame; the offset is that of its bytes within the part.
+    pub first: SampleRecord,
 }
 
 impl Part {
@@ -93,11 +95,12 @@ impl PartBuilder {
         let bytes = segment_bytes(self.kind, records.len() as u64, self.media_bytes);
         let mut out = BytesMut::with_capacity(bytes.unwrap_or(0) as usize);
         write_segment_head(&mut out, SegmentHead { kind: self.kind, number: self.number, reorder: 0 }, &records);
+        let first = SampleRecord { offset: out.len() as u64, ..*records.first()? };
         self.frames.iter().for_each(|frame| out.extend_from_slice(&frame.payload));
         self.number = self.number.wrapping_add(1);
         self.media_bytes = 0;
         self.frames.clear();
-        Some(Part { bytes: out.freeze(), start, duration, independent })
+        Some(Part { bytes: out.freeze(), start, duration, independent, first })
     }
 }
 

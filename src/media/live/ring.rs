@@ -220,9 +220,13 @@ impl Ring {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::records::SampleRecord;
+
+    const FIRST: SampleRecord =
+        SampleRecord { offset: 0, bytes: 4, dts: 0, duration: 500, composition: 0, keyframe: true };
 
     fn part(duration: u32) -> Part {
-        Part { bytes: Bytes::from_static(b"part"), start: 0, duration, independent: true }
+        Part { bytes: Bytes::from_static(b"part"), start: 0, duration, independent: true, first: FIRST }
     }
 
     fn beginning(number: u64, epoch: u32) -> Beginning {

@@ -5,9 +5,13 @@ use crate::domain::asset::Ticks;
 use crate::domain::time::Timestamp;
 use crate::media::live::part::Part;
 use crate::media::live::ring::Beginning;
+use crate::media::records::SampleRecord;
+
+const FIRST: SampleRecord =
+    SampleRecord { offset: 0, bytes: 4, dts: 0, duration: 500, composition: 0, keyframe: true };
 
 fn part(independent: bool) -> Part {
-    Part { bytes: Bytes::from_static(b"part"), start: 0, duration: 500, independent }
+    Part { bytes: Bytes::from_static(b"part"), start: 0, duration: 500, independent, first: FIRST }
 }
 
 fn beginning(number: u64, epoch: u32) -> Beginning {

@@ -1,0 +1,213 @@
+//! A broadcast that is fed on one side and read on the other: readers wait without polling, and see a part only after it was
+//! handed to whoever keeps it.
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::broadcast::{Broadcast, BroadcastSettings, Cut, Visit};
+use super::timeline::Stamp;
+use crate::domain::time::Timestamp;
+use crate::media::frames::InvalidConfig;
+
+/// Who keeps what was cut. Called with the broadcast as it will be seen, before anyone sees it; must not block for long.
+pub trait Keeper: Send {
+    /// Takes what was cut, in order.
+    fn keep(&mut self, broadcast: &Broadcast, cuts: &[Cut]);
+}
+
+/// Keeps nothing: what leaves the window is gone.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Forgetful;
+
+impl Keeper for Forgetful {
+    fn keep(&mut self, _: &Broadcast, _: &[Cut]) {}
+}
+
+/// A visit that was fenced off by a newer one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("another publisher has taken over")]
+pub struct TakenOver;
+
+struct Fed {
+    broadcast: Broadcast,
+    keeper: Box<dyn Keeper>,
+    /// Generation of the publishing lease that may feed.
+    generation: u64,
+}
+
+/// A live stream's media, shared by its publisher and its viewers.
+pub struct LiveStream {
+    fed: Mutex<Fed>,
+    moved: watch::Sender<u64>,
+}
+
+impl LiveStream {
+    /// A stream that nobody has published to.
+    pub fn new(settings: BroadcastSettings, keeper: Box<dyn Keeper>) -> Self {
+        let fed = Fed { broadcast: Broadcast::new(settings), keeper, generation: 0 };
+        Self { fed: Mutex::new(fed), moved: watch::Sender::new(0) }
+    }
+
+    fn fed(&self) -> MutexGuard<'_, Fed> {
+        self.fed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the broadcast, hands over what was cut, and wakes readers if anything was.
+    fn change<T>(&self, change: impl FnOnce(&mut Fed, &mut Vec<Cut>) -> T) -> T {
+        let mut cuts = Vec::new();
+        let mut fed = self.fed();
+        let had_ended = fed.broadcast.has_ended();
+        let result = change(&mut fed, &mut cuts);
+        let Fed { broadcast, keeper, .. } = &mut *fed;
+        let moved = !cuts.is_empty() || broadcast.has_ended() != had_ended;
+        if moved {
+            keeper.keep(broadcast, &cuts);
+        }
+        drop(fed);
+        if moved {
+            self.moved.send_modify(|version| *version += 1);
+        }
+        result
+    }
+
+    /// A publisher begins under a lease of this generation; older ones can feed no more.
+    pub fn begin_visit(&self, generation: u64, visit: Visit, now: Timestamp) -> Result<(), BeginError> {
+        self.change(|fed, cuts| {
+            if generation < fed.generation {
+                return Err(TakenOver.into());
+            }
+            fed.generation = generation;
+            Ok(fed.broadcast.begin_visit(visit, now, cuts)?)
+        })
+    }
+
+    /// Takes a frame of the visit of this generation.
+    pub fn push(
+        &self,
+        generation: u64,
+        (track, stamp): (usize, Stamp),
+        payload: Bytes,
+        now: Timestamp,
+    ) -> Result<(), TakenOver> {
+        self.change(|fed, cuts| {
+            if generation != fed.generation {
+                return Err(TakenOver);
+            }
+            fed.broadcast.push(track, stamp, payload, now, cuts);
+            Ok(())
+        })
+    }
+
+    /// The visit of this generation is over.
+    pub fn end_visit(&self, generation: u64) {
+        self.change(|fed, cuts| {
+            if generation == fed.generation {
+                fed.broadcast.end_visit(cuts);
+            }
+        });
+    }
+
+    /// Time passes.
+    pub fn tick(&self, now: Timestamp) {
+        self.change(|fed, cuts| fed.broadcast.tick(now, cuts));
+    }
+
+    /// The broadcast is over: nobody can feed it any more.
+    pub fn end(&self) {
+        self.change(|fed, cuts| {
+            fed.generation = u64::MAX;
+            fed.broadcast.end(cuts);
+        });
+    }
+
+    /// Looks at the broadcast.
+    pub fn look<T>(&self, look: impl FnOnce(&Broadcast) -> T) -> T {
+        look(&self.fed().broadcast)
+    }
+
+    /// Looks at the broadcast each time it has moved, until `look` has found what it waits for; `None` when that takes
+    /// longer than `timeout`.
+    pub async fn wait_for<T>(&self, timeout: Duration, mut look: impl FnMut(&Broadcast) -> Option<T>) -> Option<T> {
+        let mut moved = self.moved.subscribe();
+        let waited = tokio::time::timeout(timeout, async {
+            loop {
+                moved.mark_unchanged();
+                if let Some(found) = look(&self.fed().broadcast) {
+                    return Some(found);
+                }
+                // The sender lives as long as this stream.
+                moved.changed().await.ok()?;
+            }
+        });
+        waited.await.ok().flatten()
+    }
+}
+
+/// Why a visit cannot begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BeginError {
+    /// Somebody with a newer lease is here.
+    #[error(transparent)]
+    TakenOver(#[from] TakenOver),
+    /// A track's configuration cannot be read.
+    #[error(transparent)]
+    Config(#[from] InvalidConfig),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::media::frames::{CodecConfig, TrackConfig};
+    use crate::media::live::timeline::IngestClock;
+
+    fn visit() -> Visit {
+        let aac = CodecConfig::Aac { config: Bytes::from_static(&[0x11, 0x90]) };
+        Visit { clock: IngestClock::RTMP, tracks: vec![TrackConfig::new(aac, 48_000)], frame_rate: None }
+    }
+
+    fn push(stream: &LiveStream, generation: u64, ms: i64) -> Result<(), TakenOver> {
+        let stamp = Stamp { dts: ms, composition: 0, keyframe: true, arrival: Duration::from_millis(ms as u64) };
+        stream.push(generation, (0, stamp), Bytes::from_static(&[7; 10]), Timestamp::from_millis(ms))
+    }
+
+    struct Counting(Arc<Mutex<usize>>);
+
+    impl Keeper for Counting {
+        fn keep(&mut self, broadcast: &Broadcast, cuts: &[Cut]) {
+            assert!(broadcast.renditions().len() == 1);
+            *self.0.lock().unwrap() += cuts.iter().filter(|cut| matches!(cut, Cut::Part { .. })).count();
+        }
+    }
+
+    #[tokio::test]
+    async fn readers_wait_and_see_what_was_kept() {
+        let kept = Arc::new(Mutex::new(0));
+        let settings = BroadcastSettings { window: Duration::from_secs(60) };
+        let stream = Arc::new(LiveStream::new(settings, Box::new(Counting(Arc::clone(&kept)))));
+        stream.begin_visit(3, visit(), Timestamp::from_millis(0)).unwrap();
+        assert_eq!(stream.begin_visit(2, visit(), Timestamp::from_millis(0)), Err(TakenOver.into()));
+        let reader = {
+            let (stream, kept) = (Arc::clone(&stream), Arc::clone(&kept));
+            let count = |broadcast: &Broadcast| broadcast.renditions()[0].ring.segments().map(|one| one.parts.len()).sum();
+            tokio::spawn(async move {
+                let seen = stream.wait_for(Duration::from_secs(60), |broadcast| Some(count(broadcast)).filter(|n: &usize| *n >= 3));
+                (seen.await, *kept.lock().unwrap())
+            })
+        };
+        for ms in (0..1200).step_by(20) {
+            push(&stream, 3, ms).unwrap();
+            tokio::task::yield_now().await;
+        }
+        let (seen, kept) = reader.await.unwrap();
+        assert!(seen.is_some_and(|seen| seen <= kept), "{seen:?} of {kept}");
+        assert_eq!(push(&stream, 2, 1300), Err(TakenOver));
+        stream.end();
+        assert_eq!(push(&stream, 3, 1320), Err(TakenOver));
+        assert!(stream.look(Broadcast::has_ended));
+        assert_eq!(stream.wait_for(Duration::from_millis(5), |_| None::<()>).await, None);
+    }
+}
