@@ -5,6 +5,7 @@ pub mod asset;
 pub mod events;
 pub mod ids;
 pub mod ladder;
+pub mod live;
 pub mod playback;
 pub mod ports;
 pub mod restart;

@@ -234,7 +234,9 @@ impl Broadcast {
         self.epochs.push_back(Epoch { number: self.health.epochs, start, date: now, tracks });
         self.health.epochs += 1;
         let mut timeline = Timeline::new(visit.clock, start);
-        visit.tracks.iter().for_each(|config| drop(timeline.add_track(track_clock(config))));
+        for config in &visit.tracks {
+            timeline.add_track(track_clock(config));
+        }
         let settings = PackagerSettings {
             part_target,
             target_secs: self.target_secs,
