@@ -297,9 +297,10 @@ impl Broadcast {
         let Some(ongoing) = &mut self.ongoing else { return };
         ongoing.last_frame = now;
         let Some(placed) = ongoing.timeline.place(track, stamp) else { return };
-        let keyframe = stamp.keyframe || ongoing.renditions.get(track).is_some_and(|index| {
-            self.renditions.get(*index).is_some_and(|rendition| rendition.kind == TrackKind::Audio)
-        });
+        let keyframe = stamp.keyframe
+            || ongoing.renditions.get(track).is_some_and(|index| {
+                self.renditions.get(*index).is_some_and(|rendition| rendition.kind == TrackKind::Audio)
+            });
         let duration = placed.duration.unwrap_or(0);
         let frame = Frame { dts: placed.dts, pts: placed.pts, duration, keyframe, payload };
         let mut packaged = Vec::new();
@@ -433,9 +434,11 @@ impl Broadcast {
         let Some(epoch) = self.epochs.back() else { return };
         let missing: Vec<usize> =
             (0..self.renditions.len()).filter(|index| epoch.tracks.get(*index).is_none_or(Option::is_none)).collect();
-        let done = self.renditions.get(complete).and_then(|done| done.ring.segments().next_back()).map(|last| {
-            (last.beginning.number, last.beginning.start.rescale(MICROS), last.micros())
-        });
+        let done = self
+            .renditions
+            .get(complete)
+            .and_then(|done| done.ring.segments().next_back())
+            .map(|last| (last.beginning.number, last.beginning.start.rescale(MICROS), last.micros()));
         let Some((number, start, length)) = done else { return };
         for rendition in missing {
             if self.renditions.get(rendition).is_some_and(|other| other.ring.next_number() == number) {
@@ -447,10 +450,14 @@ impl Broadcast {
     /// After a visit all renditions end with the same segment.
     fn level(&mut self, out: &mut Vec<Cut>) {
         for index in 0..self.renditions.len() {
-            while let Some(number) = self.renditions.get(index).map(|it| it.ring.next_number()).filter(|next| *next < self.next) {
-                let found = self.renditions.iter().find_map(|other| other.ring.segment(number)).map(|segment| {
-                    (number, segment.beginning.start.rescale(MICROS), segment.micros())
-                });
+            while let Some(number) =
+                self.renditions.get(index).map(|it| it.ring.next_number()).filter(|next| *next < self.next)
+            {
+                let found = self
+                    .renditions
+                    .iter()
+                    .find_map(|other| other.ring.segment(number))
+                    .map(|segment| (number, segment.beginning.start.rescale(MICROS), segment.micros()));
                 self.add_gap(index, found.unwrap_or((number, self.end_micros, 0)), out);
             }
         }
@@ -459,7 +466,9 @@ impl Broadcast {
     fn forget_epochs(&mut self) {
         let firsts = self.renditions.iter().filter_map(|rendition| rendition.ring.segments().next());
         let oldest = firsts.map(|first| first.beginning.epoch).min();
-        while self.epochs.len() > 1 && self.epochs.front().zip(oldest).is_some_and(|(epoch, oldest)| epoch.number < oldest) {
+        while self.epochs.len() > 1
+            && self.epochs.front().zip(oldest).is_some_and(|(epoch, oldest)| epoch.number < oldest)
+        {
             self.epochs.pop_front();
         }
     }

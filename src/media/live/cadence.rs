@@ -129,10 +129,15 @@ impl Cadence {
         }
         let total: i64 = self.intervals.iter().sum();
         let count = self.intervals.len() as i64;
-        let exact = |(frames, seconds): (u32, u32)| Rate { frames, seconds, anchor: 0, count: 0 }.at(self.timescale, count);
+        let exact =
+            |(frames, seconds): (u32, u32)| Rate { frames, seconds, anchor: 0, count: 0 }.at(self.timescale, count);
         let near = KNOWN_RATES.iter().copied().min_by_key(|rate| (exact(*rate) - total).abs())?;
         let is_near = (exact(near) - total).abs() <= self.tolerance;
-        let (frames, seconds) = if is_near { near } else { (u32::try_from(count * i64::from(self.timescale)).ok()?, u32::try_from(total).ok()?) };
+        let (frames, seconds) = if is_near {
+            near
+        } else {
+            (u32::try_from(count * i64::from(self.timescale)).ok()?, u32::try_from(total).ok()?)
+        };
         Some(Rate { frames, seconds, anchor, count: 0 })
     }
 }
@@ -189,7 +194,9 @@ mod tests {
         }
         assert_eq!(cadence.frame_rate(), Some((50, 1)));
         let mut wild = Cadence::new(90_000, 1000);
-        (0..100i64).for_each(|number| assert_eq!(wild.place(number * 3000 + (number % 7) * 900, false), number * 3000 + (number % 7) * 900));
+        (0..100i64).for_each(|number| {
+            assert_eq!(wild.place(number * 3000 + (number % 7) * 900, false), number * 3000 + (number % 7) * 900)
+        });
     }
 
     #[test]

@@ -262,7 +262,9 @@ impl Packager {
 
     /// Whether a segment starts with this frame of the leader, in a segment that started at `start`.
     fn starts_segment(&mut self, frame: &Frame, start: i64, out: &mut Vec<Packaged>) -> bool {
-        let Some(timescale) = self.tracks.get(self.leader).map(|state| i64::from(state.timescale)) else { return false };
+        let Some(timescale) = self.tracks.get(self.leader).map(|state| i64::from(state.timescale)) else {
+            return false;
+        };
         let elapsed = frame.dts - start;
         let is_video = self.tracks.get(self.leader).is_some_and(|state| state.kind == TrackKind::Video);
         if self.settings.target_secs.is_none() {
@@ -270,7 +272,8 @@ impl Packager {
             if is_video && !frame.keyframe && elapsed + i64::from(frame.duration) <= most {
                 return false;
             }
-            let group = if is_video { u32::try_from((elapsed + timescale - 1) / timescale).unwrap_or(u32::MAX) } else { 0 };
+            let group =
+                if is_video { u32::try_from((elapsed + timescale - 1) / timescale).unwrap_or(u32::MAX) } else { 0 };
             let target = group.clamp(TARGET_SECS_MIN, TARGET_SECS_MAX);
             self.settings.target_secs = Some(target);
             out.push(Packaged::TargetDuration(target));
@@ -330,9 +333,13 @@ impl Packager {
         let timescale = i64::from(state.timescale);
         let elapsed = frame.pts - last.rescale(state.timescale);
         let leader_is_behind = self.tracks.get(self.leader).is_none_or(|leader| {
-            leader.reached.is_none_or(|reached| leader.ticks(reached) < state.ticks(frame.pts - timescale * LAG_MAX_MS / 2000))
+            leader
+                .reached
+                .is_none_or(|reached| leader.ticks(reached) < state.ticks(frame.pts - timescale * LAG_MAX_MS / 2000))
         });
-        if leader_is_behind && elapsed + i64::from(frame.duration) > i64::from(target) * timescale + timescale * 49 / 100 {
+        if leader_is_behind
+            && elapsed + i64::from(frame.duration) > i64::from(target) * timescale + timescale * 49 / 100
+        {
             let at = state.ticks(frame.pts);
             let leader = self.leader;
             self.end_segment(leader, out);

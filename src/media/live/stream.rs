@@ -192,9 +192,11 @@ mod tests {
         assert_eq!(stream.begin_visit(2, visit(), Timestamp::from_millis(0)), Err(TakenOver.into()));
         let reader = {
             let (stream, kept) = (Arc::clone(&stream), Arc::clone(&kept));
-            let count = |broadcast: &Broadcast| broadcast.renditions()[0].ring.segments().map(|one| one.parts.len()).sum();
+            let count =
+                |broadcast: &Broadcast| broadcast.renditions()[0].ring.segments().map(|one| one.parts.len()).sum();
             tokio::spawn(async move {
-                let seen = stream.wait_for(Duration::from_secs(60), |broadcast| Some(count(broadcast)).filter(|n: &usize| *n >= 3));
+                let seen = stream
+                    .wait_for(Duration::from_secs(60), |broadcast| Some(count(broadcast)).filter(|n: &usize| *n >= 3));
                 (seen.await, *kept.lock().unwrap())
             })
         };

@@ -191,7 +191,8 @@ impl Timeline {
         let ticks = |duration: Duration| {
             i64::try_from(duration.as_micros() * u128::from(self.clock.ticks_per_sec) / 1_000_000).unwrap_or(i64::MAX)
         };
-        to >= from.saturating_sub(ticks(JUMP_BACK)) && to <= from.saturating_add(ticks(JUMP_AHEAD)).saturating_add(ticks(passed))
+        to >= from.saturating_sub(ticks(JUMP_BACK))
+            && to <= from.saturating_add(ticks(JUMP_AHEAD)).saturating_add(ticks(passed))
     }
 
     /// After a jump: in step with a track that has jumped already, or else by the time that has passed.

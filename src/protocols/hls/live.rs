@@ -204,7 +204,8 @@ fn next_part(ring: &Ring) -> Option<Position> {
     let newest = ring.segments().next_back()?;
     let (number, parts) = (newest.beginning.number, newest.parts.len());
     let before = ring.segments().rev().skip(1).find(|segment| !segment.is_gap());
-    let is_over = newest.is_complete || before.is_some_and(|before| !newest.parts.is_empty() && newest.micros() >= before.micros());
+    let is_over = newest.is_complete
+        || before.is_some_and(|before| !newest.parts.is_empty() && newest.micros() >= before.micros());
     Some(match is_over {
         true => Position { segment: number + 1, part: 0 },
         false => Position { segment: number, part: u32::try_from(parts).unwrap_or(u32::MAX) },

@@ -82,7 +82,11 @@ fn check(seen: &[Vec<Seen>], target: PartTarget) {
 }
 
 /// Plays pictures and sound interleaved by time; `keys` tells key frames, `present` what comes at all.
-fn play(seconds: i64, keys: impl Fn(i64) -> bool, present: impl Fn(TrackKind, i64) -> bool) -> (Vec<Vec<Seen>>, Vec<Packaged>) {
+fn play(
+    seconds: i64,
+    keys: impl Fn(i64) -> bool,
+    present: impl Fn(TrackKind, i64) -> bool,
+) -> (Vec<Vec<Seen>>, Vec<Packaged>) {
     let settings = settings(&[TrackKind::Video, TrackKind::Audio]);
     let target = settings.part_target;
     let mut packager = Packager::new(settings);

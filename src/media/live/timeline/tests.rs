@@ -69,7 +69,8 @@ fn a_jump_is_taken_out_of_all_tracks_alike() {
 fn repeated_and_backward_times_increase() {
     let mut timeline = timeline(IngestClock::RTMP);
     let stamps = [0, 40, 40, 20, 80, 120];
-    let placed: Vec<i64> = stamps.iter().map(|dts| timeline.place(0, stamp(1000 + dts, *dts as u64)).unwrap().dts).collect();
+    let placed: Vec<i64> =
+        stamps.iter().map(|dts| timeline.place(0, stamp(1000 + dts, *dts as u64)).unwrap().dts).collect();
     assert!(placed.windows(2).all(|pair| pair[0] < pair[1]), "{placed:?}");
     assert_eq!(timeline.repairs().unordered, 2);
     let early = Stamp { composition: -80, ..stamp(1160, 160) };

@@ -7,15 +7,19 @@ use crate::media::live::part::Part;
 use crate::media::live::ring::Beginning;
 use crate::media::records::SampleRecord;
 
-const FIRST: SampleRecord =
-    SampleRecord { offset: 0, bytes: 4, dts: 0, duration: 500, composition: 0, keyframe: true };
+const FIRST: SampleRecord = SampleRecord { offset: 0, bytes: 4, dts: 0, duration: 500, composition: 0, keyframe: true };
 
 fn part(independent: bool) -> Part {
     Part { bytes: Bytes::from_static(b"part"), start: 0, duration: 500, independent, first: FIRST }
 }
 
 fn beginning(number: u64, epoch: u32) -> Beginning {
-    Beginning { number, start: Ticks { value: 0, timescale: 1000 }, date: Timestamp::from_millis(number as i64 * 2000), epoch }
+    Beginning {
+        number,
+        start: Ticks { value: 0, timescale: 1000 },
+        date: Timestamp::from_millis(number as i64 * 2000),
+        epoch,
+    }
 }
 
 /// Two-second segments of four parts, the last one with `open` of them.
@@ -93,20 +97,28 @@ fn the_hint_foresees_the_end_of_a_segment() {
 #[test]
 fn directives_are_checked() {
     let parse = ReloadRequest::parse;
-    assert_eq!(parse("a=b&_HLS_msn=7&_HLS_part=2&_HLS_skip=YES&session=x").unwrap(), ReloadRequest {
-        segment: Some(7),
-        part: Some(2),
-        skip: true
-    });
+    assert_eq!(
+        parse("a=b&_HLS_msn=7&_HLS_part=2&_HLS_skip=YES&session=x").unwrap(),
+        ReloadRequest { segment: Some(7), part: Some(2), skip: true }
+    );
     assert_eq!(parse("").unwrap(), ReloadRequest::default());
     assert_eq!(parse("_HLS_part=2"), Err(BadDirective::PartWithoutSegment));
-    for query in ["_HLS_msn=", "_HLS_msn=+1", "_HLS_msn=1e3", "_HLS_msn=99999999999999999999", "_HLS_msn=1&_HLS_part=-1"] {
+    for query in
+        ["_HLS_msn=", "_HLS_msn=+1", "_HLS_msn=1e3", "_HLS_msn=99999999999999999999", "_HLS_msn=1&_HLS_part=-1"]
+    {
         assert!(matches!(parse(query), Err(BadDirective::NotANumber(_))), "{query}");
     }
     let ring = ring(5, 2);
     let answerable = |query: &str| parse(query).unwrap().is_answerable(&ring);
-    for (query, answer) in [("", Ok(true)), ("_HLS_msn=4&_HLS_part=1", Ok(true)), ("_HLS_msn=3", Ok(true)), ("_HLS_msn=4", Ok(false)),
-        ("_HLS_msn=4&_HLS_part=2", Ok(false)), ("_HLS_msn=6", Ok(false)), ("_HLS_msn=7", Err(BadDirective::TooFarAhead))] {
+    for (query, answer) in [
+        ("", Ok(true)),
+        ("_HLS_msn=4&_HLS_part=1", Ok(true)),
+        ("_HLS_msn=3", Ok(true)),
+        ("_HLS_msn=4", Ok(false)),
+        ("_HLS_msn=4&_HLS_part=2", Ok(false)),
+        ("_HLS_msn=6", Ok(false)),
+        ("_HLS_msn=7", Err(BadDirective::TooFarAhead)),
+    ] {
         assert_eq!(answerable(query), answer, "{query}");
     }
 }
