@@ -122,6 +122,10 @@ id!(
     PlaybackSessionId, "pbs"
 );
 id!(
+    /// A live stream.
+    LiveId, "live"
+);
+id!(
     /// One HTTP request, in logs and error bodies.
     RequestId, "req"
 );

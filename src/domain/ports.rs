@@ -12,8 +12,9 @@ use serde::Serialize;
 use super::account::{Login, NewUser, ProfilePatch, Rotation, User};
 use super::asset::{Asset, BlobKey, Extent};
 use super::events::{Event, NewEvent};
-use super::ids::{LoginId, PlaybackId, PlaybackSessionId, UploadId, UserId, VideoId};
+use super::ids::{LiveId, LoginId, PlaybackId, PlaybackSessionId, UploadId, UserId, VideoId};
 use super::ladder::{Ladder, LadderEnding, Lease, NewLadder, Unit, UnitEnd, UnitResult};
+use super::live::{Live, LivePatch, LiveState, LiveStep};
 use super::playback::{SessionSummary, WatchPosition};
 use super::time::Timestamp;
 use super::transcode::{AttemptEnd, Attempts, WorkKind};
@@ -376,10 +377,41 @@ pub trait ChangeFeed: Send + Sync {
     fn told(&self) -> BoxStream<'static, ()>;
 }
 
+/// Live streams.
+#[async_trait]
+pub trait LiveCatalog: Send + Sync {
+    /// Stores a new live stream with a `live.created` event.
+    async fn create_live(&self, live: Live) -> Result<(), CatalogError>;
+    /// The live stream with this id.
+    async fn live(&self, id: &LiveId) -> Result<Option<Live>, CatalogError>;
+    /// The live stream played under this id.
+    async fn live_by_playback(&self, id: &PlaybackId) -> Result<Option<Live>, CatalogError>;
+    /// The live stream whose key has this digest.
+    async fn live_by_key(&self, hash: &str) -> Result<Option<Live>, CatalogError>;
+    /// Live streams, newest first: an account's own of every state and privacy, or the public ones that are live.
+    async fn list_lives(&self, owner: Option<&UserId>, page: PageRequest) -> Result<Page<Live>, CatalogError>;
+    /// Changes a live stream with a `live.updated` event; `Stale` when `expected_revision` is given and another.
+    async fn update_live(
+        &self,
+        id: &LiveId,
+        patch: LivePatch,
+        expected_revision: Option<u64>,
+        now: Timestamp,
+    ) -> Result<Live, CatalogError>;
+    /// Gives the next generation of the publishing lease. `NotFound` when the stream has ended or never was.
+    async fn lease_live(&self, id: &LiveId, now: Timestamp) -> Result<u64, CatalogError>;
+    /// Takes one step, with a `live.started` or `live.ended` event; a step that was taken before changes nothing.
+    async fn step_live(&self, id: &LiveId, step: LiveStep, now: Timestamp) -> Result<Live, CatalogError>;
+    /// Live streams in this state, oldest first: what a restarted node takes up again.
+    async fn lives_in(&self, state: LiveState, limit: u32) -> Result<Vec<Live>, CatalogError>;
+    /// Deletes a live stream that is not live, with a `live.deleted` event; its videos stay. `Conflict("live")` while it is.
+    async fn delete_live(&self, id: &LiveId, now: Timestamp) -> Result<(), CatalogError>;
+}
+
 /// The whole catalog.
 #[async_trait]
 pub trait Catalog:
-    AccountCatalog + UploadCatalog + VideoCatalog + WorkCatalog + LadderCatalog + WatchCatalog + ChangeFeed
+    AccountCatalog + UploadCatalog + VideoCatalog + WorkCatalog + LadderCatalog + WatchCatalog + LiveCatalog + ChangeFeed
 {
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), CatalogError>;

@@ -18,6 +18,7 @@ mod cursor;
 pub mod executor;
 mod feed;
 mod ladders;
+mod lives;
 mod logins;
 mod schema;
 pub mod sqlite;

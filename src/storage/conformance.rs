@@ -3,6 +3,7 @@
 pub(super) mod accounts;
 pub(super) mod blobs;
 pub(super) mod ladders;
+pub(super) mod lives;
 pub(super) mod upload_store;
 pub(super) mod uploads;
 pub(super) mod videos;

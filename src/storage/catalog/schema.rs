@@ -16,6 +16,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 2, name: "attempts", sqlite: include_str!("migrations/0002_attempts.sqlite.sql") },
     Migration { version: 3, name: "ladders", sqlite: include_str!("migrations/0003_ladders.sqlite.sql") },
     Migration { version: 4, name: "pictures", sqlite: include_str!("migrations/0004_pictures.sqlite.sql") },
+    Migration { version: 5, name: "live", sqlite: include_str!("migrations/0005_live.sqlite.sql") },
 ];
 
 const CREATE_HISTORY: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (

@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use crate::domain::account::Role;
 use crate::domain::asset::BlobKey;
 use crate::domain::events::NewEvent;
-use crate::domain::ids::{ChannelId, LoginId, PlaybackId, PlaybackSessionId, UploadId, UserId, VideoId};
+use crate::domain::ids::{ChannelId, LiveId, LoginId, PlaybackId, PlaybackSessionId, UploadId, UserId, VideoId};
 use crate::domain::ladder::{LadderState, Pass, UnitState};
+use crate::domain::live::LiveState;
 use crate::domain::time::Timestamp;
 use crate::domain::upload::{UploadProtocol, UploadState};
 use crate::domain::video::{Privacy, RenditionState, ThumbnailMoment, VideoStatus};
@@ -224,6 +225,6 @@ macro_rules! text_values {
         fn from(value: $kind) -> Self { Value::Text(value.as_str().to_owned()) }
     })+ };
 }
-text_values!(&ChannelId, &LoginId, &PlaybackId, &PlaybackSessionId, &UploadId, &UserId, &VideoId);
-text_values!(LadderState, Pass, UnitState);
+text_values!(&ChannelId, &LiveId, &LoginId, &PlaybackId, &PlaybackSessionId, &UploadId, &UserId, &VideoId);
+text_values!(LadderState, LiveState, Pass, UnitState);
 text_values!(Privacy, RenditionState, Role, ThumbnailMoment, UploadProtocol, UploadState, VideoStatus);
