@@ -4,5 +4,6 @@
 //! - [`wire`] reads and writes what is on the wire: handshake, chunks, AMF, messages, and the FLV payloads of audio, video
 //!   and data messages.
 //! - [`session`] is the dialogue over it: a server that is published to and played from, and a client that does either.
+pub mod ingest;
 pub mod session;
 pub mod wire;

@@ -186,15 +186,14 @@ impl RtmpIngest {
 
     /// A track tells its configuration, for the first time or a new one. Pictures come first, each kind in order.
     fn configure(&mut self, track: Track) {
-        match self.find(track.kind, track.number).and_then(|index| self.tracks.get_mut(index)) {
+        let known = self.find(track.kind, track.number);
+        match known.and_then(|index| self.tracks.get_mut(index)) {
             Some(known) if known.config == track.config => return,
             Some(known) => *known = track,
-            None if self.tracks.len() >= TRACKS_MAX => return,
-            None => {
-                self.tracks.push(track);
-                self.tracks.sort_by_key(|track| (track.kind == TrackKind::Audio, track.number));
-            }
+            None => self.tracks.push(track),
         }
+        self.tracks.truncate(TRACKS_MAX);
+        self.tracks.sort_by_key(|track| (track.kind == TrackKind::Audio, track.number));
         self.is_announced = false;
     }
 
