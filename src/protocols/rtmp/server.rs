@@ -1,0 +1,224 @@
+//! The socket side of RTMP ingest: one connection, from its handshake to the end of its stream.
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::ingest::{Fed, RtmpIngest};
+use super::session::{Rejection, ServerConfig, ServerEvent, ServerSession, SessionError, StreamRequest, code};
+use crate::domain::live::machine::Refusal;
+use crate::domain::ports::Clock;
+use crate::media::live::gate::{Feed, Gate, Knock, TurnedAway};
+
+/// Bytes read at once.
+const READ_BYTES: usize = 64 << 10;
+/// How long a peer that was told goodbye may take to hang up.
+const LINGER: Duration = Duration::from_secs(3);
+/// A publisher that sends nothing for this long is gone.
+const SILENCE_MAX: Duration = Duration::from_secs(20);
+
+/// What every connection needs.
+#[derive(Clone)]
+pub struct RtmpContext {
+    /// Who decides.
+    pub gate: Arc<dyn Gate>,
+    /// Wall-clock time.
+    pub clock: Arc<dyn Clock>,
+    /// How sessions behave.
+    pub config: ServerConfig,
+    /// `rtmp` or `rtmps`.
+    pub protocol: &'static str,
+}
+
+/// Why a connection ended other than well.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    /// The connection broke.
+    #[error("connection broke: {0}")]
+    Io(#[from] std::io::Error),
+    /// The peer broke the rules, or is too slow.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The peer fell silent.
+    #[error("nothing was received for {} s", SILENCE_MAX.as_secs())]
+    Silent,
+}
+
+/// Serves one connection until it ends.
+pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: S,
+    address: SocketAddr,
+    context: RtmpContext,
+) -> Result<(), ConnectionError> {
+    let seed = address.port().into();
+    let session = ServerSession::new(context.config.clone(), seed, Instant::now());
+    let (input, agent) = (BytesMut::with_capacity(READ_BYTES), String::new());
+    let started = Instant::now();
+    let mut connection = Connection { socket, address, context, session, input, agent, started, publishing: None };
+    let served = connection.run().await;
+    connection.say_goodbye().await;
+    served
+}
+
+struct Connection<S> {
+    socket: S,
+    address: SocketAddr,
+    context: RtmpContext,
+    session: ServerSession,
+    input: BytesMut,
+    agent: String,
+    started: Instant,
+    publishing: Option<(Feed, RtmpIngest)>,
+}
+
+/// What a connection waits for.
+enum Woken {
+    Read(usize),
+    Fenced(Refusal),
+    Deadline,
+    Silent,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    async fn run(&mut self) -> Result<(), ConnectionError> {
+        loop {
+            while let Some(event) = self.session.next(&mut self.input, Instant::now())? {
+                self.handle(event).await;
+            }
+            self.flush().await?;
+            if self.session.is_closing() {
+                return Ok(());
+            }
+            match self.wait().await? {
+                Woken::Read(0) => return Ok(()),
+                Woken::Read(_) | Woken::Deadline => {}
+                Woken::Fenced(refusal) => {
+                    self.publishing = None;
+                    self.session.end(&Rejection::new(code::PUBLISH_BAD_NAME, sentence(&refusal)));
+                }
+                Woken::Silent => return Err(ConnectionError::Silent),
+            }
+        }
+    }
+
+    async fn handle(&mut self, event: ServerEvent) {
+        match event {
+            ServerEvent::Connected(info) => self.agent = info.agent,
+            ServerEvent::PublishRequested(request) => self.publish(request).await,
+            ServerEvent::PlayRequested(_) => {
+                let rejection = Rejection::new(code::PLAY_STREAM_NOT_FOUND, "Streams are watched over HLS or DASH.");
+                // There is a request: it was just made.
+                let _ = self.session.reject(&rejection);
+            }
+            ServerEvent::Media(message) => {
+                let (arrival, mut fed) = (self.started.elapsed(), Vec::new());
+                if let Some((_, ingest)) = &mut self.publishing {
+                    ingest.take(message, arrival, &mut fed);
+                }
+                self.feed(fed);
+            }
+            ServerEvent::Ended => self.publishing = None,
+        }
+    }
+
+    async fn publish(&mut self, request: StreamRequest) {
+        let key = request.target.key().unwrap_or_default().to_owned();
+        let knock = Knock { key, protocol: self.context.protocol, address: self.address, agent: self.agent.clone() };
+        let answered = match self.context.gate.knock(knock).await {
+            Ok(feed) => {
+                self.publishing = Some((feed, RtmpIngest::default()));
+                self.session.accept()
+            }
+            Err(error) => {
+                let code = match error {
+                    TurnedAway::UnknownKey => code::PUBLISH_BAD_NAME,
+                    TurnedAway::Refused(_) => code::PUBLISH_DENIED,
+                    TurnedAway::Unavailable => code::FAILED,
+                };
+                self.session.reject(&Rejection::new(code, sentence(&error)))
+            }
+        };
+        if let Err(error) = answered {
+            tracing::error!(%error, "rtmp request lost");
+        }
+    }
+
+    fn feed(&mut self, fed: Vec<Fed>) {
+        let now = self.context.clock.now();
+        let Some((feed, _)) = &self.publishing else { return };
+        for fed in fed {
+            let refused = match fed {
+                Fed::Visit(visit) => feed.begin_visit(visit, now).err().map(|error| error.to_string()),
+                Fed::Frame { track, stamp, payload } => {
+                    feed.push((track, stamp), payload, now).err().map(|error| error.to_string())
+                }
+            };
+            if let Some(reason) = refused {
+                self.session.end(&Rejection::new(code::PUBLISH_DENIED, sentence(&reason)));
+                self.publishing = None;
+                return;
+            }
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), ConnectionError> {
+        while !self.session.output().is_empty() {
+            self.socket.write_buf(self.session.output()).await?;
+        }
+        Ok(())
+    }
+
+    async fn wait(&mut self) -> Result<Woken, ConnectionError> {
+        let deadline = self.session.deadline().map(tokio::time::Instant::from_std);
+        let at_deadline = async {
+            match deadline {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        let fenced = async {
+            match &mut self.publishing {
+                Some((feed, _)) => feed.fenced().await,
+                None => std::future::pending().await,
+            }
+        };
+        self.input.reserve(READ_BYTES);
+        tokio::select! {
+            read = self.socket.read_buf(&mut self.input) => Ok(Woken::Read(read?)),
+            refusal = fenced => Ok(Woken::Fenced(refusal)),
+            () = at_deadline => Ok(Woken::Deadline),
+            () = tokio::time::sleep(SILENCE_MAX) => Ok(Woken::Silent),
+        }
+    }
+
+    /// Sends what is left to be said and lets the peer hang up: hanging up over unread input would take the reason back.
+    async fn say_goodbye(&mut self) {
+        self.publishing = None;
+        let goodbye = async {
+            self.flush().await.ok()?;
+            self.socket.shutdown().await.ok()?;
+            loop {
+                self.input.clear();
+                self.input.reserve(READ_BYTES);
+                if self.socket.read_buf(&mut self.input).await.ok()? == 0 {
+                    return Some(());
+                }
+            }
+        };
+        // A peer that does not hang up is hung up on.
+        let _ = tokio::time::timeout(LINGER, goodbye).await;
+    }
+}
+
+/// A reason as encoders show it to people.
+fn sentence(reason: &impl ToString) -> String {
+    let text = reason.to_string();
+    let mut chars = text.chars();
+    let first = chars.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", chars.as_str())
+}
+
+#[cfg(test)]
+mod tests;
