@@ -477,7 +477,7 @@ impl Broadcast {
 fn track_clock(config: &TrackConfig) -> TrackClock {
     let packet_ticks = match &config.codec {
         CodecConfig::Aac { config } => AacConfig::parse(config).map_or(1024, |aac| aac.packet_samples),
-        CodecConfig::H264 { .. } => 0,
+        CodecConfig::H264 { .. } | CodecConfig::Av1 { .. } => 0,
     };
     TrackClock { kind: config.kind(), timescale: config.timescale, packet_ticks }
 }
