@@ -28,7 +28,7 @@ pub struct AacConfig {
 }
 
 /// Samples of a packet before band replication.
-const CORE_SAMPLES: u64 = 1024;
+const CORE_SAMPLES: u32 = 1024;
 
 impl AacConfig {
     /// Reads an `AudioSpecificConfig`; `None` when it is damaged.
@@ -48,7 +48,7 @@ impl AacConfig {
             _ => core_rate,
         };
         let channels = if object_type == OBJECT_PS && channels == 1 { 2 } else { channels };
-        let packet_samples = (CORE_SAMPLES * u64::from(sample_rate) / u64::from(core_rate.max(1))).min(8192) as u32;
+        let packet_samples = if sample_rate > core_rate { 2 * CORE_SAMPLES } else { CORE_SAMPLES };
         Some(Self { object_type, sample_rate, channels, packet_samples })
     }
 

@@ -247,7 +247,8 @@ impl RtmpIngest {
 
     /// Frames per second as the metadata says, in thousandths.
     fn frame_rate(&self) -> Option<(u32, u32)> {
-        let rate = self.metadata.as_ref()?.video.as_ref()?.frames_per_sec.filter(|rate| (1.0..=1000.0).contains(rate))?;
+        let rate =
+            self.metadata.as_ref()?.video.as_ref()?.frames_per_sec.filter(|rate| (1.0..=1000.0).contains(rate))?;
         Some(((rate * 1000.0).round() as u32, 1000))
     }
 }

@@ -31,7 +31,14 @@ fn feed(ingest: &mut RtmpIngest, message: MediaMessage) -> Vec<Fed> {
 
 fn kinds(fed: &[Fed]) -> String {
     let kind = |fed: &Fed| match fed {
-        Fed::Visit(visit) => format!("[{}]", visit.tracks.iter().map(|track| if track.kind() == TrackKind::Video { 'v' } else { 'a' }).collect::<String>()),
+        Fed::Visit(visit) => format!(
+            "[{}]",
+            visit
+                .tracks
+                .iter()
+                .map(|track| if track.kind() == TrackKind::Video { 'v' } else { 'a' })
+                .collect::<String>()
+        ),
         Fed::Frame { track, stamp, .. } => format!("{track}{}", if stamp.keyframe { "k" } else { "-" }),
     };
     fed.iter().map(kind).collect::<Vec<_>>().join(" ")
@@ -46,7 +53,9 @@ fn tracks_are_announced_once_all_have_told_their_configuration() {
     assert_eq!(kinds(&feed(&mut ingest, audio(5, 1, &[1, 2, 3]))), "[va] 0k 1k");
     assert_eq!(kinds(&feed(&mut ingest, video(33, 1, false, &slice(1)))), "0-");
     assert_eq!(kinds(&feed(&mut ingest, video(66, 1, true, &slice(1)))), "0-", "no IDR picture is no key frame");
-    let Fed::Frame { stamp, .. } = feed(&mut ingest, video(99, 1, true, &slice(5))).remove(0) else { panic!("a frame") };
+    let Fed::Frame { stamp, .. } = feed(&mut ingest, video(99, 1, true, &slice(5))).remove(0) else {
+        panic!("a frame")
+    };
     assert_eq!((stamp.dts, stamp.composition, stamp.keyframe), (99, 80, true));
     assert_eq!(ingest.unusable(), Unusable::default());
 }

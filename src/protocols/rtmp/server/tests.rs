@@ -97,7 +97,10 @@ async fn ffmpeg_publishes_and_every_part_keeps_to_the_target() {
             let filled = |part: &Part| (19_125..=22_500).contains(&part.duration);
             assert!(whole.iter().all(filled), "85 to 100 % of the target");
             let is_first = segment.beginning.number == 0;
-            assert!(is_first || whole.iter().all(|part| part.duration == 21_000), "the rhythm is known: seven pictures");
+            assert!(
+                is_first || whole.iter().all(|part| part.duration == 21_000),
+                "the rhythm is known: seven pictures"
+            );
         }
         for segment in &audio {
             assert!(segment.parts.iter().all(|part| part.duration <= 12_000));
