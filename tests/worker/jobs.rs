@@ -52,7 +52,7 @@ async fn an_expected_digest_is_checked_first() {
 async fn a_worker_lost_once_costs_one_attempt() {
     for action in ["crash", "hang"] {
         let (_dir, environment) = fault(action, "inspect", 1);
-        let watchdog = Duration::from_millis(600);
+        let watchdog = Duration::from_secs(5);
         let node = Node::start(pool::ProcessSettings { environment, watchdog, ..process_settings() }).await;
         let video = node.run(&clip("plain.mp4"), None).await;
         assert_eq!(video.status, VideoStatus::Ready, "{action}: {:?}", video.failure);

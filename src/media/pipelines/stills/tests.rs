@@ -45,11 +45,11 @@ fn brightness(path: &Path) -> u32 {
     u32::from(std::fs::read(out).unwrap()[0])
 }
 
-/// Brightness of the picture that ffmpeg shows at a second of a clip.
-fn brightness_at(clip: &Path, second: &str) -> u32 {
+/// Brightness of the picture that ffmpeg shows at a second of a clip, in this size: averaging is not exact, and errs with it.
+fn brightness_at(clip: &Path, second: &str, (width, height): (u32, u32)) -> u32 {
     let still = clip.with_extension(format!("{second}.jpg"));
-    let (clip, out) = (clip.to_str().unwrap(), still.to_str().unwrap());
-    run("ffmpeg", &["-v", "error", "-ss", second, "-i", clip, "-frames:v", "1", "-y", out]);
+    let (clip, out, scale) = (clip.to_str().unwrap(), still.to_str().unwrap(), format!("scale={width}:{height}"));
+    run("ffmpeg", &["-v", "error", "-ss", second, "-i", clip, "-frames:v", "1", "-vf", &scale, "-y", out]);
     brightness(&still)
 }
 
@@ -74,7 +74,8 @@ fn the_picture_shown_at_a_moment_comes_out_in_all_sizes_and_formats() {
     for picture in &pictures {
         let path = &picture.file.path;
         assert_eq!(size(path), (picture.width, picture.height), "{}", path.display());
-        let expected = if picture.moment == "early" { brightness_at(&clip, "0.96") } else { brightness_at(&clip, "5") };
+        let second = if picture.moment == "early" { "0.96" } else { "5" };
+        let expected = brightness_at(&clip, second, (picture.width, picture.height));
         let found = brightness(path);
         assert!(found.abs_diff(expected) <= 8, "{}: {found} instead of {expected}", path.display());
     }
