@@ -197,8 +197,8 @@ impl Timeline {
 
     /// After a jump: in step with a track that has jumped already, or else by the time that has passed.
     fn correct(&self, from: i64, unfolded: i64, passed: Duration) -> i64 {
-        let others = self.tracks.iter().map(|track| track.correction);
-        let in_step = others.filter(|correction| self.is_plausible(from, unfolded + correction, passed)).last();
+        let mut others = self.tracks.iter().rev().map(|track| track.correction);
+        let in_step = others.find(|correction| self.is_plausible(from, unfolded + correction, passed));
         in_step.unwrap_or_else(|| {
             let passed = passed.as_micros() * u128::from(self.clock.ticks_per_sec) / 1_000_000;
             from + i64::try_from(passed).unwrap_or(0).max(1) - unfolded

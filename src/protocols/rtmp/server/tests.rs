@@ -121,7 +121,7 @@ async fn what_was_cut_decodes_as_it_was_sent() {
         gate.stream.look(|broadcast| {
             let init = broadcast.epochs().next().unwrap().tracks[rendition].clone().unwrap().1;
             let media = segments(broadcast, rendition).into_iter().flat_map(|one| one.bytes().to_vec());
-            std::fs::write(&file, init.to_vec().into_iter().chain(media).collect::<Vec<u8>>()).unwrap();
+            std::fs::write(&file, init.iter().copied().chain(media).collect::<Vec<u8>>()).unwrap();
         });
         let line = format!("-v warning -i {} -map 0:{selected} -f framemd5 -", file.display());
         let decoded = Command::new("ffmpeg").args(line.split_whitespace()).output().await.unwrap();
