@@ -458,14 +458,7 @@ impl LadderMachine {
         if let Some(chunk) = self.demanded.iter().copied().find(is_due) {
             return Some((self.early_unit(chunk), Precedence::Demanded));
         }
-        let is_left = |passes: &[Pass]| {
-            let of_passes = |status: &&UnitStatus| passes.contains(&status.unit.pass);
-            self.units
-                .iter()
-                .filter(of_passes)
-                .any(|status| !matches!(status.progress, Progress::Done | Progress::Failed))
-        };
-        let may_begin = |unit: Unit| unit.pass != Pass::Av1 || !is_left(&[Pass::First, Pass::Sound, Pass::Rest]);
+        let may_begin = |unit: Unit| unit.pass != Pass::Av1 || self.is_settled(&[Pass::First, Pass::Sound, Pass::Rest]);
         let waiting = self.units.iter().filter(|status| status.progress == Progress::Waiting).map(|status| status.unit);
         let best = waiting
             .map(|unit| (self.precedence(unit), unit))
@@ -549,8 +542,7 @@ impl LadderMachine {
     }
 
     fn has_failed(&self, pass: Pass) -> bool {
-        let mut of_pass = self.units.iter().filter(|status| status.unit.pass == pass).peekable();
-        of_pass.peek().is_some() && of_pass.any(|status| status.progress == Progress::Failed)
+        self.units.iter().any(|status| status.unit.pass == pass && status.progress == Progress::Failed)
     }
 
     /// The most that can be published.

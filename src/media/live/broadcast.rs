@@ -266,11 +266,9 @@ impl Broadcast {
         let mut taken = Vec::new();
         for config in tracks {
             let kind = config.kind();
-            let free = self.renditions.iter().position(|rendition| rendition.kind == kind);
-            let free = free.filter(|index| !taken.contains(index)).or_else(|| {
-                let same = |index: &usize| self.renditions.get(*index).is_some_and(|other| other.kind == kind);
-                (0..self.renditions.len()).filter(same).find(|index| !taken.contains(index))
-            });
+            let mut known = self.renditions.iter().enumerate();
+            let free =
+                known.find(|(index, other)| other.kind == kind && !taken.contains(index)).map(|(index, _)| index);
             taken.push(free.unwrap_or_else(|| self.add_rendition(kind)));
         }
         taken
@@ -310,15 +308,13 @@ impl Broadcast {
 
     /// Ends the visit under way: everything that came is listed.
     pub fn end_visit(&mut self, out: &mut Vec<Cut>) {
-        let Some(mut ongoing) = self.ongoing.take() else { return };
         let mut packaged = Vec::new();
-        ongoing.packager.finish(&mut packaged);
-        let (renditions, timescales) = (ongoing.renditions.clone(), ongoing.timescales.clone());
-        self.apply_for(packaged, &renditions, &timescales, out);
-        self.health.repairs = add_repairs(self.health.repairs, ongoing.timeline.repairs());
-        let Dropped { undecodable, early_sound } = ongoing.packager.dropped();
-        self.health.dropped.undecodable += undecodable;
-        self.health.dropped.early_sound += early_sound;
+        if let Some(ongoing) = &mut self.ongoing {
+            ongoing.packager.finish(&mut packaged);
+        }
+        self.health = self.health();
+        let Some(ongoing) = self.ongoing.take() else { return };
+        self.apply_for(packaged, &ongoing.renditions, &ongoing.timescales, out);
         self.next = ongoing.packager.next_segment().max(self.next);
         self.level(out);
     }

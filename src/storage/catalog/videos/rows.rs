@@ -142,7 +142,7 @@ pub(super) fn video_from(row: &Row, children: &[Vec<Row>]) -> Result<Video, Cata
 pub(in super::super) fn save(video: &Video, read_revision: u64) -> Result<Statement, CatalogError> {
     let update = "UPDATE videos SET title = :title, description = :description, category = :category, tags = :tags, \
         privacy = :privacy, status = :status, is_listed = :is_listed, progress_percent = :progress_percent, \
-        ready_at = :ready_at,         failure = :failure, non_standard = :non_standard, media = :media, duration_ms = :duration_ms, width = :width, \
+        ready_at = :ready_at, failure = :failure, non_standard = :non_standard, media = :media, duration_ms = :duration_ms, width = :width, \
         height = :height, codec = :codec, bit_rate = :bit_rate, asset_generation = :asset_generation, \
         chosen_moment = :chosen_moment, storyboard = :storyboard, revision = :revision, published_at = :published_at, updated_at = :updated_at \
         WHERE id = :id AND revision = :read_revision AND deleted_at IS NULL";
