@@ -94,6 +94,7 @@ fn tasks(clip: &Path, dir: &Path) -> VecDeque<PictureTask> {
             deinterlace: false,
             dynamic_range: "sdr".into(),
             frame_rate_max: 60,
+            from_start: false,
         },
         start_ns: survey.start_ns,
         timescale: survey.timescale,

@@ -167,6 +167,7 @@ impl Thumbnails {
                 deinterlace: false,
                 dynamic_range: "sdr".into(),
                 frame_rate_max: 60,
+                from_start: false,
             },
             start_ns: i64::from(TIMELINE_ORIGIN_SECS) * NANOS_PER_SEC,
             moments: vec![(ThumbnailMoment::Custom.to_string(), at_ms)],

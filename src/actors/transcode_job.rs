@@ -327,12 +327,7 @@ impl TranscodeState {
                 })
             }
             Ok(Answer::Surveyed(survey)) => {
-                let is_seekable = survey.is_seekable;
                 self.carried.survey = Some(survey);
-                WorkEnd::Surveyed { is_seekable }
-            }
-            Ok(Answer::Staged { file }) => {
-                self.carried.staged = Some(file);
                 WorkEnd::Done
             }
             Ok(Answer::StillsMade { pictures }) => {
@@ -380,8 +375,7 @@ impl TranscodeState {
                 None => self.spawn(me, async { Outcome::Gone }),
             },
             TranscodeEffect::MakeLadder => {
-                let staged = self.carried.staged.clone();
-                self.spawn(me, shared.begin_ladder(staged));
+                self.spawn(me, shared.begin_ladder());
             }
             TranscodeEffect::Wait(pause) => self.spawn(me, wait(pause)),
             TranscodeEffect::Stop => {
@@ -436,13 +430,7 @@ impl TranscodeState {
     fn planning(&self) -> Option<begin::Planning> {
         let video = self.carried.video()?.clone();
         let media = self.carried.media.clone().or_else(|| video.media.clone())?;
-        Some(begin::Planning {
-            keeps_source: plays_source(&video),
-            is_staged: self.carried.staged.is_some(),
-            survey: self.carried.survey.clone(),
-            video,
-            media,
-        })
+        Some(begin::Planning { keeps_source: plays_source(&video), survey: self.carried.survey.clone(), video, media })
     }
 
     fn progressed(&mut self, percent: u8) {
@@ -506,7 +494,7 @@ fn standing(video: &Video, ladder: Option<&Ladder>) -> Standing {
         lacks_picture: has_picture && video.thumbnails.is_empty(),
         plays_source: plays_source(video),
         ladder: match ladder {
-            Some(Ladder { state: LadderState::Open, is_staged, .. }) => LadderStanding::Open { is_staged: *is_staged },
+            Some(Ladder { state: LadderState::Open, .. }) => LadderStanding::Open,
             Some(Ladder { state: LadderState::Done | LadderState::Failed, .. }) => LadderStanding::Ended,
             Some(Ladder { state: LadderState::Abandoned, .. }) | None => LadderStanding::None,
         },

@@ -84,6 +84,9 @@ pub struct PictureTreatment {
     /// Frames per second above which pictures are left out (60). Below, every picture keeps its own time: variable frame
     /// rate stays variable.
     pub frame_rate_max: u32,
+    /// Whether the source can be decoded from its start alone, because seeking in it is a guess.
+    #[serde(default)]
+    pub from_start: bool,
 }
 
 /// One rendition of sound, encoded in one continuous pass.

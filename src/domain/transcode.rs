@@ -1,7 +1,7 @@
 //! A video's way from complete bytes to *ready*, as decisions alone: what to do next, given what the last step came to.
 //!
 //! ```text
-//! verifying ──Verify──▶ processing ──Inspect──▶ standard? ──no───────────▶ Illustrate ▶ Survey (▶ Stage ▶ Survey)
+//! verifying ──Verify──▶ processing ──Inspect──▶ standard? ──no───────────▶ Illustrate ▶ Survey
 //!                                        │ yes, in another container:                             │
 //!                                        │      Remux, judged again                               │
 //!                                        ▼                                                        ▼
@@ -38,8 +38,6 @@ text_enum!(
         Illustrate = "illustrate",
         /// Finds out where it can be cut.
         Survey = "survey",
-        /// Copies its streams into a file in which one can seek.
-        Stage = "stage",
         /// Makes full pictures of its best moments.
         Stills = "stills",
         /// Lays small pictures out on sheets.
@@ -92,10 +90,7 @@ pub enum LadderStanding {
     /// Nothing is planned.
     None,
     /// Something is left to do.
-    Open {
-        /// It is made from a staged copy of the source, which has to be made anew.
-        is_staged: bool,
-    },
+    Open,
     /// All that can be made is.
     Ended,
 }
@@ -122,15 +117,10 @@ pub struct Standing {
 /// What work came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WorkEnd {
-    /// The digest is right, or the picture is made.
+    /// The digest is right, where the file can be cut is known, or the picture is made.
     Done,
     /// The file was inspected or remuxed.
     Judged(Judgement),
-    /// The file was read to its end.
-    Surveyed {
-        /// Whether it can be decoded from the middle.
-        is_seekable: bool,
-    },
     /// There is nothing to make it from.
     Nothing,
     /// The file cannot be used.
@@ -242,8 +232,6 @@ pub struct TranscodeMachine {
     /// Judgement that waits for its step.
     judgement: Option<Judgement>,
     standing: Standing,
-    /// A copy of the source that can be decoded from the middle is there.
-    is_staged: bool,
     /// The last worker did not crash but hang.
     hung: bool,
     retries: u32,
@@ -267,7 +255,6 @@ impl TranscodeMachine {
             then: None,
             judgement: None,
             standing,
-            is_staged: false,
             hung: false,
             retries: 0,
         }
@@ -288,7 +275,6 @@ impl TranscodeMachine {
             (TranscodeInput::RetryDue, current) => return Some(current),
             (TranscodeInput::Loaded(standing), TranscodeEffect::Load) => {
                 self.standing = standing;
-                self.is_staged = false;
                 self.begin()
             }
             (TranscodeInput::Planned(true), TranscodeEffect::Plan) => TranscodeEffect::MakeLadder,
@@ -387,22 +373,9 @@ impl TranscodeMachine {
             (WorkEnd::Done, WorkKind::Storyboard) => {
                 (AttemptEnd::Answered, Some(TranscodeEffect::Store(Product::Storyboard)))
             }
-            (WorkEnd::Done, WorkKind::Stage) => {
-                self.is_staged = true;
-                (AttemptEnd::Answered, Some(self.towards_ladder()))
-            }
-            (WorkEnd::Surveyed { is_seekable }, WorkKind::Survey) => {
-                let next = if is_seekable || self.is_staged {
-                    TranscodeEffect::Plan
-                } else {
-                    TranscodeEffect::RecordAttempt(WorkKind::Stage)
-                };
-                (AttemptEnd::Answered, Some(next))
-            }
+            (WorkEnd::Done, WorkKind::Survey) => (AttemptEnd::Answered, Some(TranscodeEffect::Plan)),
             // An answer to another question: the worker is not to be trusted.
-            (WorkEnd::Done | WorkEnd::Judged(_) | WorkEnd::Surveyed { .. } | WorkEnd::Nothing, _) => {
-                (AttemptEnd::Crashed, None)
-            }
+            (WorkEnd::Done | WorkEnd::Judged(_) | WorkEnd::Nothing, _) => (AttemptEnd::Crashed, None),
         };
         self.then = then;
         TranscodeEffect::EndAttempt(kind, end)
@@ -448,7 +421,7 @@ impl TranscodeMachine {
 
     fn begin(&self) -> TranscodeEffect {
         let Standing { status, has_digest, ladder, .. } = self.standing;
-        let is_open = matches!(ladder, LadderStanding::Open { .. });
+        let is_open = ladder == LadderStanding::Open;
         match status {
             VideoStatus::Verifying if has_digest => TranscodeEffect::RecordAttempt(WorkKind::Verify),
             VideoStatus::Verifying => TranscodeEffect::Step(RecordStep::Verified),
@@ -463,10 +436,7 @@ impl TranscodeMachine {
     /// What comes next until there is a ladder to be made, and then that.
     fn towards_ladder(&self) -> TranscodeEffect {
         match self.standing.ladder {
-            LadderStanding::Open { is_staged: true } if !self.is_staged => {
-                TranscodeEffect::RecordAttempt(WorkKind::Stage)
-            }
-            LadderStanding::Open { .. } => TranscodeEffect::MakeLadder,
+            LadderStanding::Open => TranscodeEffect::MakeLadder,
             LadderStanding::Ended => self.after_ladder(),
             LadderStanding::None if self.standing.plays_source => TranscodeEffect::Plan,
             LadderStanding::None => TranscodeEffect::RecordAttempt(WorkKind::Survey),

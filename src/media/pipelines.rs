@@ -19,7 +19,6 @@ mod remux;
 mod sniff;
 mod sound;
 mod source;
-mod stage;
 mod stills;
 mod storyboard;
 mod survey;

@@ -17,7 +17,7 @@ use crate::domain::ladder::Encoder;
 use crate::domain::video::{Failure, MediaInfo, NonStandard};
 
 /// Increases with every change of the types below.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;
 
 /// Longest line accepted from a worker, which may be in the hands of the file it reads: the index of a day of video in
 /// one-second segments takes 30 MB.
@@ -107,13 +107,6 @@ pub enum Task {
         /// What inspection found.
         media: MediaInfo,
     },
-    /// Copy the source's streams as they are into a Matroska file, in which one can seek exactly.
-    Stage {
-        /// The source.
-        source: Vec<SourceFile>,
-        /// Where the file goes.
-        output: Output,
-    },
     /// Encode one chunk of pictures.
     EncodePictures(Box<PictureTask>),
     /// Encode a track of sound from its start to its end.
@@ -154,8 +147,6 @@ pub enum TaskKind {
     Thumbnail,
     /// [`Task::Survey`].
     Survey,
-    /// [`Task::Stage`].
-    Stage,
     /// [`Task::EncodePictures`].
     EncodePictures,
     /// [`Task::EncodeSound`].
@@ -178,7 +169,6 @@ impl TaskKind {
             Self::Remux => "remux",
             Self::Thumbnail => "thumbnail",
             Self::Survey => "survey",
-            Self::Stage => "stage",
             Self::EncodePictures => "encode_pictures",
             Self::EncodeSound => "encode_sound",
             Self::Stills => "stills",
@@ -197,7 +187,6 @@ impl Task {
             Self::Remux { .. } => TaskKind::Remux,
             Self::Thumbnail { .. } => TaskKind::Thumbnail,
             Self::Survey { .. } => TaskKind::Survey,
-            Self::Stage { .. } => TaskKind::Stage,
             Self::EncodePictures(_) => TaskKind::EncodePictures,
             Self::EncodeSound(_) => TaskKind::EncodeSound,
             Self::Stills(_) => TaskKind::Stills,
@@ -269,11 +258,6 @@ pub enum Answer {
     },
     /// Of [`Task::Survey`].
     Surveyed(Survey),
-    /// Of [`Task::Stage`].
-    Staged {
-        /// The copy; it stays where it was written.
-        file: SourceFile,
-    },
     /// Of [`Task::EncodePictures`].
     EncodedPictures {
         /// One for each rung asked for, in order.

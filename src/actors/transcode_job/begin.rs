@@ -12,14 +12,13 @@ use crate::domain::ladder::{
     UnitResult, UnitRow, add_av1, plan,
 };
 use crate::domain::video::{Failure, MediaInfo, Rendition, Video};
-use crate::media::work::{Answer, SourceFile, Survey, Task};
+use crate::media::work::{Answer, Survey, Task};
 
 /// What a plan is made of, besides settings.
 pub(super) struct Planning {
     pub(super) video: Video,
     pub(super) media: MediaInfo,
     pub(super) survey: Option<Survey>,
-    pub(super) is_staged: bool,
     pub(super) keeps_source: bool,
 }
 
@@ -50,6 +49,7 @@ fn grid_of(track: &AssetTrack) -> Grid {
         start_ns: if is_remuxed { ORIGIN_NS } else { 0 },
         cuts: starts.chain(end).collect(),
         frame_rate: track.video.as_ref().map_or((0, 1), |video| video.frame_rate),
+        from_start: false,
     }
 }
 
@@ -121,7 +121,7 @@ impl Shared {
         }
         let renditions = all_renditions(&plan, video.renditions.clone(), &[]);
         let (video_id, units) = (self.video_id.clone(), planned_units(&plan));
-        let extended = NewLadder { video_id, plan, is_staged: ladder.is_staged, units, renditions };
+        let extended = NewLadder { video_id, plan, units, renditions };
         self.dependencies.catalog.extend_ladder(extended, self.dependencies.clock.now()).await?;
         Ok(())
     }
@@ -132,13 +132,13 @@ impl Shared {
     }
 
     async fn try_plan(&self, planning: Planning) -> Result<Outcome, Outcome> {
-        let Planning { video, media, survey, is_staged, keeps_source } = planning;
+        let Planning { video, media, survey, keeps_source } = planning;
         let dependencies = &self.dependencies;
         let settings = &dependencies.ladder;
         let grid = match survey {
             Some(survey) => {
-                let Survey { timescale, start_ns, cuts, frame_rate, .. } = survey;
-                Grid { timescale, start_ns, cuts, frame_rate }
+                let Survey { timescale, start_ns, cuts, frame_rate, is_seekable, .. } = survey;
+                Grid { timescale, start_ns, cuts, frame_rate, from_start: !is_seekable }
             }
             None if keeps_source => {
                 let asset = dependencies.assets.load_asset(&self.video_id, video.asset_generation).await?;
@@ -167,20 +167,20 @@ impl Shared {
             return Ok(if keeps_source { Outcome::Planned(false) } else { Outcome::NotPlanned(nothing()) });
         }
         let renditions = all_renditions(&plan, source_renditions(&video), &[]);
-        let ladder = NewLadder { video_id: self.video_id.clone(), plan, is_staged, units, renditions };
+        let ladder = NewLadder { video_id: self.video_id.clone(), plan, units, renditions };
         dependencies.catalog.start_ladder(ladder, dependencies.clock.now()).await?;
         Ok(Outcome::Planned(true))
     }
 
     /// Takes a ladder up: what an earlier life of the server had leased is free again.
-    pub(super) async fn begin_ladder(self, staged: Option<SourceFile>) -> Outcome {
-        match self.try_begin(staged).await {
+    pub(super) async fn begin_ladder(self) -> Outcome {
+        match self.try_begin().await {
             Ok(started) => Outcome::LadderBegun(Box::new(started)),
             Err(outcome) => outcome,
         }
     }
 
-    async fn try_begin(&self, staged: Option<SourceFile>) -> Result<Started, Outcome> {
+    async fn try_begin(&self) -> Result<Started, Outcome> {
         let catalog = &self.dependencies.catalog;
         let video = catalog.video(&self.video_id).await?.ok_or(Outcome::Gone)?;
         let known = catalog.ladder(&self.video_id).await?.ok_or_else(|| unavailable("no ladder is planned"))?;
@@ -191,21 +191,13 @@ impl Shared {
         let ladder = catalog.ladder(&self.video_id).await?.ok_or(Outcome::Gone)?;
         let plan = ladder.plan.clone().ok_or_else(|| unavailable("the plan cannot be read"))?;
         let results = catalog.unit_results(&self.video_id, ladder.generation).await?;
-        let source = self.ladder_source(&video, &plan, staged).await?;
+        let source = self.ladder_source(&video, &plan).await?;
         let units = ladder.units.clone();
         Ok(Started { video: Box::new(video), ladder, plan: Arc::new(plan), source, units, results })
     }
 
-    pub(super) async fn ladder_source(
-        &self,
-        video: &Video,
-        plan: &LadderPlan,
-        staged: Option<SourceFile>,
-    ) -> Result<LadderSource, Outcome> {
+    pub(super) async fn ladder_source(&self, video: &Video, plan: &LadderPlan) -> Result<LadderSource, Outcome> {
         let whole = self.source(video).ok_or_else(|| unavailable("the original is not on this machine"))?;
-        if let Some(staged) = staged {
-            return Ok(LadderSource::of_file(vec![staged]));
-        }
         if video.asset_generation == 0 || plan.chunks.is_empty() {
             return Ok(LadderSource::of_file(whole));
         }

@@ -82,8 +82,6 @@ pub(super) struct Carried {
     /// What units of the ladder have made, as far as still pictures are made of it.
     pub(super) results: Vec<(Unit, UnitResult)>,
     pub(super) survey: Option<Survey>,
-    /// A copy of the source in which one can seek.
-    pub(super) staged: Option<SourceFile>,
     pub(super) stills: Vec<StillPicture>,
     pub(super) sheets: Option<(Vec<OutputFile>, u32, u32)>,
     /// Why something of the ladder could not be made.
@@ -150,9 +148,8 @@ impl Carried {
                 let rotation = media.video.first().map_or(0, |video| video.rotation);
                 Task::Thumbnail { source, output, duration_ms: media.duration_ms, rotation }
             }
-            WorkKind::Survey => Task::Survey { source: self.readable(source), limits, media },
-            WorkKind::Stage => Task::Stage { source, output },
-            WorkKind::Stills => Task::Stills(Box::new(self.stills_task(self.readable(source), output)?)),
+            WorkKind::Survey => Task::Survey { source, limits, media },
+            WorkKind::Stills => Task::Stills(Box::new(self.stills_task(source, output)?)),
             WorkKind::Storyboard => self.storyboard_task(shared, output)?,
         })
     }

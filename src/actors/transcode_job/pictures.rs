@@ -29,11 +29,6 @@ fn tiles<'a>(results: &'a [(Unit, UnitResult)]) -> Vec<&'a MadeTiles> {
 }
 
 impl Carried {
-    /// The copy of the source in which one can seek, when there had to be one.
-    pub(super) fn readable(&self, source: Vec<SourceFile>) -> Vec<SourceFile> {
-        self.staged.clone().map_or(source, |staged| vec![staged])
-    }
-
     fn moments(&self, plan: &LadderPlan) -> Vec<(ThumbnailMoment, Candidate)> {
         let of_unit = |(_, result): &(Unit, UnitResult)| match result {
             UnitResult::Pictures { candidates, .. } => candidates.clone(),

@@ -8,7 +8,7 @@ use crate::media::work::SourceFile;
 /// The source of a ladder, on this machine.
 #[derive(Debug, Clone)]
 pub(super) struct LadderSource {
-    /// The original or a staged copy of it.
+    /// The original.
     whole: Vec<SourceFile>,
     /// Spans into which its pictures were put as they came, and where their files are.
     spans: Option<(AssetTrack, Vec<PathBuf>)>,
@@ -18,7 +18,7 @@ pub(super) struct LadderSource {
 pub(super) const ORIGIN_NS: i64 = TIMELINE_ORIGIN_SECS as i64 * 1_000_000_000;
 
 impl LadderSource {
-    /// A file in which one can seek.
+    /// Pictures from the original.
     pub(super) fn of_file(whole: Vec<SourceFile>) -> Self {
         Self { whole, spans: None }
     }

@@ -56,12 +56,9 @@ impl Urgency {
     pub(super) const fn of(kind: TaskKind) -> Self {
         match kind {
             TaskKind::Inspect | TaskKind::SelfTest => Self::Quick,
-            TaskKind::Digest
-            | TaskKind::Remux
-            | TaskKind::Survey
-            | TaskKind::Stage
-            | TaskKind::Thumbnail
-            | TaskKind::Stills => Self::Soon,
+            TaskKind::Digest | TaskKind::Remux | TaskKind::Survey | TaskKind::Thumbnail | TaskKind::Stills => {
+                Self::Soon
+            }
             TaskKind::EncodeSound => Self::Sound,
             TaskKind::EncodePictures | TaskKind::Storyboard => Self::Later,
         }

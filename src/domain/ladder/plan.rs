@@ -16,6 +16,8 @@ const AV1_SHORT_SIDE_MAX: u32 = 720;
 const STEP: f64 = 0.9;
 /// The lowest short side at which one wants to watch.
 const USEFUL_SHORT_SIDE: u32 = 360;
+/// Longest chunk that is decoded from the source's start, milliseconds.
+const CHUNK_FROM_START_MS_MAX: u32 = 600_000;
 /// Most tracks of sound that are encoded.
 const SOUND_TRACKS_MAX: usize = 16;
 
@@ -70,6 +72,8 @@ pub struct Grid {
     pub cuts: Vec<i64>,
     /// Pictures per second.
     pub frame_rate: (u32, u32),
+    /// [`PictureTreatment::from_start`].
+    pub from_start: bool,
 }
 
 impl Encoders {
@@ -123,7 +127,7 @@ pub fn plan(request: PlanRequest) -> LadderPlan {
         plan.rungs.extend(av1_rung(request, video));
     }
     plan.cuts.clone_from(&request.grid.cuts);
-    plan.chunks = chunks(&plan.cuts, plan.timescale, request.settings.chunk_ms);
+    plan.chunks = chunks(request.grid, request.settings.chunk_ms);
     plan.first_rung = first_rung(&plan.rungs);
     plan.treatment = Some(PictureTreatment {
         track: number,
@@ -131,6 +135,7 @@ pub fn plan(request: PlanRequest) -> LadderPlan {
         deinterlace: video.interlaced,
         dynamic_range: if video.dynamic_range.is_empty() { "sdr".into() } else { video.dynamic_range.clone() },
         frame_rate_max: request.settings.frame_rate_max,
+        from_start: request.grid.from_start,
     });
     plan
 }
@@ -251,12 +256,15 @@ fn first_rung(rungs: &[Rung]) -> usize {
     rungs.iter().rposition(useful).unwrap_or(0)
 }
 
-/// Whole segments, as many as come nearest to the length aimed at.
-fn chunks(cuts: &[i64], timescale: u32, chunk_ms: u32) -> Vec<Chunk> {
-    let target = i64::from(chunk_ms) * i64::from(timescale) / 1000;
+/// Whole segments, as many as come nearest to the length aimed at. Where each chunk is decoded from the source's start, each
+/// is twice as long as the last one, so that no more is decoded in vain than is encoded; up to a length that one can afford
+/// to make again.
+fn chunks(grid: &Grid, chunk_ms: u32) -> Vec<Chunk> {
+    let ticks = |ms: u32| i64::from(ms) * i64::from(grid.timescale) / 1000;
+    let (mut target, target_max) = (ticks(chunk_ms), ticks(chunk_ms.max(CHUNK_FROM_START_MS_MAX)));
     let mut chunks: Vec<Chunk> = Vec::new();
     let mut length = 0;
-    for (number, segment) in (0u32..).zip(cuts.windows(2)) {
+    for (number, segment) in (0u32..).zip(grid.cuts.windows(2)) {
         let &[start, end] = segment else { continue };
         let duration = end - start;
         match chunks.last_mut().filter(|_| length + duration / 2 <= target) {
@@ -265,6 +273,9 @@ fn chunks(cuts: &[i64], timescale: u32, chunk_ms: u32) -> Vec<Chunk> {
                 length += duration;
             }
             None => {
+                if grid.from_start && !chunks.is_empty() {
+                    target = (target * 2).min(target_max);
+                }
                 chunks.push(Chunk { first_segment: number, segments: 1 });
                 length = duration;
             }

@@ -122,8 +122,6 @@ pub struct NewLadder {
     pub video_id: VideoId,
     /// Its plan.
     pub plan: LadderPlan,
-    /// Whether the plan's times are those of a staged copy of the source.
-    pub is_staged: bool,
     /// Its units.
     pub units: Vec<Unit>,
     /// All renditions that the video has and will have.
@@ -157,8 +155,6 @@ pub struct Ladder {
     pub state: LadderState,
     /// Its plan; `None` when this program cannot read it.
     pub plan: Option<LadderPlan>,
-    /// Whether the plan's times are those of a staged copy of the source.
-    pub is_staged: bool,
     /// Whether its owner wants AV1, which the plan does not have yet.
     pub wants_av1: bool,
     /// Its units.

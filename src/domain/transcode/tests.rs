@@ -33,7 +33,7 @@ fn work(end: WorkEnd) -> [TranscodeInput; 3] {
 }
 
 use TranscodeEffect::{EndAttempt, MakeLadder, Plan, RecordAttempt, Step, Stop, Store, Work};
-use WorkKind::{Illustrate, Inspect, Stage, Stills, Storyboard, Survey, Verify};
+use WorkKind::{Illustrate, Inspect, Stills, Storyboard, Survey, Verify};
 
 /// The effects of one piece of work that goes well.
 fn done(kind: WorkKind) -> [TranscodeEffect; 3] {
@@ -80,11 +80,10 @@ fn a_restarted_job_goes_on_where_the_record_is() {
     let illustrated = Standing { lacks_picture: false, ..playable };
     assert_eq!(first(illustrated), Plan);
     assert_eq!(first(Standing { plays_source: false, ..illustrated }), RecordAttempt(Survey), "its plan was abandoned");
-    let open = |is_staged| LadderStanding::Open { is_staged };
-    assert_eq!(first(Standing { ladder: open(false), ..illustrated }), MakeLadder);
-    assert_eq!(first(Standing { ladder: open(true), ..illustrated }), RecordAttempt(Stage), "the copy is gone");
-    assert_eq!(first(Standing { ladder: open(false), ..at(VideoStatus::Processing) }), MakeLadder);
-    assert_eq!(first(Standing { ladder: open(false), ..at(VideoStatus::Ready) }), MakeLadder, "AV1 was asked for");
+    let open = LadderStanding::Open;
+    assert_eq!(first(Standing { ladder: open, ..illustrated }), MakeLadder);
+    assert_eq!(first(Standing { ladder: open, ..at(VideoStatus::Processing) }), MakeLadder);
+    assert_eq!(first(Standing { ladder: open, ..at(VideoStatus::Ready) }), MakeLadder, "AV1 was asked for");
     let ended = Standing { ladder: LadderStanding::Ended, ..illustrated };
     assert_eq!(first(ended), RecordAttempt(Stills));
     assert_eq!(first(Standing { has_stills: true, ..ended }), RecordAttempt(Storyboard));
@@ -102,15 +101,13 @@ fn judged(judgement: Judgement) -> TranscodeMachine {
 }
 
 #[test]
-fn what_is_not_standard_is_surveyed_staged_where_it_must_be_and_planned() {
+fn what_is_not_standard_is_surveyed_and_planned() {
     let mut machine = judged(Judgement::NonStandard { has_picture: true });
     let mut inputs = vec![TranscodeInput::Stepped];
     inputs.extend(work(WorkEnd::Refused(Failure { code: "no_picture".into(), message: String::new() })));
-    inputs.extend(work(WorkEnd::Surveyed { is_seekable: false }));
     inputs.extend(work(WorkEnd::Done));
-    inputs.extend(work(WorkEnd::Surveyed { is_seekable: false }));
     inputs.push(TranscodeInput::Planned(true));
-    let expected = [done(Illustrate), done(Survey), done(Stage), done(Survey)].concat();
+    let expected = [done(Illustrate), done(Survey)].concat();
     let effects = run(&mut machine, inputs);
     assert_eq!(effects, [expected, vec![Plan, MakeLadder]].concat());
     let failure = Failure { code: "decoder_crashed".into(), message: String::new() };
@@ -122,7 +119,7 @@ fn what_is_not_standard_is_surveyed_staged_where_it_must_be_and_planned() {
 fn sound_alone_gets_no_pictures() {
     let mut machine = judged(Judgement::NonStandard { has_picture: false });
     let mut inputs = vec![TranscodeInput::Stepped];
-    inputs.extend(work(WorkEnd::Surveyed { is_seekable: true }));
+    inputs.extend(work(WorkEnd::Done));
     inputs.extend([TranscodeInput::Planned(true), TranscodeInput::LadderEnded(None)]);
     let effects = run(&mut machine, inputs);
     assert_eq!(effects, [done(Survey).to_vec(), vec![Plan, MakeLadder, Step(RecordStep::Finished)]].concat());

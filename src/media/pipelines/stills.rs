@@ -6,7 +6,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use imagesize::{ImageSize, ImageType};
 
-use super::encode::still::{Still, still_at};
+use super::encode::still::{Film, Still};
 use super::worker::{Reporter, unreadable};
 use super::{element, internal, picture_file, sniff};
 use crate::domain::asset::BlobKey;
@@ -30,13 +30,16 @@ pub(super) fn stills(
     let uploaded = uploaded_picture(&mut make_reader(), task)?;
     let total = task.moments.len() * task.sizes.len() * task.formats.len();
     let mut pictures = Vec::new();
-    for (moment, at_ms) in &task.moments {
+    let mut film = Film::new(make_reader, &task.treatment, reporter);
+    let mut moments = task.moments.clone();
+    moments.sort_by_key(|(_, at_ms)| *at_ms);
+    for (moment, at_ms) in &moments {
         let decoded;
         let still = match &uploaded {
             Some(still) => still,
             None => {
                 let at_ns = i64::try_from(*at_ms).unwrap_or(i64::MAX).saturating_mul(1_000_000);
-                let found = still_at(make_reader(), &task.treatment, at_ns.saturating_add(task.start_ns), reporter)?;
+                let found = film.still_at(at_ns.saturating_add(task.start_ns))?;
                 decoded = found.ok_or_else(|| not_a_picture("no picture could be decoded"))?;
                 &decoded
             }

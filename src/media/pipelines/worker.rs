@@ -15,7 +15,7 @@ use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 
-use super::{digest, encode, fault, inspect, remux, sound, stage, stills, storyboard, survey, thumbnail};
+use super::{digest, encode, fault, inspect, remux, sound, stills, storyboard, survey, thumbnail};
 use crate::domain::video::Failure;
 use crate::media::source::{ExtentReader, LocalExtent};
 use crate::media::work::{Answer, FromWorker, PROTOCOL_VERSION, ProcessLimits, SourceFile, Task, Tile, ToWorker};
@@ -118,7 +118,6 @@ fn perform(task: Task, reporter: &Arc<Reporter>) -> Result<Answer, Failure> {
         Task::Survey { source, limits, media } => survey::survey(&|| reader_of(&source), &limits, &media, reporter),
         Task::EncodePictures(task) => encode::encode(reader_of(&task.source), &task, reporter),
         Task::SelfTest => encode::self_test(reporter),
-        Task::Stage { source, output } => stage::stage(reader_of(&source), &output, reporter),
         Task::Stills(task) => stills::stills(&|| reader_of(&task.source), &task, reporter),
         Task::Storyboard { output, tiles, columns, rows } => {
             let reader_of = |tile: &Tile| reader_of(std::slice::from_ref(&tile.picture));

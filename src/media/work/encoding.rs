@@ -9,7 +9,7 @@ use crate::domain::ladder::{PictureTreatment, Rung, SoundRung};
 /// One chunk of pictures to be encoded: decoded once, encoded in every rung asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PictureTask {
-    /// The source: the original, a staged copy of it, or exactly the fragments of this chunk.
+    /// The source: the original, or exactly the fragments of this chunk.
     pub source: Vec<SourceFile>,
     /// Where spans and tiles go.
     pub output: Output,
@@ -116,7 +116,7 @@ pub struct Survey {
     pub frame_rate: (u32, u32),
     /// Length of the longest track, milliseconds.
     pub duration_ms: u64,
-    /// Whether a chunk can be decoded from the middle of this source; otherwise it has to be staged.
+    /// Whether a chunk can be decoded from the middle of this source; otherwise each is decoded from its start.
     pub is_seekable: bool,
 }
 

@@ -37,11 +37,10 @@ fn on_unit(sql: &'static str, ladder: LadderId, unit: Unit) -> Statement {
 }
 
 fn insert_ladder(ladder: &NewLadder, now: Timestamp) -> Result<Statement, CatalogError> {
-    let insert = "INSERT INTO ladders (video_id, generation, state, plan, is_staged, created_at, updated_at) \
-        VALUES (:video, :generation, 'open', :plan, :staged, :created_at, :updated_at)";
+    let insert = "INSERT INTO ladders (video_id, generation, state, plan, created_at, updated_at) \
+        VALUES (:video, :generation, 'open', :plan, :created_at, :updated_at)";
     Ok(on_ladder(insert, (&ladder.video_id, ladder.plan.generation))
         .bind("plan", to_json(&ladder.plan)?)
-        .bind("staged", ladder.is_staged)
         .bind("created_at", now)
         .bind("updated_at", now))
 }
@@ -186,7 +185,7 @@ impl LadderCatalog for CatalogStore {
     }
 
     async fn ladder(&self, video: &VideoId) -> Result<Option<Ladder>, CatalogError> {
-        let newest = "SELECT generation, state, plan, is_staged, wants_av1 FROM ladders WHERE video_id = :video \
+        let newest = "SELECT generation, state, plan, wants_av1 FROM ladders WHERE video_id = :video \
             ORDER BY generation DESC LIMIT 1";
         let units = "SELECT number, pass, state, crashed, interrupted, refused FROM ladder_units \
             WHERE video_id = :video AND generation = (SELECT MAX(l.generation) FROM ladders l WHERE l.video_id = :video_again) \
@@ -201,7 +200,6 @@ impl LadderCatalog for CatalogStore {
             generation: row.number("generation")?,
             state: row.one_of("state", LadderState::parse)?,
             plan: row.json("plan").ok(),
-            is_staged: row.flag("is_staged")?,
             wants_av1: row.flag("wants_av1")?,
             units: answers.next().iter().flatten().map(unit_from).collect::<Result<_, _>>()?,
         }))

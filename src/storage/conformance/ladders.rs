@@ -48,7 +48,6 @@ fn new_ladder(video_id: &VideoId, generation: u32) -> NewLadder {
     NewLadder {
         video_id: video_id.clone(),
         plan: plan(generation),
-        is_staged: true,
         units: vec![FIRST, REST, LATER],
         renditions: vec![rendition("v360-1", RenditionState::Queued)],
     }
@@ -100,7 +99,7 @@ async fn state(catalog: &Arc<dyn Catalog>, id: &VideoId, unit: Unit) -> (UnitSta
 pub(in super::super) async fn a_plan_is_stored_with_its_units(catalog: &Arc<dyn Catalog>) {
     let id = started(catalog).await;
     let ladder = catalog.ladder(&id).await.unwrap().unwrap();
-    assert_eq!((ladder.plan, ladder.is_staged, ladder.state), (Some(plan(1)), true, LadderState::Open));
+    assert_eq!((ladder.plan, ladder.state), (Some(plan(1)), LadderState::Open));
     assert_eq!(ladder.units.len(), 3);
     assert!(ladder.units.iter().all(|row| row.state == UnitState::Queued && row.attempted == Attempted::default()));
     assert_eq!(events(&**catalog, "transcode.started").await.len(), 1);

@@ -23,7 +23,7 @@ fn video(width: u32, height: u32) -> VideoInfo {
 
 fn grid(seconds: i64) -> Grid {
     let cuts = (0..seconds).step_by(4).chain([seconds]).map(|at| (at + 1) * 1000).collect();
-    Grid { timescale: 1000, start_ns: 5, cuts, frame_rate: (30, 1) }
+    Grid { timescale: 1000, start_ns: 5, cuts, frame_rate: (30, 1), from_start: false }
 }
 
 fn planned(video: VideoInfo, keeps_pictures: bool) -> LadderPlan {
@@ -88,8 +88,21 @@ fn chunks_are_whole_segments_without_gap() {
     assert_eq!(plan.cuts_of(3).unwrap(), [25_000, 29_000, 31_000]);
     assert_eq!((plan.chunk_ms(3), plan.chunk_ms(4), plan.pictures_ms()), (6000, 0, 30_000));
     assert_eq!([0, 1, 2, 7].map(|segment| plan.chunk_of(segment)), [Some(0), Some(0), Some(1), Some(3)]);
-    let long = [0, 10_000, 20_000, 21_000, 22_000];
-    assert_eq!(super::chunks(&long, 1000, 8000).len(), 3, "a long segment is a chunk of its own");
+    let long = Grid { cuts: vec![0, 10_000, 20_000, 21_000, 22_000], ..grid(0) };
+    assert_eq!(super::chunks(&long, 8000).len(), 3, "a long segment is a chunk of its own");
+}
+
+#[test]
+fn chunks_decoded_from_the_start_grow() {
+    let seconds = |of: i64| {
+        let grid = Grid { from_start: true, ..grid(of) };
+        let chunks = super::chunks(&grid, 8000);
+        assert_eq!(chunks.iter().map(|chunk| chunk.segments).sum::<u32>() as usize, grid.cuts.len() - 1);
+        chunks.iter().map(|chunk| chunk.segments * 4).collect::<Vec<_>>()
+    };
+    assert_eq!(seconds(60), [8, 16, 32, 4]);
+    let hours = seconds(7200);
+    assert_eq!((hours.len(), hours.iter().max()), (18, Some(&600)), "{hours:?}");
 }
 
 #[test]

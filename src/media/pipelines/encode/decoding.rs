@@ -40,7 +40,11 @@ pub(super) struct Decoding {
     pipeline: gst::Pipeline,
     sink: gst_app::AppSink,
     times: SourceTimes,
-    /// End of the last picture, for those without a time of their own.
+    from_start: bool,
+    /// Looked at already, but not used yet.
+    ahead: Option<Decoded>,
+    /// Start and end of the last picture, for those without a time of their own.
+    last_ns: Option<i64>,
     end_ns: i64,
     broken: Option<gst::glib::Error>,
 }
@@ -77,14 +81,16 @@ impl Decoding {
         }
         use_one_thread(&decoder);
         pipeline.set_state(gst::State::Playing).map_err(internal)?;
-        Ok(Self { pipeline, sink, times, end_ns: 0, broken: None })
+        let from_start = treatment.from_start;
+        Ok(Self { pipeline, sink, times, from_start, ahead: None, last_ns: None, end_ns: 0, broken: None })
     }
 
-    /// The picture that is shown at `at_ns`; the last one when all are earlier, the first when all are later.
+    /// The picture that is shown at `at_ns`; the last one when all are earlier, the first when all are later. Where one
+    /// cannot seek, the next one asked for must not be earlier.
     pub(super) fn shown_at(&mut self, at_ns: i64) -> Option<Decoded> {
         let mut best = self.next()?;
         let earliest_ns = best.at_ns;
-        if at_ns > earliest_ns + NEAR_NS {
+        if !self.from_start && at_ns > earliest_ns + NEAR_NS {
             for target in EARLIER_NS.map(|earlier| (at_ns - earlier).max(earliest_ns)) {
                 if self.seek(target)
                     && let Some(found) = self.next()
@@ -96,7 +102,11 @@ impl Decoding {
                 }
             }
         }
-        while let Some(next) = self.next().filter(|next| next.at_ns <= at_ns) {
+        while let Some(next) = self.next() {
+            if next.at_ns > at_ns {
+                self.ahead = Some(next);
+                break;
+            }
             best = next;
         }
         Some(best)
@@ -106,7 +116,7 @@ impl Decoding {
     pub(super) fn first_of(&mut self, clock: &PictureClock) -> Option<Decoded> {
         let start_ns = clock.chunk_start_ns();
         let first = self.next()?;
-        if first.at_ns >= start_ns - NEAR_NS {
+        if self.from_start || first.at_ns >= start_ns - NEAR_NS {
             return Some(first);
         }
         let earliest_ns = first.at_ns;
@@ -132,13 +142,16 @@ impl Decoding {
         let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::KEY_UNIT | gst::SeekFlags::SNAP_BEFORE;
         let sought = self.pipeline.seek_simple(flags, at).is_ok();
         if sought {
-            self.broken = None;
+            (self.broken, self.ahead) = (None, None);
         }
         sought
     }
 
     /// The next picture; `None` when there are no more, because of the source's end or of damage.
     pub(super) fn next(&mut self) -> Option<Decoded> {
+        if let Some(ahead) = self.ahead.take() {
+            return Some(ahead);
+        }
         loop {
             let sample = self.next_sample()?;
             let Some(buffer) = sample.buffer() else { continue };
@@ -148,7 +161,13 @@ impl Decoding {
                 Some(at) => self.times.shown_at(at, duration, sample.segment()),
                 None => Some(self.end_ns),
             };
-            let Some(at_ns) = at_ns else { continue };
+            let Some(mut at_ns) = at_ns else { continue };
+            // AVI tells the times of key frames as if none were reordered: they collide with those that come before.
+            let distance_min = duration_ns.unwrap_or(0) / 4;
+            if self.from_start && self.last_ns.is_some_and(|last| at_ns <= last + distance_min) {
+                at_ns = self.end_ns;
+            }
+            self.last_ns = Some(at_ns);
             self.end_ns = at_ns.saturating_add(duration_ns.unwrap_or(0));
             return Some(Decoded { sample, at_ns, duration_ns });
         }

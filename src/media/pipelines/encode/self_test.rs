@@ -94,8 +94,14 @@ fn encoded_and_decoded(job: RungJob, reporter: &Arc<Reporter>) -> Result<i64, Fa
     }
     let (span, _) = thread.finish()?;
     let extent = LocalExtent { path: span.span.path, first: 0, bytes: span.span.bytes };
-    let treatment =
-        PictureTreatment { track: 0, rotation: 0, deinterlace: false, dynamic_range: "sdr".into(), frame_rate_max: 60 };
+    let treatment = PictureTreatment {
+        track: 0,
+        rotation: 0,
+        deinterlace: false,
+        dynamic_range: "sdr".into(),
+        frame_rate_max: 60,
+        from_start: false,
+    };
     let mut decoding = Decoding::start(ExtentReader::new(vec![extent]), &treatment, reporter)?;
     let mut count = 0;
     while decoding.next().is_some() {

@@ -58,13 +58,31 @@ impl Still {
     }
 }
 
-/// The picture that a video shows at `at_ns`; `None` when none can be decoded.
-pub(in crate::media::pipelines) fn still_at(
-    reader: ExtentReader,
-    treatment: &PictureTreatment,
-    at_ns: i64,
-    reporter: &Arc<Reporter>,
-) -> Result<Option<Still>, Failure> {
-    let mut decoding = Decoding::start(reader, treatment, reporter)?;
-    decoding.shown_at(at_ns).map(|shown| Still::new(&shown.sample, treatment)).transpose()
+/// A video from which single pictures are taken, one after the other as it shows them.
+pub(in crate::media::pipelines) struct Film<'a> {
+    make_reader: &'a dyn Fn() -> ExtentReader,
+    treatment: &'a PictureTreatment,
+    reporter: &'a Arc<Reporter>,
+    decoding: Option<Decoding>,
+}
+
+impl<'a> Film<'a> {
+    pub(in crate::media::pipelines) fn new(
+        make_reader: &'a dyn Fn() -> ExtentReader,
+        treatment: &'a PictureTreatment,
+        reporter: &'a Arc<Reporter>,
+    ) -> Self {
+        Self { make_reader, treatment, reporter, decoding: None }
+    }
+
+    /// The picture that it shows at `at_ns`, which is not before the last one asked for; `None` when none can be decoded.
+    pub(in crate::media::pipelines) fn still_at(&mut self, at_ns: i64) -> Result<Option<Still>, Failure> {
+        let going_on = self.decoding.take().filter(|_| self.treatment.from_start);
+        let decoding = match going_on {
+            Some(decoding) => decoding,
+            None => Decoding::start((self.make_reader)(), self.treatment, self.reporter)?,
+        };
+        let shown = self.decoding.insert(decoding).shown_at(at_ns);
+        shown.map(|shown| Still::new(&shown.sample, self.treatment)).transpose()
+    }
 }

@@ -34,6 +34,7 @@ pub(super) fn task(dir: &Path) -> PictureTask {
             deinterlace: false,
             dynamic_range: "sdr".into(),
             frame_rate_max: 60,
+            from_start: false,
         },
         start_ns: 0,
         timescale: 90_000,
@@ -56,6 +57,7 @@ pub(super) fn tasks_of(clip: &Path, dir: &Path, rungs: &[Rung], segments: usize)
         task.source = vec![source(clip)];
         task.treatment.rotation = video.rotation;
         task.treatment.deinterlace = video.interlaced;
+        task.treatment.from_start = !survey.is_seekable;
         task.treatment.dynamic_range = video.dynamic_range.clone();
         task.start_ns = survey.start_ns;
         task.timescale = survey.timescale;

@@ -2,7 +2,8 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::domain::ladder::PictureTreatment;
-use crate::media::pipelines::testing::{output, reader, reporter};
+use crate::media::pipelines::survey::survey;
+use crate::media::pipelines::testing::{limits, media_of, output, reader, reporter};
 use crate::media::testing::{make_clip, run};
 use crate::media::work::PictureFormat;
 
@@ -16,6 +17,7 @@ fn task(dir: &Path, moments: &[(&str, u64)], sizes: &[(u32, u32)]) -> StillsTask
             deinterlace: false,
             dynamic_range: "sdr".into(),
             frame_rate_max: 60,
+            from_start: false,
         },
         start_ns: 0,
         moments: moments.iter().map(|(name, at)| ((*name).to_owned(), *at)).collect(),
@@ -128,4 +130,24 @@ fn hostile_pictures_are_refused_before_they_are_decoded() {
     assert_eq!(refused(&write("text.png", b"Dear diary,\ntoday I took no picture.\n"), &task), "not_a_picture");
     assert_eq!(refused(&write("noise.png", &[7u8; 5000]), &task), "not_a_picture");
     assert_eq!(refused(&write("empty.png", b""), &task), "not_a_picture");
+}
+
+#[test]
+fn a_source_without_index_is_read_once_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let steps = "-f lavfi -i color=black:size=64x36:rate=25:duration=8,geq=lum='16+floor(T)*20':cb=128:cr=128";
+    let clip = make_clip(dir.path(), "steps.mpg", &format!("{steps} -c:v mpeg2video -g 12 -bf 2 -q:v 2"));
+    let mut task = task(dir.path(), &[("late", 6500), ("early", 1500), ("middle", 4500)], &[(64, 36)]);
+    (task.treatment.from_start, task.formats) = (true, vec![PictureFormat::Jpeg]);
+    let surveyed = survey(&|| reader(&clip), &limits(), &media_of(&clip), &reporter());
+    let Ok(Answer::Surveyed(survey)) = surveyed else { panic!("{surveyed:?}") };
+    task.start_ns = survey.start_ns;
+    let pictures = made(&clip, &task);
+    let found: Vec<_> = pictures.iter().map(|one| (one.moment.as_str(), brightness(&one.file.path))).collect();
+    let expected = [("early", 1.5), ("middle", 4.5), ("late", 6.5)];
+    assert_eq!(found.len(), 3);
+    for ((moment, found), (wanted, second)) in found.iter().zip(expected) {
+        let bright = brightness_at(&clip, &second.to_string(), (64, 36));
+        assert!(*moment == wanted && found.abs_diff(bright) <= 3, "{moment}: {found} instead of {bright}");
+    }
 }
