@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use playhouse::domain::asset::BlobKey;
 use playhouse::domain::ids::{PlaybackId, VideoId};
-use playhouse::domain::ladder::{Encoder, PictureTreatment, Rung, RungCodec};
+use playhouse::domain::ladder::{Encoder, PictureTreatment, Reading, Rung, RungCodec};
 use playhouse::media::work::{Answer, EncodedRung, MediaLimits, Output, PictureTask, SourceFile, Survey, Task};
 use support::clips::{Recipe, real};
 use worker::Worker;
@@ -94,7 +94,7 @@ fn tasks(clip: &Path, dir: &Path) -> VecDeque<PictureTask> {
             deinterlace: false,
             dynamic_range: "sdr".into(),
             frame_rate_max: 60,
-            from_start: false,
+            reading: Reading::Sought,
         },
         start_ns: survey.start_ns,
         timescale: survey.timescale,

@@ -8,6 +8,8 @@ mod browser;
 mod clips;
 #[path = "e2e/commands.rs"]
 mod commands;
+#[path = "e2e/formats.rs"]
+mod formats;
 #[path = "e2e/kill.rs"]
 mod kill;
 #[path = "e2e/ladder.rs"]

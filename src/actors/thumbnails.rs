@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use super::transcode_worker::{WorkError, WorkerPoolHandle};
 use crate::domain::asset::{Asset, AssetTrack, BlobKey, Extent, SegmentBytes, TIMELINE_ORIGIN_SECS, Ticks, TrackKind};
 use crate::domain::ids::UploadId;
-use crate::domain::ladder::PictureTreatment;
+use crate::domain::ladder::{PictureTreatment, Reading};
 use crate::domain::ports::{
     AssetStore, BlobError, BlobStore, Catalog, CatalogError, Clock, Entropy, MediaObject, ResolveError, SegmentSource,
     VideoStep,
@@ -167,7 +167,7 @@ impl Thumbnails {
                 deinterlace: false,
                 dynamic_range: "sdr".into(),
                 frame_rate_max: 60,
-                from_start: false,
+                reading: Reading::Sought,
             },
             start_ns: i64::from(TIMELINE_ORIGIN_SECS) * NANOS_PER_SEC,
             moments: vec![(ThumbnailMoment::Custom.to_string(), at_ms)],

@@ -84,9 +84,22 @@ pub struct PictureTreatment {
     /// Frames per second above which pictures are left out (60). Below, every picture keeps its own time: variable frame
     /// rate stays variable.
     pub frame_rate_max: u32,
-    /// Whether the source can be decoded from its start alone, because seeking in it is a guess.
+    /// How the source is read.
     #[serde(default)]
-    pub from_start: bool,
+    pub reading: Reading,
+}
+
+/// How pictures in the middle of a source are reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reading {
+    /// By seeking: the source has an index.
+    #[default]
+    Sought,
+    /// From the source's start, because seeking is a guess.
+    FromStart,
+    /// From the source's start, and few pictures say when they are shown: they follow each other evenly.
+    Paced,
 }
 
 /// One rendition of sound, encoded in one continuous pass.

@@ -8,8 +8,8 @@ use crate::actors::transcode_worker::WorkError;
 use crate::domain::asset::{AssetTrack, SegmentBytes, TrackKind};
 use crate::domain::ladder::machine::planned_units;
 use crate::domain::ladder::{
-    Av1Policy, Encoder, Encoders, Grid, Ladder, LadderEnding, LadderPlan, LadderState, NewLadder, PlanRequest, Unit,
-    UnitResult, UnitRow, add_av1, plan,
+    Av1Policy, Encoder, Encoders, Grid, Ladder, LadderEnding, LadderPlan, LadderState, NewLadder, PlanRequest, Reading,
+    Unit, UnitResult, UnitRow, add_av1, plan,
 };
 use crate::domain::video::{Failure, MediaInfo, Rendition, Video};
 use crate::media::work::{Answer, Survey, Task};
@@ -49,7 +49,7 @@ fn grid_of(track: &AssetTrack) -> Grid {
         start_ns: if is_remuxed { ORIGIN_NS } else { 0 },
         cuts: starts.chain(end).collect(),
         frame_rate: track.video.as_ref().map_or((0, 1), |video| video.frame_rate),
-        from_start: false,
+        reading: Reading::Sought,
     }
 }
 
@@ -137,8 +137,8 @@ impl Shared {
         let settings = &dependencies.ladder;
         let grid = match survey {
             Some(survey) => {
-                let Survey { timescale, start_ns, cuts, frame_rate, is_seekable, .. } = survey;
-                Grid { timescale, start_ns, cuts, frame_rate, from_start: !is_seekable }
+                let Survey { timescale, start_ns, cuts, frame_rate, reading, .. } = survey;
+                Grid { timescale, start_ns, cuts, frame_rate, reading }
             }
             None if keeps_source => {
                 let asset = dependencies.assets.load_asset(&self.video_id, video.asset_generation).await?;

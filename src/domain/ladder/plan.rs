@@ -2,7 +2,7 @@
 use super::rates::{AV1_SHARE, SourceRate, bits_per_sec_max};
 use serde::{Deserialize, Serialize};
 
-use super::{Chunk, Encoder, LadderPlan, PictureTreatment, Rung, RungCodec, SoundRung};
+use super::{Chunk, Encoder, LadderPlan, PictureTreatment, Reading, Rung, RungCodec, SoundRung};
 use crate::domain::asset::Ticks;
 use crate::domain::video::{MediaInfo, VideoInfo, text_enum};
 
@@ -72,8 +72,8 @@ pub struct Grid {
     pub cuts: Vec<i64>,
     /// Pictures per second.
     pub frame_rate: (u32, u32),
-    /// [`PictureTreatment::from_start`].
-    pub from_start: bool,
+    /// How the source is read.
+    pub reading: Reading,
 }
 
 impl Encoders {
@@ -135,7 +135,7 @@ pub fn plan(request: PlanRequest) -> LadderPlan {
         deinterlace: video.interlaced,
         dynamic_range: if video.dynamic_range.is_empty() { "sdr".into() } else { video.dynamic_range.clone() },
         frame_rate_max: request.settings.frame_rate_max,
-        from_start: request.grid.from_start,
+        reading: request.grid.reading,
     });
     plan
 }
@@ -273,7 +273,7 @@ fn chunks(grid: &Grid, chunk_ms: u32) -> Vec<Chunk> {
                 length += duration;
             }
             None => {
-                if grid.from_start && !chunks.is_empty() {
+                if grid.reading != Reading::Sought && !chunks.is_empty() {
                     target = (target * 2).min(target_max);
                 }
                 chunks.push(Chunk { first_segment: number, segments: 1 });

@@ -12,6 +12,7 @@ use super::remux::{check_length, nothing_came_out};
 use super::times::SourceTimes;
 use super::worker::Reporter;
 use crate::domain::asset::TIMELINE_ORIGIN_SECS;
+use crate::domain::ladder::Reading;
 use crate::domain::video::{Failure, MediaInfo};
 use crate::media::frames::frame_rate;
 use crate::media::grid::GridSettings;
@@ -71,11 +72,17 @@ pub(super) fn survey(
             num_frames,
             frame_rate,
             duration_ms,
-            is_seekable: true,
+            reading: Reading::Sought,
         }));
     };
     let grid = cut(pictures, start_ns, limits)?;
-    let is_seekable = pictures.has_all_times() && seeking::is_exact(make_reader, media, pictures, times, reporter)?;
+    let reading = if !pictures.has_all_times() {
+        Reading::Paced
+    } else if seeking::is_exact(make_reader, media, pictures, times, reporter)? {
+        Reading::Sought
+    } else {
+        Reading::FromStart
+    };
     Ok(Answer::Surveyed(Survey {
         timescale: grid.timescale,
         start_ns,
@@ -83,7 +90,7 @@ pub(super) fn survey(
         num_frames: pictures.num_shown(),
         frame_rate: average_rate(pictures),
         duration_ms,
-        is_seekable,
+        reading,
     }))
 }
 

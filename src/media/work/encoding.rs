@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use super::{MediaLimits, Output, OutputFile, SourceFile};
 use crate::domain::asset::VideoProperties;
 pub use crate::domain::ladder::{Candidate, SpanSegment};
-use crate::domain::ladder::{PictureTreatment, Rung, SoundRung};
+use crate::domain::ladder::{PictureTreatment, Reading, Rung, SoundRung};
 
 /// One chunk of pictures to be encoded: decoded once, encoded in every rung asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -116,8 +116,8 @@ pub struct Survey {
     pub frame_rate: (u32, u32),
     /// Length of the longest track, milliseconds.
     pub duration_ms: u64,
-    /// Whether a chunk can be decoded from the middle of this source; otherwise each is decoded from its start.
-    pub is_seekable: bool,
+    /// How a chunk's pictures are reached.
+    pub reading: Reading,
 }
 
 /// One rung of an encoded chunk.

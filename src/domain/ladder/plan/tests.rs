@@ -23,7 +23,7 @@ fn video(width: u32, height: u32) -> VideoInfo {
 
 fn grid(seconds: i64) -> Grid {
     let cuts = (0..seconds).step_by(4).chain([seconds]).map(|at| (at + 1) * 1000).collect();
-    Grid { timescale: 1000, start_ns: 5, cuts, frame_rate: (30, 1), from_start: false }
+    Grid { timescale: 1000, start_ns: 5, cuts, frame_rate: (30, 1), reading: Reading::Sought }
 }
 
 fn planned(video: VideoInfo, keeps_pictures: bool) -> LadderPlan {
@@ -95,7 +95,7 @@ fn chunks_are_whole_segments_without_gap() {
 #[test]
 fn chunks_decoded_from_the_start_grow() {
     let seconds = |of: i64| {
-        let grid = Grid { from_start: true, ..grid(of) };
+        let grid = Grid { reading: Reading::FromStart, ..grid(of) };
         let chunks = super::chunks(&grid, 8000);
         assert_eq!(chunks.iter().map(|chunk| chunk.segments).sum::<u32>() as usize, grid.cuts.len() - 1);
         chunks.iter().map(|chunk| chunk.segments * 4).collect::<Vec<_>>()

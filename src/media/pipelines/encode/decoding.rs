@@ -9,7 +9,9 @@ use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
 use super::clock::PictureClock;
-use crate::domain::ladder::PictureTreatment;
+use super::deinterlace::deinterlacer;
+use super::pace::Pace;
+use crate::domain::ladder::{PictureTreatment, Reading};
 use crate::domain::video::Failure;
 use crate::media::pipelines::times::SourceTimes;
 use crate::media::pipelines::worker::Reporter;
@@ -40,12 +42,12 @@ pub(super) struct Decoding {
     pipeline: gst::Pipeline,
     sink: gst_app::AppSink,
     times: SourceTimes,
-    from_start: bool,
+    reading: Reading,
     /// Looked at already, but not used yet.
     ahead: Option<Decoded>,
-    /// Start and end of the last picture, for those without a time of their own.
-    last_ns: Option<i64>,
+    /// End of the last picture, for those without a time of their own.
     end_ns: i64,
+    pace: Pace,
     broken: Option<gst::glib::Error>,
 }
 
@@ -81,8 +83,8 @@ impl Decoding {
         }
         use_one_thread(&decoder);
         pipeline.set_state(gst::State::Playing).map_err(internal)?;
-        let from_start = treatment.from_start;
-        Ok(Self { pipeline, sink, times, from_start, ahead: None, last_ns: None, end_ns: 0, broken: None })
+        let reading = treatment.reading;
+        Ok(Self { pipeline, sink, times, reading, ahead: None, end_ns: 0, pace: Pace::default(), broken: None })
     }
 
     /// The picture that is shown at `at_ns`; the last one when all are earlier, the first when all are later. Where one
@@ -90,7 +92,7 @@ impl Decoding {
     pub(super) fn shown_at(&mut self, at_ns: i64) -> Option<Decoded> {
         let mut best = self.next()?;
         let earliest_ns = best.at_ns;
-        if !self.from_start && at_ns > earliest_ns + NEAR_NS {
+        if self.reading == Reading::Sought && at_ns > earliest_ns + NEAR_NS {
             for target in EARLIER_NS.map(|earlier| (at_ns - earlier).max(earliest_ns)) {
                 if self.seek(target)
                     && let Some(found) = self.next()
@@ -116,7 +118,7 @@ impl Decoding {
     pub(super) fn first_of(&mut self, clock: &PictureClock) -> Option<Decoded> {
         let start_ns = clock.chunk_start_ns();
         let first = self.next()?;
-        if self.from_start || first.at_ns >= start_ns - NEAR_NS {
+        if self.reading != Reading::Sought || first.at_ns >= start_ns - NEAR_NS {
             return Some(first);
         }
         let earliest_ns = first.at_ns;
@@ -162,12 +164,9 @@ impl Decoding {
                 None => Some(self.end_ns),
             };
             let Some(mut at_ns) = at_ns else { continue };
-            // AVI tells the times of key frames as if none were reordered: they collide with those that come before.
-            let distance_min = duration_ns.unwrap_or(0) / 4;
-            if self.from_start && self.last_ns.is_some_and(|last| at_ns <= last + distance_min) {
-                at_ns = self.end_ns;
+            if self.reading == Reading::Paced {
+                at_ns = self.pace.even_out(at_ns, duration_ns);
             }
-            self.last_ns = Some(at_ns);
             self.end_ns = at_ns.saturating_add(duration_ns.unwrap_or(0));
             return Some(Decoded { sample, at_ns, duration_ns });
         }
@@ -206,13 +205,7 @@ fn nominal_duration(sample: &gst::Sample) -> Option<gst::ClockTime> {
 fn filters(treatment: &PictureTreatment) -> Result<Vec<gst::Element>, Failure> {
     let mut chain = Vec::new();
     if treatment.deinterlace {
-        let deinterlace = element("deinterlace")?;
-        // One picture for each coded one, from its first field; whatever the stream says of itself, inspection knew better.
-        deinterlace.set_property_from_str("fields", "top");
-        deinterlace.set_property_from_str("mode", "interlaced");
-        // Adapts to motion. The element's yadif gives pictures each other's times.
-        deinterlace.set_property_from_str("method", "greedyh");
-        chain.extend([element("videoconvert")?, deinterlace]);
+        chain.extend([element("videoconvert")?, deinterlacer()?]);
     }
     if treatment.rotation != 0 {
         let flip = element("videoflip")?;

@@ -12,7 +12,7 @@ use super::picture::{Picture, PicturePool, rung_info};
 use super::rung::{RungJob, RungThread, Shot};
 use super::settings::{HARDWARE, X264};
 use crate::domain::asset::BlobKey;
-use crate::domain::ladder::{Encoder, PictureTreatment, Rung, RungCodec};
+use crate::domain::ladder::{Encoder, PictureTreatment, Reading, Rung, RungCodec};
 use crate::domain::video::Failure;
 use crate::media::pipelines::internal;
 use crate::media::pipelines::worker::Reporter;
@@ -100,7 +100,7 @@ fn encoded_and_decoded(job: RungJob, reporter: &Arc<Reporter>) -> Result<i64, Fa
         deinterlace: false,
         dynamic_range: "sdr".into(),
         frame_rate_max: 60,
-        from_start: false,
+        reading: Reading::Sought,
     };
     let mut decoding = Decoding::start(ExtentReader::new(vec![extent]), &treatment, reporter)?;
     let mut count = 0;

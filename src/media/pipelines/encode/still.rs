@@ -7,7 +7,7 @@ use gstreamer_video as gst_video;
 use super::decoding::Decoding;
 use super::picture::{Picture, Studio};
 use super::scale::Scaler;
-use crate::domain::ladder::PictureTreatment;
+use crate::domain::ladder::{PictureTreatment, Reading};
 use crate::domain::video::Failure;
 use crate::media::pipelines::internal;
 use crate::media::pipelines::worker::Reporter;
@@ -77,7 +77,7 @@ impl<'a> Film<'a> {
 
     /// The picture that it shows at `at_ns`, which is not before the last one asked for; `None` when none can be decoded.
     pub(in crate::media::pipelines) fn still_at(&mut self, at_ns: i64) -> Result<Option<Still>, Failure> {
-        let going_on = self.decoding.take().filter(|_| self.treatment.from_start);
+        let going_on = self.decoding.take().filter(|_| self.treatment.reading != Reading::Sought);
         let decoding = match going_on {
             Some(decoding) => decoding,
             None => Decoding::start((self.make_reader)(), self.treatment, self.reporter)?,

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::encode;
-use crate::domain::ladder::{Encoder, PictureTreatment, Rung, RungCodec};
+use crate::domain::ladder::{Encoder, PictureTreatment, Reading, Rung, RungCodec};
 use crate::media::pipelines::survey::survey;
 use crate::media::pipelines::testing::{limits, media_of, output, reader, reporter};
 use crate::media::testing::run;
@@ -34,7 +34,7 @@ pub(super) fn task(dir: &Path) -> PictureTask {
             deinterlace: false,
             dynamic_range: "sdr".into(),
             frame_rate_max: 60,
-            from_start: false,
+            reading: Reading::Sought,
         },
         start_ns: 0,
         timescale: 90_000,
@@ -57,7 +57,7 @@ pub(super) fn tasks_of(clip: &Path, dir: &Path, rungs: &[Rung], segments: usize)
         task.source = vec![source(clip)];
         task.treatment.rotation = video.rotation;
         task.treatment.deinterlace = video.interlaced;
-        task.treatment.from_start = !survey.is_seekable;
+        task.treatment.reading = survey.reading;
         task.treatment.dynamic_range = video.dynamic_range.clone();
         task.start_ns = survey.start_ns;
         task.timescale = survey.timescale;

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::domain::ladder::PictureTreatment;
+use crate::domain::ladder::{PictureTreatment, Reading};
 use crate::media::pipelines::survey::survey;
 use crate::media::pipelines::testing::{limits, media_of, output, reader, reporter};
 use crate::media::testing::{make_clip, run};
@@ -17,7 +17,7 @@ fn task(dir: &Path, moments: &[(&str, u64)], sizes: &[(u32, u32)]) -> StillsTask
             deinterlace: false,
             dynamic_range: "sdr".into(),
             frame_rate_max: 60,
-            from_start: false,
+            reading: Reading::Sought,
         },
         start_ns: 0,
         moments: moments.iter().map(|(name, at)| ((*name).to_owned(), *at)).collect(),
@@ -138,7 +138,7 @@ fn a_source_without_index_is_read_once_in_order() {
     let steps = "-f lavfi -i color=black:size=64x36:rate=25:duration=8,geq=lum='16+floor(T)*20':cb=128:cr=128";
     let clip = make_clip(dir.path(), "steps.mpg", &format!("{steps} -c:v mpeg2video -g 12 -bf 2 -q:v 2"));
     let mut task = task(dir.path(), &[("late", 6500), ("early", 1500), ("middle", 4500)], &[(64, 36)]);
-    (task.treatment.from_start, task.formats) = (true, vec![PictureFormat::Jpeg]);
+    (task.treatment.reading, task.formats) = (Reading::FromStart, vec![PictureFormat::Jpeg]);
     let surveyed = survey(&|| reader(&clip), &limits(), &media_of(&clip), &reporter());
     let Ok(Answer::Surveyed(survey)) = surveyed else { panic!("{surveyed:?}") };
     task.start_ns = survey.start_ns;
