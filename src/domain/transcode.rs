@@ -402,7 +402,9 @@ impl TranscodeMachine {
             RecordStep::Illustrated => self.without(WorkKind::Illustrate),
             RecordStep::StillsMade => self.without(WorkKind::Stills),
             RecordStep::StoryboardMade => self.without(WorkKind::Storyboard),
-            RecordStep::Finished | RecordStep::Failed(_) => TranscodeEffect::Stop,
+            // More may have been asked for meanwhile.
+            RecordStep::Finished => TranscodeEffect::Load,
+            RecordStep::Failed(_) => TranscodeEffect::Stop,
         }
     }
 

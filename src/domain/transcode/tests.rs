@@ -32,7 +32,7 @@ fn work(end: WorkEnd) -> [TranscodeInput; 3] {
     [TranscodeInput::AttemptRecorded(NO_ATTEMPTS), TranscodeInput::Worked(end), TranscodeInput::AttemptEnded]
 }
 
-use TranscodeEffect::{EndAttempt, MakeLadder, Plan, RecordAttempt, Step, Stop, Store, Work};
+use TranscodeEffect::{EndAttempt, Load, MakeLadder, Plan, RecordAttempt, Step, Stop, Store, Work};
 use WorkKind::{Illustrate, Inspect, Stills, Storyboard, Survey, Verify};
 
 /// The effects of one piece of work that goes well.
@@ -65,8 +65,12 @@ fn a_standard_file_is_published_as_it_is_and_then_gets_its_ladder_and_pictures()
     expected.extend(done(Stills));
     expected.extend([Store(Product::Stills), Step(RecordStep::StillsMade)]);
     expected.extend(done(Storyboard));
-    expected.extend([Store(Product::Storyboard), Step(RecordStep::StoryboardMade), Step(RecordStep::Finished), Stop]);
+    expected.extend([Store(Product::Storyboard), Step(RecordStep::StoryboardMade), Step(RecordStep::Finished), Load]);
     assert_eq!(run(&mut machine, inputs), expected);
+    let ready = |ladder| TranscodeInput::Loaded(Standing { ladder, ..standing(VideoStatus::Ready) });
+    let asked_again = ready(LadderStanding::Open);
+    assert_eq!(machine.clone().step(asked_again), Some(MakeLadder), "AV1 was asked for meanwhile");
+    assert_eq!(machine.step(ready(LadderStanding::Ended)), Some(Stop));
 }
 
 #[test]
