@@ -26,6 +26,8 @@ pub(super) struct VideoView {
     privacy: Privacy,
     status: VideoStatus,
     progress: u8,
+    /// Seconds until everything is made; unknown until the work that is left has been measured.
+    estimated_time_remaining: Option<u64>,
     failure: Option<Failure>,
     non_standard: Vec<NonStandard>,
     /// Seconds.
@@ -56,19 +58,43 @@ struct VideoUrls {
     dash: Option<String>,
 }
 
-/// One rendition. The source counts by its short side as well: `source` is how it was made, not how large it is.
+/// One rendition. The source counts by its short side as well: `source` is how it was made, not how large it is. What is
+/// not known before it is made is `null` until then.
 #[derive(Debug, Serialize)]
 pub(super) struct RenditionView {
     name: String,
     kind: String,
     rung: String,
-    codec: String,
+    /// Its family, as players' menus name it: `h264`, `av1`, `aac`.
+    format: &'static str,
+    /// As RFC 6381 has it, with profile and level.
+    codec: Option<String>,
+    /// Pixels; zero of sound.
     width: u32,
     height: u32,
-    frame_rate: f64,
+    /// Pictures per second; `null` of sound.
+    frame_rate: Option<f64>,
+    /// Bits per second at most.
     bandwidth: u64,
-    average_bandwidth: u64,
+    average_bandwidth: Option<u64>,
     state: RenditionState,
+}
+
+/// The family of an RFC 6381 codec, or of the name of its sample entry alone.
+fn format_of(codec: &str) -> &'static str {
+    match codec.split('.').next().unwrap_or_default() {
+        "avc1" | "avc3" => "h264",
+        "hvc1" | "hev1" => "h265",
+        "av01" => "av1",
+        "vp08" => "vp8",
+        "vp09" => "vp9",
+        "mp4a" => "aac",
+        "opus" | "Opus" => "opus",
+        "fLaC" | "flac" => "flac",
+        "ac-3" => "ac3",
+        "ec-3" => "eac3",
+        _ => "other",
+    }
 }
 
 /// How far a video is, 0 to 100.
@@ -96,16 +122,20 @@ pub(super) fn renditions(video: &Video) -> Vec<RenditionView> {
 
 impl RenditionView {
     fn of(rendition: &Rendition) -> Self {
+        // Of a rung that is planned only the sample entry is known.
+        let is_known = rendition.kind != "video" || rendition.codec.contains('.');
+        let frame_rate = Some(rendition.frame_rate_milli).filter(|rate| *rate > 0);
         Self {
             name: rendition.name.clone(),
             kind: rendition.kind.clone(),
             rung: rendition.rung.clone(),
-            codec: rendition.codec.clone(),
+            format: format_of(&rendition.codec),
+            codec: is_known.then(|| rendition.codec.clone()),
             width: rendition.width,
             height: rendition.height,
-            frame_rate: f64::from(rendition.frame_rate_milli) / 1000.0,
+            frame_rate: frame_rate.map(|rate| f64::from(rate) / 1000.0),
             bandwidth: rendition.bandwidth,
-            average_bandwidth: rendition.average_bandwidth,
+            average_bandwidth: is_known.then_some(rendition.average_bandwidth),
             state: rendition.state,
         }
     }
@@ -146,6 +176,7 @@ impl VideoView {
             privacy: video.privacy,
             status: video.status,
             progress: progress(video),
+            estimated_time_remaining: time_remaining(video, state.ports.clock.now()),
             failure: video.failure.clone(),
             non_standard: video.non_standard.clone(),
             duration: media.map(|media| media.duration_ms as f64 / 1000.0),
@@ -167,5 +198,35 @@ impl VideoView {
             storyboard: storyboard(state, info, video),
             video_urls: VideoUrls { hls: url(StreamFormat::Hls), dash: url(StreamFormat::Dash) },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_of_a_planned_rung_is_left_out() {
+        let planned = Rendition {
+            name: "v720av1-2".into(),
+            kind: "video".into(),
+            codec: "av01".into(),
+            rung: "720p".into(),
+            width: 1280,
+            height: 720,
+            frame_rate_milli: 0,
+            bandwidth: 2_000_000,
+            average_bandwidth: 2_000_000,
+            state: RenditionState::Queued,
+        };
+        let view = RenditionView::of(&planned);
+        assert_eq!((view.format, &view.codec, view.frame_rate, view.average_bandwidth), ("av1", &None, None, None));
+        let made = Rendition { codec: "av01.0.05M.08".into(), frame_rate_milli: 23_976, ..planned.clone() };
+        let view = RenditionView::of(&made);
+        assert_eq!((view.codec.as_deref(), view.frame_rate), (Some("av01.0.05M.08"), Some(23.976)));
+        assert_eq!((view.format, view.average_bandwidth), ("av1", Some(2_000_000)));
+        let sound = Rendition { kind: "audio".into(), codec: "opus".into(), ..planned };
+        let view = RenditionView::of(&sound);
+        assert_eq!((view.format, view.codec.as_deref(), view.frame_rate), ("opus", Some("opus"), None));
     }
 }
