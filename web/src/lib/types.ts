@@ -77,7 +77,8 @@ export interface Rendition {
   name: string;
   kind: 'video' | 'audio';
   rung: string;
-  codec: string;
+  /** `h264`, `av1`, `aac` and the like. */
+  format: string;
   width: number;
   height: number;
   state: 'queued' | 'processing' | 'ready' | 'failed';
@@ -110,7 +111,7 @@ export interface Video extends Details {
   thumbnails: Thumbnail[];
   storyboard: Storyboard | null;
   /** Seconds of work that is left, when known. */
-  estimated_time_remaining?: number | null;
+  estimated_time_remaining: number | null;
   video_urls: { hls?: string | null };
 }
 
@@ -130,6 +131,11 @@ export interface PlaybackReply {
   urls: { hls: string };
   /** Seconds. */
   heartbeat_interval?: number;
+}
+
+/** Whether renditions are still being made: it may be ready, and more have been asked for. */
+export function isGrowing({ status, renditions }: Pick<Video, 'status' | 'renditions'>): boolean {
+  return status === 'playable' || (status === 'ready' && renditions.some(({ state }) => state === 'queued' || state === 'processing'));
 }
 
 export function isPlayable(status: VideoStatus): boolean {

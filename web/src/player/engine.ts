@@ -94,6 +94,8 @@ class HlsEngine implements Engine {
   #next: HlsClass | null = null;
   #chosen: string | null = null;
   #sound: string | null = null;
+  /** What is on screen; an instance that took over what another had loaded does not know. */
+  #playing: string | null = null;
   #recoveries = 0;
   /** Whether something is buffered that another instance loaded. */
   #inherited = false;
@@ -142,10 +144,11 @@ class HlsEngine implements Engine {
     const hls = this.#hls;
     const playing = hls.levels[hls.currentLevel];
     const sound = hls.audioTracks[hls.audioTrack];
+    if (playing) this.#playing = idOf(playing);
     this.request.onOffer({
       qualities: qualitiesOf(hls.levels),
       chosen: this.#chosen,
-      playing: playing ? idOf(playing) : null,
+      playing: this.#playing,
       sounds: hls.audioTracks.map(({ name, lang }) => ({ id: name, label: soundLabel(name, lang) })),
       sound: sound?.name ?? null,
     });

@@ -184,10 +184,17 @@ export class Viewing {
       await request('POST', `/videos/${this.videoId}/heartbeat`, { body: beat, token, keepalive: true });
     } catch (error) {
       const status = error instanceof ApiError ? error.status : 0;
-      if (status === 404 || status === 410) this.#sessionGone = true;
+      if (!leaving && (status === 404 || status === 410)) this.#sessionLost();
       const worthRepeating = status === 0 || status === 401 || status === 429 || status >= 500;
       if (worthRepeating) throw error;
     }
+  }
+
+  /** A beat came too late; whoever is watching needs a new session at once, others when they play on. */
+  #sessionLost(): void {
+    const isNews = !this.#sessionGone;
+    this.#sessionGone = true;
+    if (isNews && !this.video.paused) void this.#renewSession();
   }
 
   /** The server closed an idle session; watching on needs a new one, the media loaded stay. */
