@@ -18,6 +18,8 @@ mod ladder;
 mod limits;
 #[path = "e2e/operations.rs"]
 mod operations;
+#[path = "e2e/pictures.rs"]
+mod pictures;
 #[path = "e2e/playback.rs"]
 mod playback;
 #[path = "e2e/privacy.rs"]
