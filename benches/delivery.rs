@@ -5,6 +5,8 @@ mod support;
 #[allow(dead_code, reason = "the tests use the rest of it")]
 #[path = "../tests/e2e/uploads.rs"]
 mod uploads;
+#[path = "support/viewing.rs"]
+mod viewing;
 #[allow(dead_code, reason = "other benches use the rest of it")]
 #[path = "support/wrk.rs"]
 mod wrk;
@@ -13,7 +15,6 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use support::clips::Recipe;
 use support::server::Server;
 use wrk::{CONNECTIONS, Load, load, median};
 
@@ -22,13 +23,6 @@ const ROUNDS: usize = 5;
 
 /// Length of one round.
 const ROUND_SECONDS: u32 = 4;
-
-/// Two minutes at 2 Mb/s in four-second segments: thirty of about 1 MiB.
-const CLIP: Recipe = Recipe {
-    name: "delivery.mp4",
-    args: "-f lavfi -i testsrc2=size=640x360:rate=25:duration=120,noise=alls=40:allf=t -c:v libx264 -preset ultrafast \
-           -pix_fmt yuv420p -g 100 -sc_threshold 0 -bf 0 -b:v 2097k -minrate 2097k -maxrate 2097k -bufsize 2097k",
-};
 
 /// An nginx of our own; ended by its process id.
 struct Nginx {
@@ -49,7 +43,8 @@ impl Drop for Nginx {
 async fn main() {
     let server = Server::start();
     let client = server.account("creator").await;
-    let video = uploads::playable(&client, &CLIP.make()).await;
+    let video = uploads::playable(&client, &viewing::MEBIBYTES.make()).await;
+    viewing::ready(&client, video["id"].as_str().expect("an id"), uploads::VERDICT_WITHIN).await;
     let scratch = tempfile::tempdir().expect("a directory");
     let root = scratch.path().join("files");
     let segments = copy_segments(&uploads::manifest_url(&client, &video), &root).await;
@@ -76,14 +71,8 @@ fn report(ours: &[Load], theirs: &[Load], (resident, highest): (u64, u64)) {
 
 /// Saves every segment of the first variant below `root` under its own path; returns the paths of those near 1 MiB.
 async fn copy_segments(manifest: &str, root: &Path) -> Vec<String> {
-    let mut playlist = reqwest::Url::parse(manifest).expect("a URL");
-    let mut uris = uris_in(&playlist).await;
-    if let Some(variant) = uris.first().filter(|uri| uri.path().ends_with(".m3u8")) {
-        playlist = variant.clone();
-        uris = uris_in(&playlist).await;
-    }
     let mut paths = Vec::new();
-    for uri in uris {
+    for uri in viewing::segments(manifest).await {
         let bytes = reqwest::get(uri.clone()).await.expect("a segment").bytes().await.expect("its bytes");
         let file = root.join(uri.path().trim_start_matches('/'));
         std::fs::create_dir_all(file.parent().expect("a directory")).expect("a directory");
@@ -94,12 +83,6 @@ async fn copy_segments(manifest: &str, root: &Path) -> Vec<String> {
     }
     assert!(paths.len() >= 20, "only {} segments of about 1 MiB", paths.len());
     paths
-}
-
-async fn uris_in(playlist: &reqwest::Url) -> Vec<reqwest::Url> {
-    let text = reqwest::get(playlist.clone()).await.expect("a playlist").text().await.expect("text");
-    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines.map(|line| playlist.join(line).expect("a URL")).collect()
 }
 
 /// Debian's settings, on a free port and in a directory of its own.

@@ -6,6 +6,9 @@ mod support;
 #[path = "../tests/e2e/uploads.rs"]
 mod uploads;
 #[allow(dead_code, reason = "other benches use the rest of it")]
+#[path = "support/viewing.rs"]
+mod viewing;
+#[allow(dead_code, reason = "other benches use the rest of it")]
 #[path = "support/wrk.rs"]
 mod wrk;
 
@@ -31,6 +34,7 @@ async fn main() {
     let line = Line { bits_per_sec: 10_000_000, round_trip: Duration::from_millis(50) };
     let proxy = Proxy::start(server.port(), line).await;
     let id = video["id"].as_str().expect("an id");
+    viewing::ready(&creator, id, uploads::VERDICT_WITHIN).await;
     let mut times = Vec::new();
     for _ in 0..ROUNDS {
         let played = tokio::task::block_in_place(|| client("play-page.mjs", &[&proxy.url(), id]));

@@ -2,13 +2,15 @@
 #[allow(dead_code, reason = "the tests use the rest of it")]
 #[path = "../tests/support/all.rs"]
 mod support;
-#[allow(dead_code, reason = "other benches use the rest of it")]
-#[path = "support/wrk.rs"]
-mod wrk;
-
 #[allow(dead_code, reason = "the tests use the rest of it")]
 #[path = "../tests/e2e/uploads.rs"]
 mod uploads;
+#[allow(dead_code, reason = "other benches use the rest of it")]
+#[path = "support/viewing.rs"]
+mod viewing;
+#[allow(dead_code, reason = "other benches use the rest of it")]
+#[path = "support/wrk.rs"]
+mod wrk;
 
 use support::server::Server;
 use wrk::{CONNECTIONS, Load, load, median};
@@ -24,6 +26,7 @@ async fn main() {
     let server = Server::start();
     let client = server.account("creator").await;
     let video = uploads::playable(&client, &support::clips::standard()).await;
+    viewing::ready(&client, video["id"].as_str().expect("an id"), uploads::VERDICT_WITHIN).await;
     let metadata = [format!("/api/v1/videos/{}", video["id"].as_str().expect("an id"))];
     let floor = ["/healthz".to_owned()];
     let scratch = tempfile::tempdir().expect("a directory");

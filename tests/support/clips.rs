@@ -77,6 +77,30 @@ pub(crate) fn standard_of_bytes(bytes: u64) -> PathBuf {
     })
 }
 
+/// Half a minute of 720p, real where one is at hand, else a fractal.
+pub(crate) fn half_minute_720p() -> PathBuf {
+    let is_meant = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().contains("720p-30s"));
+    real().into_iter().find(is_meant).unwrap_or_else(|| {
+        let args = "-f lavfi -i mandelbrot=size=1280x720:rate=25 -f lavfi -i sine=duration=30 -t 30 -c:v libx264 -preset veryfast \
+                    -pix_fmt yuv420p -g 50 {aac}";
+        Recipe { name: "fractal.mp4", args }.make()
+    })
+}
+
+/// Ten minutes of 720p in 100 MB: half a minute at that rate again and again.
+pub(crate) fn ten_minutes_720p() -> PathBuf {
+    let source = half_minute_720p();
+    let rate = "-c:v libx264 -preset medium -b:v 1200k -maxrate 1800k -bufsize 2400k -g 50 -bf 2 -c:a aac -b:a 128k";
+    let ffmpeg = |before: &[&str], input: &Path, after: &str, output: &Path| {
+        let mut ffmpeg = Command::new("ffmpeg");
+        ffmpeg.args(["-nostdin", "-v", "error", "-y"]).args(before).arg("-i").arg(input);
+        tools::run(ffmpeg.args(after.split(' ')).arg(output));
+    };
+    let recipe = format!("{} {rate}", source.display());
+    let unit = cached("unit.mp4", &recipe, |path| ffmpeg(&[], &source, rate, path));
+    cached("ten-minutes.mp4", &recipe, |path| ffmpeg(&["-stream_loop", "19"], &unit, "-c copy", path))
+}
+
 /// Real clips, where they are at hand: those of the directory named by `PLAYHOUSE_TEST_CLIPS`, else of `../shared/media`.
 pub(crate) fn real() -> Vec<PathBuf> {
     let dir = std::env::var_os("PLAYHOUSE_TEST_CLIPS")
