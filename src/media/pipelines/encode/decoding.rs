@@ -176,7 +176,8 @@ impl Decoding {
         let bus = self.pipeline.bus()?;
         while self.broken.is_none() {
             if let Some(sample) = self.sink.try_pull_sample(PATIENCE) {
-                return Some(sample);
+                // The sink uses its own again, and cannot describe what follows a seek in one that somebody holds.
+                return Some(sample.copy());
             }
             if self.sink.is_eos() {
                 return None;
