@@ -78,6 +78,7 @@ pub(crate) fn standard_of_bytes(bytes: u64) -> PathBuf {
 }
 
 /// Half a minute of 720p, real where one is at hand, else a fractal.
+#[allow(dead_code, reason = "benches use it")]
 pub(crate) fn half_minute_720p() -> PathBuf {
     let is_meant = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().contains("720p-30s"));
     real().into_iter().find(is_meant).unwrap_or_else(|| {
@@ -88,6 +89,7 @@ pub(crate) fn half_minute_720p() -> PathBuf {
 }
 
 /// Ten minutes of 720p in 100 MB: half a minute at that rate again and again.
+#[allow(dead_code, reason = "benches use it")]
 pub(crate) fn ten_minutes_720p() -> PathBuf {
     let source = half_minute_720p();
     let rate = "-c:v libx264 -preset medium -b:v 1200k -maxrate 1800k -bufsize 2400k -g 50 -bf 2 -c:a aac -b:a 128k";
