@@ -6,6 +6,8 @@
 pub mod describe;
 pub mod dispatcher;
 pub mod janitor;
+pub mod live_ingest;
+pub mod lives;
 pub mod node_root;
 pub mod playback;
 pub mod playback_session;

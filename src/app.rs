@@ -10,6 +10,7 @@ use tokio::sync::OnceCell;
 
 use crate::actors::dispatcher::{self, Listener};
 use crate::actors::janitor::{JanitorContext, JanitorHandle};
+use crate::actors::lives::{LIVES_MAX, Lives, LivesHandle, Streams};
 use crate::actors::node_root::{Branch, RootArguments, RootHandle, Tree};
 use crate::actors::playback::{Playback, PlaybackHandle};
 use crate::actors::supervisor::{Family, FamilyHandle, SupervisorArguments};
@@ -31,6 +32,9 @@ use crate::http::server::Server;
 use crate::http::state::{HttpActors, HttpPorts, HttpServices, HttpState};
 use crate::media::resolve::Resolver;
 use crate::media::work::{MediaLimits, ProcessLimits};
+use crate::protocols::rtmp::listener::RtmpListener;
+use crate::protocols::rtmp::server::RtmpContext;
+use crate::protocols::rtmp::session::ServerConfig;
 use crate::settings::{HumanDuration, Settings};
 use crate::storage::{Embedded, EmbeddedOptions, Storage};
 use crate::system::{SystemClock, SystemEntropy};
@@ -45,6 +49,8 @@ const NODE: &str = "local";
 pub struct Ports {
     /// HTTP.
     pub http: u16,
+    /// RTMP.
+    pub rtmp: u16,
 }
 
 /// A running node.
@@ -52,6 +58,7 @@ pub struct Node {
     /// What was bound.
     pub ports: Ports,
     server: Server,
+    rtmp: RtmpListener,
     tree: Tree,
     playback: PlaybackHandle,
     ports_file: PathBuf,
@@ -86,17 +93,21 @@ impl Node {
         let transcodes = TranscodesHandle::new(Arc::new(transcode_dependencies(&settings, &storage, workers.clone())));
         let uploads = UploadsHandle::new(Arc::new(uploads_context(&settings, &storage, transcodes.clone())));
         let playback = PlaybackHandle::new(Arc::new(playback_context(&settings, &storage)));
+        let lives = LivesHandle::new(Arc::new(lives_context(&settings, &storage)));
+        let rtmp = listen_rtmp(&settings, lives.clone(), ephemeral_ports).await?;
         let (root, janitor) = (RootHandle::default(), JanitorHandle::default());
         let ports = http_ports(&settings, &storage, &transcodes);
         let actors = HttpActors {
             thumbnails: ThumbnailsHandle::new(thumbnails_context(&storage, &ports, workers.clone())),
             uploads: uploads.clone(),
             playback: playback.clone(),
+            lives: lives.clone(),
             transcodes: transcodes.clone(),
             root: root.clone(),
             janitor: janitor.clone(),
         };
-        let services = HttpServices { settings: Arc::clone(&settings), ports, actors, metrics };
+        let services =
+            HttpServices { settings: Arc::clone(&settings), ports, actors, metrics, rtmp_port: rtmp.address().port() };
         let state = HttpState::open(services).await.context("the HTTP side cannot start")?;
 
         let cleaned = janitor_context(&settings, &storage, (uploads.clone(), transcodes.clone()));
@@ -105,6 +116,7 @@ impl Node {
             family(transcodes.family(), JOBS_MAX),
             family(uploads.family(), settings.uploads.sessions_max),
             family(playback.family(), settings.playback.sessions_max),
+            family(lives.family(), LIVES_MAX),
             dispatcher::branch(Arc::clone(&storage.catalog), vec![listener(state.clone()), ender(transcodes.clone())]),
             janitor.branch(Arc::new(cleaned)),
         ];
@@ -119,6 +131,11 @@ impl Node {
             tracing::info!(sessions = restored, "took up open playback sessions");
         }
 
+        let live = lives.resume().await.context("broadcasts cannot be taken up")?;
+        if live > 0 {
+            tracing::info!(streams = live, "broadcasts wait for their publishers");
+        }
+
         introduce_admin(&storage, &data_dir).await?;
         let pipeline = Pipeline::new(state.clone(), crate::http::router(state.clone()));
         let address = http_address(&settings, ephemeral_ports);
@@ -126,11 +143,11 @@ impl Node {
             format!("cannot listen on {address}; if another program uses that port, set http.port or stop it")
         })?;
 
-        let ports = Ports { http: server.address().port() };
+        let ports = Ports { http: server.address().port(), rtmp: rtmp.address().port() };
         let ports_file = data_dir.join(PORTS_FILE);
         write_ports(&ports_file, ports).context("cannot write which ports were bound")?;
         announce(&settings, server.address());
-        Ok(Self { ports, server, tree, playback, ports_file, storage })
+        Ok(Self { ports, server, rtmp, tree, playback, ports_file, storage })
     }
 
     /// Stops in reverse: no new requests, the ones under way answered, sessions summed up, actors ended, storage closed.
@@ -139,6 +156,7 @@ impl Node {
         self.server.stop().await;
         self.playback.close_all().await;
         self.tree.stop().await;
+        self.rtmp.stop().await;
         drop(self.storage);
         tracing::info!("stopped");
     }
@@ -182,6 +200,32 @@ fn http_address(settings: &Settings, ephemeral_ports: bool) -> SocketAddr {
         return SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
     }
     SocketAddr::new(settings.http.address, settings.http.port)
+}
+
+fn lives_context(settings: &Settings, storage: &Storage) -> Lives {
+    Lives {
+        catalog: Arc::clone(&storage.catalog),
+        clock: Arc::new(SystemClock),
+        grace: settings.live.reconnect_grace.0,
+        linger: settings.live.linger.0,
+        streams: Streams::default(),
+    }
+}
+
+async fn listen_rtmp(settings: &Settings, lives: LivesHandle, ephemeral_ports: bool) -> Result<RtmpListener> {
+    let address = match ephemeral_ports {
+        true => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+        false => SocketAddr::new(settings.live.rtmp_address, settings.live.rtmp_port),
+    };
+    let context = RtmpContext {
+        gate: Arc::new(lives),
+        clock: Arc::new(SystemClock),
+        config: ServerConfig::default(),
+        protocol: "rtmp",
+    };
+    RtmpListener::bind(address, context, settings.live.connections_max).await.with_context(|| {
+        format!("cannot listen on {address}; if another program uses that port, set live.rtmp_port or stop it")
+    })
 }
 
 async fn open_storage(settings: &Settings) -> Result<Storage> {

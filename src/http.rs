@@ -21,6 +21,7 @@ mod delivery;
 mod etag;
 pub mod extract;
 mod health;
+mod live;
 mod memory;
 pub mod metrics;
 pub mod pipeline;
@@ -70,6 +71,7 @@ fn api(state: &HttpState) -> Router<HttpState> {
         .nest("/admin", admin::routes())
         .merge(videos::routes())
         .merge(playback::routes())
+        .merge(live::routes())
         .route_layer(middleware::from_fn_with_state(state.clone(), limit_by_address))
         .layer(CompressionLayer::new().gzip(true))
         .layer(cors::layer(state.cors_origins.clone()));

@@ -281,6 +281,22 @@ section!(
 );
 
 section!(
+    /// Live streams.
+    LiveSettings {
+        /// Address on which publishers are taken in by RTMP.
+        rtmp_address: IpAddr = IpAddr::from([0, 0, 0, 0]),
+        /// Port of it.
+        rtmp_port: u16 = 1935,
+        /// Most publishers' connections at once; further ones wait in the kernel's queue.
+        connections_max: usize = 1000,
+        /// How long a broadcast waits for its publisher's return before it ends.
+        reconnect_grace: HumanDuration = HumanDuration::secs(30),
+        /// How long a broadcast that has ended can still be watched to its end.
+        linger: HumanDuration = HumanDuration::secs(300),
+    }
+);
+
+section!(
     /// Clean-up.
     JanitorSettings {
         /// Time between rounds.
@@ -316,6 +332,8 @@ pub struct Settings {
     pub transcode: TranscodeSettings,
     /// Watching.
     pub playback: PlaybackSettings,
+    /// Live streams.
+    pub live: LiveSettings,
     /// Clean-up.
     pub janitor: JanitorSettings,
 }

@@ -16,6 +16,8 @@ mod kill;
 mod ladder;
 #[path = "e2e/limits.rs"]
 mod limits;
+#[path = "e2e/live.rs"]
+mod live;
 #[path = "e2e/operations.rs"]
 mod operations;
 #[path = "e2e/pictures.rs"]

@@ -5,6 +5,7 @@
 //! ├─ uploads ─ UploadSession*
 //! ├─ transcodes ─ TranscodeJob*
 //! ├─ playback ─ PlaybackSession*
+//! ├─ live ─ LiveIngest*
 //! ├─ dispatcher
 //! └─ janitor
 //! ```

@@ -1,7 +1,10 @@
 //! Live streams: what a creator says of one, and how far it is.
 use serde::{Deserialize, Serialize};
 
+use sha2::{Digest, Sha256};
+
 use super::ids::{ChannelId, LiveId, PlaybackId, UserId, VideoId};
+use super::ports::Entropy;
 use super::time::Timestamp;
 use super::video::{InvalidField, VideoDetails, text_enum};
 
@@ -61,6 +64,43 @@ impl LiveChoices {
         }
         let message = format!("must be {} to {} seconds", WINDOW_MS_MIN / 1000, WINDOW_MS_MAX / 1000);
         Err(InvalidField { field: "dvr_window", message })
+    }
+}
+
+/// Random bytes of a stream key: 128 bits.
+const KEY_BYTES: usize = 16;
+
+/// What a publisher shows: whoever knows it may feed the stream.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StreamKey(String);
+
+impl StreamKey {
+    /// A new one.
+    pub fn random(entropy: &dyn Entropy) -> Self {
+        let mut bytes = [0; KEY_BYTES];
+        entropy.fill(&mut bytes);
+        Self(bs58::encode(bytes).into_string())
+    }
+
+    /// As a publisher or the catalog gives it.
+    pub fn from_text(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The key itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What the catalog finds it by: SHA-256, hexadecimal.
+    pub fn hash(&self) -> String {
+        Sha256::digest(&self.0).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl std::fmt::Debug for StreamKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StreamKey")
     }
 }
 

@@ -18,14 +18,17 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
 
 use self::answer::{Cacheability, Entity};
+use self::live::LiveDelivery;
 use self::playlists::{Document, Playlists};
 use self::request::{MediaRequest, manifest_query};
 use self::tokens::MediaTokens;
 use self::watchable::{Watchable, Watchables};
 use super::problem::Problem;
+use crate::actors::lives::LivesHandle;
 use crate::actors::playback::PlaybackHandle;
 use crate::domain::asset::Ticks;
 use crate::domain::ids::PlaybackId;
+use crate::domain::live::Live;
 use crate::domain::ports::{AssetStore, BlobStore, Catalog, Clock, MediaObject, SegmentSource};
 use crate::domain::time::Timestamp;
 use crate::domain::video::{Privacy, Video};
@@ -34,6 +37,7 @@ use crate::protocols::dash::paths::MANIFEST;
 use crate::protocols::hls::paths::{MULTIVARIANT, MediaPath};
 
 mod answer;
+mod live;
 mod playlists;
 mod request;
 pub(super) mod tokens;
@@ -65,6 +69,8 @@ pub(crate) struct DeliveryContext {
     pub(crate) blobs: Arc<dyn BlobStore>,
     /// Derives sessions for players that only fetch.
     pub(crate) playback: PlaybackHandle,
+    /// Leads to what is live.
+    pub(crate) lives: LivesHandle,
     /// Wall-clock time.
     pub(crate) clock: Arc<dyn Clock>,
     /// Signs and checks links to private media.
@@ -81,13 +87,14 @@ struct Inner {
     context: DeliveryContext,
     watchables: Watchables,
     playlists: Playlists,
+    live: LiveDelivery,
 }
 
 impl Delivery {
     /// Delivery over these parts.
     pub(crate) fn new(context: DeliveryContext) -> Self {
         let watchables = Watchables::new(Arc::clone(&context.catalog), Arc::clone(&context.assets));
-        Self(Arc::new(Inner { context, watchables, playlists: Playlists::default() }))
+        Self(Arc::new(Inner { context, watchables, playlists: Playlists::default(), live: LiveDelivery::default() }))
     }
 
     /// Routes of all media.
@@ -105,13 +112,22 @@ impl Delivery {
 
     /// Path of a video's base, signed when it needs to be, and when that ends.
     pub(crate) fn base_path(&self, video: &Video) -> String {
-        match video.privacy {
-            Privacy::Public => format!("/v/{}", video.playback_id),
+        self.base_of(&video.playback_id, video.privacy)
+    }
+
+    fn base_of(&self, playback: &PlaybackId, privacy: Privacy) -> String {
+        match privacy {
+            Privacy::Public => format!("/v/{playback}"),
             Privacy::Unlisted | Privacy::Private => {
-                let token = self.0.context.tokens.issue(&video.playback_id, self.0.context.clock.now());
-                format!("/t/{token}/v/{}", video.playback_id)
+                let token = self.0.context.tokens.issue(playback, self.0.context.clock.now());
+                format!("/t/{token}/v/{playback}")
             }
         }
+    }
+
+    /// Path of a live stream's HLS manifest.
+    pub(crate) fn live_path(&self, live: &Live) -> String {
+        format!("{}/{MULTIVARIANT}", self.base_of(&live.playback_id, live.details.privacy))
     }
 
     /// When links made now end.
@@ -144,6 +160,13 @@ impl Delivery {
     }
 
     async fn answer(&self, request: MediaRequest, is_signed: bool) -> Result<Response, Problem> {
+        if let Some(watched) = self.0.context.lives.find(&request.playback) {
+            if watched.privacy != Privacy::Public && !is_signed {
+                return Err(Problem::not_found());
+            }
+            let entity = self.0.live.answer(&watched, &request).await?;
+            return Ok(entity.respond(&request.headers, watched.privacy == Privacy::Public));
+        }
         let watchable = self.0.watchables.find(&request.playback).await?.ok_or_else(Problem::not_found)?;
         if watchable.privacy != Privacy::Public && !is_signed {
             return Err(Problem::not_found());

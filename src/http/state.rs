@@ -13,9 +13,11 @@ use super::client_address::{InvalidNetwork, TrustedProxies};
 use super::cors::{self, InvalidOrigin};
 use super::delivery::tokens::MediaTokens;
 use super::delivery::{Delivery, DeliveryContext};
+use super::live::keys::KeySealer;
 use super::rates::Rates;
 use super::videos::memory::Videos;
 use crate::actors::janitor::JanitorHandle;
+use crate::actors::lives::LivesHandle;
 use crate::actors::node_root::RootHandle;
 use crate::actors::playback::PlaybackHandle;
 use crate::actors::thumbnails::ThumbnailsHandle;
@@ -47,6 +49,8 @@ pub struct HttpPorts {
 pub struct HttpActors {
     /// Viewer sessions.
     pub playback: PlaybackHandle,
+    /// Live streams.
+    pub lives: LivesHandle,
     /// The whole tree, to describe it.
     pub root: RootHandle,
     /// Clean-up rounds.
@@ -70,6 +74,8 @@ pub struct HttpServices {
     pub actors: HttpActors,
     /// What `/metrics` renders.
     pub metrics: PrometheusHandle,
+    /// Where publishers are taken in.
+    pub rtmp_port: u16,
 }
 
 /// The HTTP side cannot start.
@@ -103,6 +109,10 @@ pub struct HttpContext {
     pub actors: HttpActors,
     /// What `/metrics` renders.
     pub metrics: PrometheusHandle,
+    /// Where publishers are taken in, for the URLs told to them.
+    pub rtmp_port: u16,
+    /// Seals stream keys.
+    pub(crate) stream_keys: KeySealer,
     /// Signs and checks access tokens.
     pub(crate) access_keys: AccessKeys,
     /// Hashes and checks passwords.
@@ -128,7 +138,7 @@ const MEDIA_SECRET_BYTES: usize = 32;
 async fn open_delivery(
     settings: &Settings,
     ports: &HttpPorts,
-    playback: PlaybackHandle,
+    (playback, lives): (PlaybackHandle, LivesHandle),
 ) -> Result<Delivery, CatalogError> {
     let entropy = Arc::clone(&ports.entropy);
     let make = move || {
@@ -143,6 +153,7 @@ async fn open_delivery(
         segments: Arc::clone(&ports.segments),
         blobs: Arc::clone(&ports.blobs),
         playback,
+        lives,
         clock: Arc::clone(&ports.clock),
         tokens: MediaTokens::new(&secret, settings.playback.token_ttl.0),
         manifest_max_age: settings.playback.manifest_max_age.0,
@@ -152,7 +163,7 @@ async fn open_delivery(
 impl HttpState {
     /// Loads (at first start: makes) the installation's keys.
     pub async fn open(services: HttpServices) -> Result<Self, HttpStateError> {
-        let HttpServices { settings, ports, actors, metrics } = services;
+        let HttpServices { settings, ports, actors, metrics, rtmp_port } = services;
         let context = HttpContext {
             access_keys: AccessKeys::load(&*ports.catalog, &ports.entropy).await?,
             passwords: Passwords::new(settings.accounts.hashes_at_once),
@@ -161,7 +172,9 @@ impl HttpState {
             videos: Videos::default(),
             trusted_proxies: TrustedProxies::parse(&settings.http.trusted_proxies)?,
             cors_origins: cors::parse_origins(&settings.http.cors_origins)?,
-            delivery: open_delivery(&settings, &ports, actors.playback.clone()).await?,
+            delivery: open_delivery(&settings, &ports, (actors.playback.clone(), actors.lives.clone())).await?,
+            stream_keys: KeySealer::load(&*ports.catalog, &ports.entropy).await?,
+            rtmp_port,
             draining: CancellationToken::new(),
             settings,
             ports,

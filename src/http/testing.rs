@@ -2,6 +2,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::{Method, RequestBuilder, Response};
@@ -13,6 +14,7 @@ use super::pipeline::Pipeline;
 use super::server::Server;
 use super::state::{HttpActors, HttpPorts, HttpServices, HttpState};
 use crate::actors::janitor::JanitorHandle;
+use crate::actors::lives::{Lives, LivesHandle, Streams};
 use crate::actors::node_root::{Branch, RootArguments, Tree};
 use crate::actors::playback::{Playback, PlaybackHandle};
 use crate::actors::supervisor::SupervisorArguments;
@@ -86,6 +88,17 @@ pub(super) fn idle_transcodes(settings: &Settings, storage: &Storage) -> Transco
     }))
 }
 
+/// Live streams that nobody can publish to.
+pub(super) fn idle_lives(storage: &Storage) -> LivesHandle {
+    LivesHandle::new(Arc::new(Lives {
+        catalog: storage.catalog.clone(),
+        clock: Arc::new(SystemClock),
+        grace: Duration::from_secs(1),
+        linger: Duration::from_secs(1),
+        streams: Streams::default(),
+    }))
+}
+
 impl World {
     /// With limits out of the way.
     pub(super) async fn start() -> Self {
@@ -105,6 +118,7 @@ impl World {
             uploads: uploads_of(&settings, &storage),
             thumbnails: thumbnails_of(&storage, dir.path()),
             transcodes: idle_transcodes(&settings, &storage),
+            lives: idle_lives(&storage),
         };
         let ports = HttpPorts {
             catalog: storage.catalog.clone(),
@@ -116,7 +130,9 @@ impl World {
         };
         let metrics = super::metrics::detached();
         let state =
-            HttpState::open(HttpServices { settings: Arc::new(settings), ports, actors, metrics }).await.unwrap();
+            HttpState::open(HttpServices { settings: Arc::new(settings), ports, actors, metrics, rtmp_port: 1935 })
+                .await
+                .unwrap();
         let pipeline = Pipeline::new(state.clone(), super::router(state.clone()));
         let server = Server::bind(state.clone(), pipeline, SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();

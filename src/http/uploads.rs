@@ -21,7 +21,7 @@ use crate::domain::ids::UploadId;
 use crate::domain::upload::Upload;
 
 mod chunked;
-mod details;
+pub(crate) mod details;
 mod draft;
 mod form;
 mod hashing;

@@ -5,8 +5,8 @@ use axum::routing::{get, post, put};
 
 use super::state::HttpState;
 
-mod change;
-mod list;
+pub(crate) mod change;
+pub(crate) mod list;
 pub(crate) mod memory;
 mod pictures;
 mod renditions;

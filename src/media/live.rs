@@ -3,6 +3,7 @@
 pub mod broadcast;
 pub mod cadence;
 pub mod gate;
+pub mod listing;
 pub mod packager;
 pub mod part;
 pub mod ring;

@@ -2,7 +2,7 @@
 //! one timeline and name the same segments.
 use std::cmp::Reverse;
 
-use crate::domain::asset::{Asset, AssetTrack, TrackKind};
+use crate::domain::asset::{AssetTrack, TrackKind};
 
 /// What players may be able to fetch before anything is known of their connection, bits per second.
 const UNKNOWN_THROUGHPUT: u64 = 3_000_000;
@@ -23,8 +23,8 @@ pub struct View {
 impl View {
     /// The same choice in the asset's own words, so that there are never more views of it than it has renditions to choose
     /// from. `None` when nothing would be left of its pictures.
-    pub fn within(self, asset: &Asset) -> Option<Self> {
-        let sides: Vec<u32> = pictures(asset).map(short_side).collect();
+    pub fn within(self, tracks: &[AssetTrack]) -> Option<Self> {
+        let sides: Vec<u32> = pictures(tracks).map(short_side).collect();
         if self.only.is_some_and(|only| !sides.contains(&only)) {
             return None;
         }
@@ -38,27 +38,27 @@ impl View {
 
     /// The asset's pictures as this view has them: what players start with, then by codec as the asset prefers them, then
     /// from the largest down.
-    pub fn pictures<'a>(&self, asset: &'a Asset) -> Vec<&'a AssetTrack> {
-        let view = self.within(asset).unwrap_or_default();
+    pub fn pictures<'a>(&self, tracks: &'a [AssetTrack]) -> Vec<&'a AssetTrack> {
+        let view = self.within(tracks).unwrap_or_default();
         let is_listed =
             |side: u32| view.only.is_none_or(|only| side == only) && view.most.is_none_or(|most| side <= most);
-        let mut tracks: Vec<&AssetTrack> = pictures(asset).filter(|track| is_listed(short_side(track))).collect();
-        let families: Vec<&str> = pictures(asset).map(family).collect();
+        let mut listed: Vec<&AssetTrack> = pictures(tracks).filter(|track| is_listed(short_side(track))).collect();
+        let families: Vec<&str> = pictures(tracks).map(family).collect();
         let preferred = families.iter().find(|family| **family == "avc1").or(families.first()).copied();
-        tracks.sort_by_key(|track| {
+        listed.sort_by_key(|track| {
             (Some(family(track)) != preferred, Reverse((short_side(track), track.peak_bits_per_sec())))
         });
-        let start = tracks.iter().position(|track| match view.first {
+        let start = listed.iter().position(|track| match view.first {
             Some(first) => short_side(track) <= first,
             None => fits(track, UNKNOWN_THROUGHPUT),
         });
         // When none fits, the least of the preferred codec.
-        let least = || tracks.iter().rposition(|track| Some(family(track)) == preferred);
-        if let Some(start) = start.or_else(least).filter(|_| !tracks.is_empty()) {
-            let first = tracks.remove(start);
-            tracks.insert(0, first);
+        let least = || listed.iter().rposition(|track| Some(family(track)) == preferred);
+        if let Some(start) = start.or_else(least).filter(|_| !listed.is_empty()) {
+            let first = listed.remove(start);
+            listed.insert(0, first);
         }
-        tracks
+        listed
     }
 }
 
@@ -74,8 +74,8 @@ fn fits(track: &AssetTrack, bits_per_sec: u64) -> bool {
     track.peak_bits_per_sec() <= bits_per_sec / 100 * USABLE_PERCENT
 }
 
-fn pictures(asset: &Asset) -> impl Iterator<Item = &AssetTrack> {
-    asset.tracks.iter().filter(|track| track.kind == TrackKind::Video)
+fn pictures(tracks: &[AssetTrack]) -> impl Iterator<Item = &AssetTrack> {
+    tracks.iter().filter(|track| track.kind == TrackKind::Video)
 }
 
 /// What a rendition of pictures is named by; 0 when its size is not known.

@@ -132,6 +132,11 @@ impl LiveMachine {
         self.state
     }
 
+    /// Its owner has chosen anew.
+    pub fn set_limits(&mut self, limits: LiveLimits) {
+        self.limits = limits;
+    }
+
     /// The generation that feeds now.
     pub fn feeding(&self) -> Option<u64> {
         self.feed.map(|feed| feed.generation)

@@ -13,6 +13,11 @@ pub(super) enum Cacheability {
     Immutable,
     /// Changes soon: asked about each time.
     Growing,
+    /// Good for this long under its name, and then of no use.
+    Kept {
+        /// How long.
+        max_age: Duration,
+    },
     /// May change: asked about again after `max_age`, served stale meanwhile.
     Revalidated {
         /// How long it is fresh.
@@ -68,6 +73,7 @@ impl Entity {
         let caching = match self.cacheability {
             Cacheability::Immutable => format!("{scope}, max-age=31536000, immutable"),
             Cacheability::Growing => format!("{scope}, no-cache"),
+            Cacheability::Kept { max_age } => format!("{scope}, max-age={}", max_age.as_secs()),
             Cacheability::Revalidated { max_age } => {
                 let secs = max_age.as_secs();
                 format!("{scope}, max-age={secs}, stale-while-revalidate={}", secs.saturating_mul(10))

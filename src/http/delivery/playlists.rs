@@ -19,7 +19,7 @@ use crate::protocols::webvtt::wire as webvtt;
 
 /// Memory for rendered playlists: an hour of 4 s segments takes about 30 KiB.
 const PLAYLIST_BYTES_MAX: u64 = 16 * 1024 * 1024;
-const HLS_TYPE: HeaderValue = HeaderValue::from_static("application/vnd.apple.mpegurl");
+pub(super) const HLS_TYPE: HeaderValue = HeaderValue::from_static("application/vnd.apple.mpegurl");
 const DASH_TYPE: HeaderValue = HeaderValue::from_static("application/dash+xml");
 const VTT_TYPE: HeaderValue = HeaderValue::from_static("text/vtt; charset=utf-8");
 
@@ -72,8 +72,8 @@ impl Playlists {
         let asset = &*watchable.asset;
         let mut sheet = None;
         let document = match document {
-            Document::Multivariant(view) => Document::Multivariant(view.within(asset)?),
-            Document::Description(view) => Document::Description(view.within(asset)?),
+            Document::Multivariant(view) => Document::Multivariant(view.within(&asset.tracks)?),
+            Document::Description(view) => Document::Description(view.within(&asset.tracks)?),
             Document::Storyboard => {
                 sheet = watchable.storyboard.as_ref()?.sheets.first().map(|sheet| sheet.name.clone());
                 Document::Storyboard
@@ -88,7 +88,7 @@ impl Playlists {
 fn render(watchable: &Watchable, document: &Document) -> Option<Rendered> {
     let asset = &*watchable.asset;
     let (content_type, text) = match document {
-        Document::Multivariant(view) => (HLS_TYPE, hls::render_multivariant(asset, *view)),
+        Document::Multivariant(view) => (HLS_TYPE, hls::render_multivariant(&asset.tracks, *view)),
         Document::Media(track) => (HLS_TYPE, hls::render_media(asset, asset.track(track)?)),
         Document::KeyFrames(track) => {
             let track = asset.track(track).filter(|track| hls::has_trick_play(track))?;
@@ -105,7 +105,7 @@ fn render(watchable: &Watchable, document: &Document) -> Option<Rendered> {
 }
 
 impl Rendered {
-    fn new(content_type: HeaderValue, text: String) -> Self {
+    pub(super) fn new(content_type: HeaderValue, text: String) -> Self {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
         let digest = bs58::encode(digest.as_ref().get(..12).unwrap_or_default()).into_string();
         let gzip = compress(text.as_bytes()).unwrap_or_default();

@@ -36,6 +36,11 @@ impl MediaRequest {
         })
     }
 
+    /// The query, as it came.
+    pub(super) fn query(&self) -> &str {
+        &self.query
+    }
+
     fn parameter(&self, name: &str) -> Option<&str> {
         self.query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
     }

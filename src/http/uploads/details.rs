@@ -8,7 +8,7 @@ use crate::protocols::tus::wire::metadata;
 /// Tags, as a list or as one text separated by commas.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
-pub(super) enum Tags {
+pub(crate) enum Tags {
     /// A list.
     List(Vec<String>),
     /// One text.
@@ -17,8 +17,8 @@ pub(super) enum Tags {
 
 /// What a client says of a video; whatever is left out has a default.
 #[derive(Debug, Clone, Default, Deserialize)]
-pub(super) struct DetailsBody {
-    pub(super) title: Option<String>,
+pub(crate) struct DetailsBody {
+    pub(crate) title: Option<String>,
     pub(super) description: Option<String>,
     pub(super) category: Option<String>,
     pub(super) tags: Option<Tags>,
@@ -35,7 +35,7 @@ impl DetailsBody {
     }
 
     /// The details; the title falls back to the file's name, the privacy to public.
-    pub(super) fn details(&self, file_name: Option<&str>) -> Result<VideoDetails, Problem> {
+    pub(crate) fn details(&self, file_name: Option<&str>) -> Result<VideoDetails, Problem> {
         let title = self.title.as_deref().map(str::trim).filter(|title| !title.is_empty());
         if title.or(file_name).is_none() {
             return Err(Problem::invalid_field("/title", "required", "Give a title or a file name."));

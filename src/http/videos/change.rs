@@ -22,7 +22,7 @@ const RETRIES_MAX: usize = 3;
 /// A merge patch: an absent field stays, `null` empties what may be empty.
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(default)]
-pub(super) struct Change {
+pub(crate) struct Change {
     #[serde(deserialize_with = "present")]
     title: Option<Option<String>>,
     #[serde(deserialize_with = "present")]
@@ -41,7 +41,7 @@ fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> R
 }
 
 impl Change {
-    fn parse(self) -> Result<VideoPatch, Problem> {
+    pub(crate) fn parse(self) -> Result<VideoPatch, Problem> {
         Ok(VideoPatch {
             title: never_null("/title", self.title)?,
             description: self.description.map(Option::unwrap_or_default),

@@ -6,6 +6,7 @@ use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use super::view::VideoView;
+use crate::domain::ids::UserId;
 use crate::domain::ports::{PageRequest, VideoFilter};
 use crate::http::auth::Viewer;
 use crate::http::etag;
@@ -60,6 +61,22 @@ pub(super) async fn list(
 
 impl ListQuery {
     fn parse(self, viewer: Option<&Viewer>) -> Result<(VideoFilter, PageRequest), Problem> {
+        let page = PageQuery { limit: self.limit, cursor: self.cursor, page: self.page }.parse()?;
+        let owner = OwnerQuery(self.owner).parse(viewer)?;
+        Ok((VideoFilter { owner, category: self.category.filter(|category| !category.is_empty()) }, page))
+    }
+}
+
+/// Which page of a list is asked for.
+pub(crate) struct PageQuery {
+    pub(crate) limit: Option<u32>,
+    pub(crate) cursor: Option<String>,
+    /// What lists do not have.
+    pub(crate) page: Option<String>,
+}
+
+impl PageQuery {
+    pub(crate) fn parse(self) -> Result<PageRequest, Problem> {
         if self.page.is_some() {
             let detail = "Lists have no page numbers: send the next_cursor of one page as the cursor of the next.";
             return Err(Problem::bad_request("page_not_supported", detail));
@@ -71,16 +88,23 @@ impl ListQuery {
         if self.cursor.as_ref().is_some_and(|cursor| cursor.len() > CURSOR_BYTES_MAX) {
             return Err(crate::domain::ports::CatalogError::InvalidCursor.into());
         }
-        let owner = match self.owner.as_deref() {
-            None => None,
-            Some("me") => Some(viewer.ok_or_else(sign_in_first)?.user_id.clone()),
-            Some(_) => return Err(Problem::bad_request("invalid_query", "owner can only be me.")),
-        };
-        let filter = VideoFilter { owner, category: self.category.filter(|category| !category.is_empty()) };
-        Ok((filter, PageRequest { limit, cursor: self.cursor.filter(|cursor| !cursor.is_empty()) }))
+        Ok(PageRequest { limit, cursor: self.cursor.filter(|cursor| !cursor.is_empty()) })
+    }
+}
+
+/// Whose items are asked for: `me` or nobody's in particular.
+pub(crate) struct OwnerQuery(pub(crate) Option<String>);
+
+impl OwnerQuery {
+    pub(crate) fn parse(self, viewer: Option<&Viewer>) -> Result<Option<UserId>, Problem> {
+        match self.0.as_deref() {
+            None => Ok(None),
+            Some("me") => Ok(Some(viewer.ok_or_else(sign_in_first)?.user_id.clone())),
+            Some(_) => Err(Problem::bad_request("invalid_query", "owner can only be me.")),
+        }
     }
 }
 
 fn sign_in_first() -> Problem {
-    Problem::unauthorized("authentication_required", "Sign in to see your own videos.")
+    Problem::unauthorized("authentication_required", "Sign in to see your own.")
 }

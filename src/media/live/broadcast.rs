@@ -20,11 +20,18 @@ use crate::media::packager::init_segment;
 /// A gap shorter than this before a publisher's return is not worth a segment.
 const GAP_MICROS_MIN: i64 = 100_000;
 
+/// Segments of a broadcast are numbered from its generation times this: names are never used twice, whatever caches hold.
+const NUMBERS_OF_GENERATION: u64 = 1 << 24;
+/// The same for its epochs: more than one a second for an hour.
+const EPOCHS_OF_GENERATION: u32 = 1 << 12;
+
 /// What a broadcast is set up with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BroadcastSettings {
     /// Media that can be gone back to.
     pub window: Duration,
+    /// Tells its segments and initialisation segments from those of other broadcasts under the same URL.
+    pub generation: u32,
 }
 
 /// A publisher's visit, as it announces itself.
@@ -163,7 +170,7 @@ impl Broadcast {
             epochs: VecDeque::new(),
             ongoing: None,
             last_visit: None,
-            next: 0,
+            next: u64::from(settings.generation) * NUMBERS_OF_GENERATION,
             end_micros: i64::from(TIMELINE_ORIGIN_SECS) * i64::from(MICROS),
             health: Health::default(),
             has_ended: false,
@@ -231,7 +238,8 @@ impl Broadcast {
                 *slot = Some((config.clone(), init));
             }
         }
-        self.epochs.push_back(Epoch { number: self.health.epochs, start, date: now, tracks });
+        let number = self.settings.generation.wrapping_mul(EPOCHS_OF_GENERATION).wrapping_add(self.health.epochs);
+        self.epochs.push_back(Epoch { number, start, date: now, tracks });
         self.health.epochs += 1;
         let mut timeline = Timeline::new(visit.clock, start);
         for config in &visit.tracks {

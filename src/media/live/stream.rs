@@ -122,6 +122,11 @@ impl LiveStream {
         });
     }
 
+    /// Counts how often it has moved: what was rendered at one count is good until the next.
+    pub fn version(&self) -> u64 {
+        *self.moved.borrow()
+    }
+
     /// Looks at the broadcast.
     pub fn look<T>(&self, look: impl FnOnce(&Broadcast) -> T) -> T {
         look(&self.fed().broadcast)
@@ -186,7 +191,7 @@ mod tests {
     #[tokio::test]
     async fn readers_wait_and_see_what_was_kept() {
         let kept = Arc::new(Mutex::new(0));
-        let settings = BroadcastSettings { window: Duration::from_secs(60) };
+        let settings = BroadcastSettings { window: Duration::from_secs(60), generation: 0 };
         let stream = Arc::new(LiveStream::new(settings, Box::new(Counting(Arc::clone(&kept)))));
         stream.begin_visit(3, visit(), Timestamp::from_millis(0)).unwrap();
         assert_eq!(stream.begin_visit(2, visit(), Timestamp::from_millis(0)), Err(TakenOver.into()));

@@ -1,5 +1,5 @@
 use super::*;
-use crate::domain::asset::{Segment, SegmentBytes, VideoProperties};
+use crate::domain::asset::{Asset, Segment, SegmentBytes, VideoProperties};
 use crate::media::testing::{empty_asset, empty_track};
 
 fn track(name: &str, codec: &str, height: u32, kilobits: u32) -> AssetTrack {
@@ -24,7 +24,7 @@ fn ladder() -> Asset {
 }
 
 fn names(view: View) -> String {
-    view.pictures(&ladder()).iter().map(|track| track.name.as_str()).collect::<Vec<_>>().join(" ")
+    view.pictures(&ladder().tracks).iter().map(|track| track.name.as_str()).collect::<Vec<_>>().join(" ")
 }
 
 #[test]
@@ -32,10 +32,10 @@ fn all_of_it_begins_with_what_most_connections_carry() {
     assert_eq!(names(View::default()), "v480 source v360 v144 v720av1");
     let mut heavy = ladder();
     heavy.tracks.truncate(2);
-    let order: Vec<_> = View::default().pictures(&heavy).iter().map(|track| track.name.clone()).collect();
+    let order: Vec<_> = View::default().pictures(&heavy.tracks).iter().map(|track| track.name.clone()).collect();
     assert_eq!(order, ["v720av1", "source"], "what fits comes before what is preferred");
     heavy.tracks.truncate(1);
-    assert_eq!(View::default().pictures(&heavy).len(), 1);
+    assert_eq!(View::default().pictures(&heavy.tracks).len(), 1);
 }
 
 #[test]
@@ -51,12 +51,12 @@ fn narrowed_and_reordered() {
 #[test]
 fn there_are_no_more_views_than_renditions() {
     let asset = ladder();
-    let within = |only, most, first| View { only, most, first }.within(&asset);
+    let within = |only, most, first| View { only, most, first }.within(&asset.tracks);
     assert_eq!(within(Some(1080), None, None), None);
     assert_eq!(within(Some(480), Some(1), Some(2)), Some(View { only: Some(480), ..View::default() }));
     assert_eq!(within(None, Some(5000), None), Some(View::default()));
     assert_eq!(within(None, Some(479), Some(361)), within(None, Some(360), Some(360)));
-    assert_eq!(View { first: Some(3), ..View::default() }.within(&empty_asset()), Some(View::default()));
+    assert_eq!(View { first: Some(3), ..View::default() }.within(&empty_asset().tracks), Some(View::default()));
 }
 
 #[test]

@@ -3,9 +3,12 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use self::names::{epoch_init_name, part_name};
 use super::paths::MEDIA;
 use crate::media::live::part::PartTarget;
 use crate::media::live::ring::{LiveSegment, Position, Ring};
+
+pub mod names;
 
 /// `EXT-X-SKIP` needs version 9 (section 8).
 const VERSION: u32 = 9;
@@ -97,16 +100,6 @@ fn number<T: std::str::FromStr>(text: &str, name: &'static str) -> Result<T, Bad
 /// How long a request may be held.
 pub fn block_for(target_secs: u32) -> Duration {
     Duration::from_secs(u64::from(target_secs * BLOCK_FOR))
-}
-
-/// Name of a part below its track.
-pub fn part_name(position: Position) -> String {
-    format!("{}.{}.m4s", position.segment, position.part)
-}
-
-/// Name of an epoch's initialisation segment below its track.
-pub fn epoch_init_name(epoch: u32) -> String {
-    format!("init-{epoch}.mp4")
 }
 
 /// Renders the playlist; as a delta update when one is asked for and there is something to skip.

@@ -46,12 +46,7 @@ impl<'a> MediaPath<'a> {
         if tail == MULTIVARIANT {
             return Some(Self::Multivariant);
         }
-        let (track, name) = tail.split_once('/')?;
-        let sane = (1..=TRACK_CHARS_MAX).contains(&track.len())
-            && track.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-        if !sane {
-            return None;
-        }
+        let (track, name) = split_track(tail)?;
         let object = match name {
             MEDIA => return Some(Self::Media { track }),
             KEY_FRAMES => return Some(Self::KeyFrames { track }),
@@ -68,6 +63,14 @@ fn parse_numbered(name: &str) -> Option<MediaObject> {
         Some(digits) => parse_number(digits).map(MediaObject::KeyFrame),
         None => parse_number(stem).map(MediaObject::Segment),
     }
+}
+
+/// Splits the name of a track from that of an object of it; `None` when that cannot be a track's name.
+pub(super) fn split_track(tail: &str) -> Option<(&str, &str)> {
+    let (track, name) = tail.split_once('/')?;
+    let sane = (1..=TRACK_CHARS_MAX).contains(&track.len())
+        && track.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    sane.then_some((track, name))
 }
 
 fn parse_number(digits: &str) -> Option<u32> {

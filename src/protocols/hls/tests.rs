@@ -22,7 +22,7 @@ pub(crate) async fn write_all(asset: &Asset, source: &dyn SegmentSource, out: &P
         fs::write(dir.join("media.m3u8"), render_media(asset, track)).unwrap();
         fs::write(dir.join("iframes.m3u8"), render_key_frames(track)).unwrap();
     }
-    fs::write(out.join("master.m3u8"), render_multivariant(asset, View::default())).unwrap();
+    fs::write(out.join("master.m3u8"), render_multivariant(&asset.tracks, View::default())).unwrap();
     out.join("master.m3u8")
 }
 

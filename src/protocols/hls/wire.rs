@@ -18,10 +18,10 @@ const AV1: &str = "av01";
 
 /// Renders the multivariant playlist: one variant per picture track of the view and group of sound, what players start with
 /// first; below them sound alone. Only the sound tracks when there are no pictures.
-pub fn render_multivariant(asset: &Asset, view: View) -> String {
+pub fn render_multivariant(tracks: &[AssetTrack], view: View) -> String {
     let mut out = format!("#EXTM3U\n#EXT-X-VERSION:{VERSION}\n#EXT-X-INDEPENDENT-SEGMENTS\n");
-    let groups = audio_groups(asset);
-    let videos = view.pictures(asset);
+    let groups = audio_groups(tracks);
+    let videos = view.pictures(tracks);
     let alone = videos.is_empty() && groups.iter().all(|group| group.members.len() == 1);
     if !alone {
         groups.iter().for_each(|group| render_group(&mut out, group));

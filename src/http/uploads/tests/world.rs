@@ -113,8 +113,10 @@ impl World {
                 janitor: JanitorHandle::default(),
                 thumbnails: crate::http::testing::thumbnails_of(&storage, dir.path()),
                 transcodes,
+                lives: crate::http::testing::idle_lives(&storage),
             },
             metrics: PrometheusBuilder::new().build_recorder().handle(),
+            rtmp_port: 1935,
         };
         let state = HttpState::open(services).await.unwrap();
         let tokens = [

@@ -72,7 +72,7 @@ fn check(broadcast: &Broadcast) -> Vec<String> {
 }
 
 fn broadcast() -> Broadcast {
-    Broadcast::new(BroadcastSettings { window: Duration::from_secs(600) })
+    Broadcast::new(BroadcastSettings { window: Duration::from_secs(600), generation: 0 })
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn sound_that_is_new_begins_where_the_stream_is() {
 
 #[test]
 fn old_epochs_are_forgotten_with_their_segments() {
-    let mut broadcast = Broadcast::new(BroadcastSettings { window: Duration::from_secs(6) });
+    let mut broadcast = Broadcast::new(BroadcastSettings { window: Duration::from_secs(6), generation: 0 });
     let out = &mut Vec::new();
     for turn in 0..20 {
         broadcast.begin_visit(visit(vec![video(), audio()]), at(turn * 4000), out).unwrap();

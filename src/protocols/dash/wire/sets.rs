@@ -38,7 +38,7 @@ impl AdaptationSet<'_> {
 /// sound, as the asset orders it.
 pub(super) fn adaptation_sets(asset: &Asset, view: View) -> Vec<AdaptationSet<'_>> {
     let mut sets: Vec<AdaptationSet> = Vec::new();
-    for track in view.pictures(asset) {
+    for track in view.pictures(&asset.tracks) {
         let fits = |set: &&mut AdaptationSet| {
             set.tracks.first().is_some_and(|first| family(first) == family(track) && is_aligned(first, track))
         };

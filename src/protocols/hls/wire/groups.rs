@@ -1,5 +1,5 @@
 //! Groups of sound (`EXT-X-MEDIA`): one for each codec and number of channels, all with the same members.
-use crate::domain::asset::{Asset, AssetTrack, TrackKind};
+use crate::domain::asset::{AssetTrack, TrackKind};
 
 /// Most channels that every player plays.
 const STEREO: u16 = 2;
@@ -68,8 +68,8 @@ impl<'a> Encoding<'a> {
 
 /// The groups of an asset, the one that every player plays first. All have the same members (section 4.4.6.1.1): what there
 /// is not in a group's own encoding stands in it as it is in another.
-pub(super) fn audio_groups<'a>(asset: &'a Asset) -> Vec<AudioGroup<'a>> {
-    let encodings = encodings(asset);
+pub(super) fn audio_groups<'a>(tracks: &'a [AssetTrack]) -> Vec<AudioGroup<'a>> {
+    let encodings = encodings(tracks);
     let mut subjects: Vec<Subject> = Vec::new();
     for (subject, _) in encodings.iter().flat_map(|encoding| &encoding.tracks) {
         if !subjects.contains(subject) {
@@ -89,9 +89,9 @@ pub(super) fn audio_groups<'a>(asset: &'a Asset) -> Vec<AudioGroup<'a>> {
     encodings.iter().enumerate().map(group).collect()
 }
 
-fn encodings(asset: &Asset) -> Vec<Encoding<'_>> {
+fn encodings(tracks: &[AssetTrack]) -> Vec<Encoding<'_>> {
     let mut encodings: Vec<Encoding> = Vec::new();
-    for track in asset.tracks.iter().filter(|track| track.kind == TrackKind::Audio) {
+    for track in tracks.iter().filter(|track| track.kind == TrackKind::Audio) {
         let (codec, channels) = (track.codec.as_str(), channels(track));
         match encodings.iter_mut().find(|known| known.codec == codec && known.channels == channels) {
             Some(encoding) => encoding.add(track),

@@ -70,7 +70,7 @@ fn multivariant_with_languages_and_layouts() {
         a1-1/media.m3u8\n\
         #EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=80000,CODECS=\"avc1.64001f\",RESOLUTION=720x1280,\
         URI=\"v0-1/iframes.m3u8\"\n";
-    assert_eq!(render_multivariant(&asset(tracks), View::default()), expected);
+    assert_eq!(render_multivariant(&asset(tracks).tracks, View::default()), expected);
 }
 
 fn rung(name: &str, codec: &str, (width, height): (u32, u32), bytes: u32) -> AssetTrack {
@@ -128,21 +128,23 @@ fn a_ladder_of_two_codecs_and_two_layouts() {
         "v0-1/iframes.m3u8",
         "v720av1-2/iframes.m3u8",
     ];
-    assert_eq!(listed(&render_multivariant(&ladder(), View::default())), expected);
+    assert_eq!(listed(&render_multivariant(&ladder().tracks, View::default())), expected);
     let only = View { only: Some(144), ..View::default() };
-    assert_eq!(listed(&render_multivariant(&ladder(), only)), ["v144-2 audio0 ", "v144-2 audio1 "]);
+    assert_eq!(listed(&render_multivariant(&ladder().tracks, only)), ["v144-2 audio0 ", "v144-2 audio1 "]);
     let saving = View { most: Some(360), ..View::default() };
     let expected =
         ["v360-2 audio0 ", "v360-2 audio1 ", "v144-2 audio0 ", "v144-2 audio1 ", "a0-2 audio0 ", "v360-2/iframes.m3u8"];
-    assert_eq!(listed(&render_multivariant(&ladder(), saving)), expected);
+    assert_eq!(listed(&render_multivariant(&ladder().tracks, saving)), expected);
 }
 
 #[test]
 fn sound_alone() {
-    let one = render_multivariant(&asset(vec![audio("a0-1", "en", true, 2)]), View::default());
+    let one = render_multivariant(&asset(vec![audio("a0-1", "en", true, 2)]).tracks, View::default());
     assert!(!one.contains("EXT-X-MEDIA") && one.ends_with("CODECS=\"mp4a.40.2\"\na0-1/media.m3u8\n"), "{one}");
-    let two =
-        render_multivariant(&asset(vec![audio("a0-1", "en", true, 2), audio("a1-1", "en", false, 2)]), View::default());
+    let two = render_multivariant(
+        &asset(vec![audio("a0-1", "en", true, 2), audio("a1-1", "en", false, 2)]).tracks,
+        View::default(),
+    );
     assert!(two.contains("NAME=\"en\"") && two.contains("NAME=\"en 2\""), "{two}");
     assert_eq!(two.matches("#EXT-X-STREAM-INF").count(), 1);
     assert!(two.ends_with("AUDIO=\"audio0\"\na0-1/media.m3u8\n"), "{two}");

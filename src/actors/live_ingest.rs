@@ -1,0 +1,362 @@
+//! Live ingest: one live stream, from its first publisher to the end of its broadcast and a while beyond.
+//! Supervised by `Lives`; restarted from the catalog's record, and the broadcast waits for its publisher again. Decides who
+//! feeds; media go from the publisher's connection straight into the [`LiveStream`] and never through this mailbox.
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::describe::{DescribeReply, Description};
+use super::lives::Lives;
+use super::reply::{AskError, Reply};
+use crate::domain::live::machine::{LiveEffect, LiveInput, LiveLimits, LiveMachine, PublisherId, Refusal};
+use crate::domain::live::{Live, LiveState, LiveStep};
+use crate::domain::ports::CatalogError;
+use crate::media::live::broadcast::{BroadcastSettings, Health};
+use crate::media::live::gate::{Feed, TurnedAway};
+use crate::media::live::stream::{Forgetful, LiveStream};
+
+/// How often a broadcast is told that time passes: gaps are made by the clock.
+const TICK: Duration = Duration::from_millis(100);
+/// Pause before a step that the catalog did not take is tried again.
+const STEP_RETRY: Duration = Duration::from_secs(1);
+
+/// What a live stream is started with.
+pub struct LiveArguments {
+    /// Its record, as it was when somebody asked for it.
+    pub live: Live,
+    /// What all of them share.
+    pub context: Arc<Lives>,
+}
+
+/// What a live stream is told.
+pub enum LiveMessage {
+    /// A publisher with the right key asks to feed it.
+    Publish {
+        /// The right to feed, or why not.
+        reply: Reply<Feed, TurnedAway>,
+    },
+    /// The catalog has answered the question for a lease.
+    Leased {
+        /// The generation; `None` when it did not give one.
+        generation: Option<u64>,
+    },
+    /// A feed is over.
+    Left {
+        /// Its generation.
+        generation: u64,
+    },
+    /// The time to come back is over.
+    GraceOver {
+        /// The generation that left.
+        generation: u64,
+    },
+    /// Its owner ends the broadcast.
+    End {
+        /// Answered once it is over.
+        reply: Reply<(), AskError>,
+    },
+    /// Its owner has changed it.
+    Change {
+        /// As it is now.
+        live: Box<Live>,
+        /// Answered once it is so.
+        reply: Reply<(), AskError>,
+    },
+    /// How is the broadcast?
+    Ask {
+        /// Its figures; `None` when there is no broadcast.
+        reply: Reply<Option<IngestStats>, AskError>,
+    },
+    /// Time passes.
+    Tick,
+    /// Nobody was here for long.
+    LingerOver {
+        /// The generation after which the wait began.
+        generation: u64,
+    },
+    /// Describe yourself.
+    Describe {
+        /// The description.
+        reply: DescribeReply,
+    },
+}
+
+/// What is known of a broadcast's ingest.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct IngestStats {
+    /// Whether a publisher is sending.
+    pub connected: bool,
+    /// Frames per second of its pictures; 0 until known.
+    pub frame_rate: f64,
+    /// Repairs, drops, epochs and gaps.
+    #[serde(flatten)]
+    pub health: Health,
+}
+
+/// A live stream's own state.
+pub struct LiveIngestState {
+    live: Live,
+    machine: LiveMachine,
+    context: Arc<Lives>,
+    stream: Option<Arc<LiveStream>>,
+    /// Who waits for an answer.
+    asking: HashMap<PublisherId, Reply<Feed, TurnedAway>>,
+    next_publisher: u64,
+    /// Tells the feed of a generation that it is over.
+    fence: Option<(u64, watch::Sender<Option<Refusal>>)>,
+    generation: u64,
+    /// The last step's way into the catalog, awaited by the next.
+    recorded: Option<JoinHandle<()>>,
+}
+
+pub(crate) struct LiveIngestActor;
+
+fn limits(live: &Live, context: &Lives) -> LiveLimits {
+    LiveLimits { grace: context.grace, permanent: live.choices.permanent }
+}
+
+impl Actor for LiveIngestActor {
+    type Msg = LiveMessage;
+    type State = LiveIngestState;
+    type Arguments = LiveArguments;
+
+    async fn pre_start(
+        &self,
+        me: ActorRef<Self::Msg>,
+        LiveArguments { live, context }: Self::Arguments,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        // A restart begins with what the catalog has now.
+        let live = context.catalog.live(&live.id).await.ok().flatten().unwrap_or(live);
+        let machine = LiveMachine::new(limits(&live, &context), live.state, live.generation);
+        let generation = live.generation;
+        if live.state == LiveState::Live {
+            me.send_after(context.grace, move || LiveMessage::GraceOver { generation });
+        }
+        me.send_after(context.linger, move || LiveMessage::LingerOver { generation });
+        let asking = HashMap::new();
+        Ok(LiveIngestState {
+            live,
+            machine,
+            context,
+            stream: None,
+            asking,
+            next_publisher: 0,
+            fence: None,
+            generation,
+            recorded: None,
+        })
+    }
+
+    async fn handle(
+        &self,
+        me: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            LiveMessage::Publish { reply } => state.publish(&me, reply),
+            LiveMessage::Leased { generation } => state.leased(&me, generation),
+            LiveMessage::Left { generation } => state.step(&me, LiveInput::Left { generation }),
+            LiveMessage::GraceOver { generation } => state.step(&me, LiveInput::GraceOver { generation }),
+            LiveMessage::End { reply } => {
+                state.step(&me, LiveInput::EndAsked);
+                reply.send(Ok(()));
+            }
+            LiveMessage::Change { live, reply } => {
+                state.change(&me, *live);
+                reply.send(Ok(()));
+            }
+            LiveMessage::Ask { reply } => reply.send(Ok(state.stats())),
+            LiveMessage::Tick => state.tick(&me),
+            LiveMessage::LingerOver { generation } => state.linger_over(&me, generation),
+            LiveMessage::Describe { reply } => reply.send(Ok(state.describe())),
+        }
+        Ok(())
+    }
+
+    async fn post_stop(&self, _: ActorRef<Self::Msg>, state: &mut Self::State) -> Result<(), ActorProcessingErr> {
+        state.context.streams.remove(&state.live.playback_id);
+        state.refuse_all();
+        Ok(())
+    }
+}
+
+impl LiveIngestState {
+    fn publish(&mut self, me: &ActorRef<LiveMessage>, reply: Reply<Feed, TurnedAway>) {
+        let publisher = PublisherId(self.next_publisher);
+        self.next_publisher += 1;
+        self.asking.insert(publisher, reply);
+        self.step(me, LiveInput::Asked(publisher));
+    }
+
+    fn leased(&mut self, me: &ActorRef<LiveMessage>, generation: Option<u64>) {
+        self.generation = generation.unwrap_or(self.generation);
+        self.step(me, generation.map_or(LiveInput::NotLeased, |generation| LiveInput::Leased { generation }));
+    }
+
+    fn change(&mut self, me: &ActorRef<LiveMessage>, live: Live) {
+        let key_changed = live.key.hash != self.live.key.hash;
+        self.live = live;
+        self.machine.set_limits(limits(&self.live, &self.context));
+        self.context.streams.note(&self.live, self.stream.as_ref());
+        if key_changed {
+            self.step(me, LiveInput::KeyChanged);
+        }
+    }
+
+    fn step(&mut self, me: &ActorRef<LiveMessage>, input: LiveInput) {
+        for effect in self.machine.step(input) {
+            tracing::debug!(live.id = %self.live.id, ?effect, "live stream goes on");
+            self.perform(me, effect);
+        }
+    }
+
+    fn perform(&mut self, me: &ActorRef<LiveMessage>, effect: LiveEffect) {
+        match effect {
+            LiveEffect::Lease(_) => self.lease(me),
+            LiveEffect::Fence(generation) => self.fence_off(generation),
+            LiveEffect::Open => self.open(me),
+            LiveEffect::Feed { publisher, generation } => self.feed(me, publisher, generation),
+            LiveEffect::Refuse { publisher, refusal } => {
+                if let Some(reply) = self.asking.remove(&publisher) {
+                    reply.send(Err(refusal.into()));
+                }
+            }
+            LiveEffect::AwaitReturn { grace, generation } => {
+                me.send_after(grace, move || LiveMessage::GraceOver { generation });
+            }
+            LiveEffect::Close => self.close(me),
+        }
+    }
+
+    fn lease(&self, me: &ActorRef<LiveMessage>) {
+        let (me, context, id) = (me.clone(), Arc::clone(&self.context), self.live.id.clone());
+        tokio::spawn(async move {
+            let leased = context.catalog.lease_live(&id, context.clock.now()).await;
+            let generation = leased.inspect_err(|error| tracing::warn!(live.id = %id, %error, "no lease")).ok();
+            let _ = me.cast(LiveMessage::Leased { generation });
+        });
+    }
+
+    fn fence_off(&mut self, generation: u64) {
+        if let Some((_, fence)) = self.fence.take_if(|(fenced, _)| *fenced == generation) {
+            let refusal = if self.machine.state() == LiveState::Live { Refusal::TakenOver } else { Refusal::Ended };
+            fence.send_replace(Some(refusal));
+        }
+    }
+
+    fn open(&mut self, me: &ActorRef<LiveMessage>) {
+        self.record(LiveStep::Opened);
+        self.ensure_stream(me);
+    }
+
+    /// The broadcast's media; made anew when it went with an earlier life of this actor.
+    fn ensure_stream(&mut self, me: &ActorRef<LiveMessage>) -> Arc<LiveStream> {
+        if let Some(stream) = self.stream.as_ref().filter(|stream| !stream.look(|broadcast| broadcast.has_ended())) {
+            return Arc::clone(stream);
+        }
+        let settings = BroadcastSettings {
+            window: Duration::from_millis(self.live.choices.window_ms),
+            generation: u32::try_from(self.generation).unwrap_or(u32::MAX),
+        };
+        let stream = Arc::new(LiveStream::new(settings, Box::new(Forgetful)));
+        self.stream = Some(Arc::clone(&stream));
+        self.context.streams.note(&self.live, Some(&stream));
+        me.send_after(TICK, || LiveMessage::Tick);
+        stream
+    }
+
+    fn feed(&mut self, me: &ActorRef<LiveMessage>, publisher: PublisherId, generation: u64) {
+        let Some(reply) = self.asking.remove(&publisher) else { return };
+        let stream = self.ensure_stream(me);
+        let (fence, fenced) = watch::channel(None);
+        self.fence = Some((generation, fence));
+        let to = me.clone();
+        let on_end = Box::new(move || drop(to.cast(LiveMessage::Left { generation })));
+        tracing::info!(live.id = %self.live.id, generation, "publisher let in");
+        reply.send(Ok(Feed::new(stream, generation, fenced, on_end)));
+    }
+
+    fn close(&mut self, me: &ActorRef<LiveMessage>) {
+        if let Some(stream) = &self.stream {
+            stream.end();
+        }
+        self.record(LiveStep::Closed { video_id: None });
+        let generation = self.generation;
+        me.send_after(self.context.linger, move || LiveMessage::LingerOver { generation });
+    }
+
+    /// Has the catalog take a step, however often it has to be asked; in the order in which they were made.
+    fn record(&mut self, step: LiveStep) {
+        let (context, id, before) = (Arc::clone(&self.context), self.live.id.clone(), self.recorded.take());
+        self.recorded = Some(tokio::spawn(async move {
+            if let Some(before) = before {
+                let _ = before.await;
+            }
+            loop {
+                match context.catalog.step_live(&id, step.clone(), context.clock.now()).await {
+                    Ok(_) | Err(CatalogError::NotFound) => return,
+                    Err(error) => tracing::warn!(live.id = %id, %error, "a live stream's step is not recorded yet"),
+                }
+                tokio::time::sleep(STEP_RETRY).await;
+            }
+        }));
+    }
+
+    fn tick(&self, me: &ActorRef<LiveMessage>) {
+        let Some(stream) = &self.stream else { return };
+        stream.tick(self.context.clock.now());
+        if !stream.look(|broadcast| broadcast.has_ended()) {
+            me.send_after(TICK, || LiveMessage::Tick);
+        }
+    }
+
+    /// A stream that nobody feeds leaves memory; viewers had time to see its end.
+    fn linger_over(&mut self, me: &ActorRef<LiveMessage>, generation: u64) {
+        let is_over = self.machine.state() != LiveState::Live && generation == self.generation;
+        if is_over && self.asking.is_empty() {
+            me.stop(None);
+        }
+    }
+
+    fn refuse_all(&mut self) {
+        if let Some((_, fence)) = self.fence.take() {
+            fence.send_replace(Some(Refusal::Unavailable));
+        }
+        self.asking.drain().for_each(|(_, reply)| reply.send(Err(TurnedAway::Unavailable)));
+    }
+
+    fn stats(&self) -> Option<IngestStats> {
+        self.stream.as_ref().map(|stream| {
+            stream.look(|broadcast| IngestStats {
+                connected: broadcast.is_fed(),
+                frame_rate: broadcast
+                    .frame_rate()
+                    .map_or(0.0, |(frames, seconds)| f64::from(frames) / f64::from(seconds.max(1))),
+                health: broadcast.health(),
+            })
+        })
+    }
+
+    fn describe(&self) -> Description {
+        #[derive(Serialize)]
+        struct Shown {
+            state: LiveState,
+            generation: u64,
+            feeding: Option<u64>,
+            stats: Option<IngestStats>,
+        }
+        let shown = Shown {
+            state: self.machine.state(),
+            generation: self.generation,
+            feeding: self.machine.feeding(),
+            stats: self.stats(),
+        };
+        Description::leaf("live_ingest", &self.live.id, &shown)
+    }
+}

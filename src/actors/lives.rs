@@ -1,0 +1,181 @@
+//! The live family: lets publishers of every protocol in by their stream key, and leads viewers to the media of what is live.
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use moka::sync::Cache;
+use ractor::{Actor, ActorCell, ActorRef, SpawnErr};
+
+use super::describe::DescribeReply;
+pub use super::live_ingest::IngestStats;
+use super::live_ingest::{LiveArguments, LiveIngestActor, LiveMessage};
+use super::reply::{AskError, Post};
+use super::supervisor::{ChildError, Family, FamilyHandle};
+use crate::domain::ids::{LiveId, PlaybackId};
+use crate::domain::live::{Live, LiveState, StreamKey};
+use crate::domain::ports::{Catalog, CatalogError, Clock};
+use crate::domain::video::Privacy;
+use crate::media::live::gate::{Feed, Gate, Knock, TurnedAway};
+use crate::media::live::stream::LiveStream;
+
+/// Most live streams in memory at once.
+pub const LIVES_MAX: usize = 10_000;
+/// Longest stream key looked at; ours are far shorter.
+const KEY_BYTES_MAX: usize = 128;
+
+/// What live streams need.
+pub struct Lives {
+    /// Keys, leases and states.
+    pub catalog: Arc<dyn Catalog>,
+    /// Wall-clock time.
+    pub clock: Arc<dyn Clock>,
+    /// How long a broadcast waits for its publisher's return.
+    pub grace: Duration,
+    /// How long a stream that is over stays in memory, so that viewers see its end.
+    pub linger: Duration,
+    /// What can be watched.
+    pub streams: Streams,
+}
+
+/// The media of live streams by playback id, read by delivery without a question to any actor.
+pub struct Streams(Cache<PlaybackId, Watched>);
+
+/// A live stream as its viewers' requests see it.
+#[derive(Clone)]
+pub struct Watched {
+    /// Who may watch.
+    pub privacy: Privacy,
+    /// Its media.
+    pub stream: Arc<LiveStream>,
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self(Cache::new(LIVES_MAX as u64))
+    }
+}
+
+impl Streams {
+    /// The stream played under this id, if it is live or has just ended.
+    pub fn find(&self, id: &PlaybackId) -> Option<Watched> {
+        self.0.get(id)
+    }
+
+    pub(super) fn note(&self, live: &Live, stream: Option<&Arc<LiveStream>>) {
+        if let Some(stream) = stream {
+            let watched = Watched { privacy: live.details.privacy, stream: Arc::clone(stream) };
+            self.0.insert(live.playback_id.clone(), watched);
+        }
+    }
+
+    pub(super) fn remove(&self, id: &PlaybackId) {
+        self.0.invalidate(id);
+    }
+}
+
+/// The family: what its supervisor starts children with.
+pub struct LiveFamily(Arc<Lives>);
+
+impl Family for LiveFamily {
+    type Key = LiveId;
+    type Seed = Live;
+    type Message = LiveMessage;
+    const NAME: &'static str = "live";
+
+    async fn spawn(&self, _: &LiveId, live: &Live, supervisor: ActorCell) -> Result<ActorRef<LiveMessage>, SpawnErr> {
+        let arguments = LiveArguments { live: live.clone(), context: Arc::clone(&self.0) };
+        Ok(Actor::spawn_linked(None, LiveIngestActor, arguments, supervisor).await?.0)
+    }
+
+    fn describe(reply: DescribeReply) -> LiveMessage {
+        LiveMessage::Describe { reply }
+    }
+}
+
+impl From<AskError> for TurnedAway {
+    fn from(_: AskError) -> Self {
+        Self::Unavailable
+    }
+}
+
+/// The only way in.
+#[derive(Clone)]
+pub struct LivesHandle {
+    family: FamilyHandle<LiveFamily>,
+    context: Arc<Lives>,
+}
+
+impl LivesHandle {
+    /// A handle to the family that will be started with `context`.
+    pub fn new(context: Arc<Lives>) -> Self {
+        Self { family: FamilyHandle::default(), context }
+    }
+
+    /// The family behind it, for its supervisor.
+    pub fn family(&self) -> (FamilyHandle<LiveFamily>, Arc<LiveFamily>) {
+        (self.family.clone(), Arc::new(LiveFamily(Arc::clone(&self.context))))
+    }
+
+    /// The stream played under this id, if it is live or has just ended.
+    pub fn find(&self, id: &PlaybackId) -> Option<Watched> {
+        self.context.streams.find(id)
+    }
+
+    async fn running(&self, id: &LiveId) -> Result<Option<Post<LiveMessage>>, ChildError> {
+        self.family.find(id.clone()).await
+    }
+
+    /// Ends a broadcast. One of an earlier life of this node is ended too.
+    pub async fn end(&self, live: &Live) -> Result<(), ChildError> {
+        let post = match self.running(&live.id).await? {
+            Some(post) => post,
+            None if live.state == LiveState::Live => self.family.find_or_start(live.id.clone(), live.clone()).await?,
+            None => return Ok(()),
+        };
+        Ok(post.ask(|reply| LiveMessage::End { reply }).await?)
+    }
+
+    /// Makes a change by its owner known; a new stream key drops whoever used the old one.
+    pub async fn change(&self, live: &Live) -> Result<(), ChildError> {
+        let Some(post) = self.running(&live.id).await? else { return Ok(()) };
+        let live = Box::new(live.clone());
+        Ok(post.ask(|reply| LiveMessage::Change { live, reply }).await?)
+    }
+
+    /// What is known of a broadcast's ingest; `None` without one.
+    pub async fn stats(&self, id: &LiveId) -> Result<Option<IngestStats>, ChildError> {
+        let Some(post) = self.running(id).await? else { return Ok(None) };
+        let stats: Result<Option<IngestStats>, AskError> = post.ask(|reply| LiveMessage::Ask { reply }).await;
+        Ok(stats?)
+    }
+
+    /// Takes up broadcasts that were going on when the process died: their publishers may come back. Returns how many.
+    pub async fn resume(&self) -> Result<usize, CatalogError> {
+        let lives = self.context.catalog.lives_in(LiveState::Live, LIVES_MAX as u32).await?;
+        let mut resumed = 0;
+        for live in lives {
+            let started = self.family.find_or_start(live.id.clone(), live).await;
+            resumed += usize::from(started.is_ok());
+        }
+        Ok(resumed)
+    }
+}
+
+#[async_trait]
+impl Gate for LivesHandle {
+    async fn knock(&self, knock: Knock) -> Result<Feed, TurnedAway> {
+        let Knock { key, protocol, address, agent } = knock;
+        if key.is_empty() || key.len() > KEY_BYTES_MAX {
+            return Err(TurnedAway::UnknownKey);
+        }
+        let found = self.context.catalog.live_by_key(&StreamKey::from_text(key).hash()).await;
+        let found = found.map_err(|error| {
+            tracing::warn!(%error, "a stream key cannot be looked up");
+            TurnedAway::Unavailable
+        })?;
+        let live = found.ok_or(TurnedAway::UnknownKey)?;
+        tracing::info!(live.id = %live.id, protocol, %address, agent, "a publisher asks");
+        let post = self.family.find_or_start(live.id.clone(), live).await.map_err(|_| TurnedAway::Unavailable)?;
+        post.ask(|reply| LiveMessage::Publish { reply }).await
+    }
+}

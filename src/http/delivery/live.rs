@@ -1,0 +1,181 @@
+//! Delivery of what is live: multivariant and media playlists, initialisation segments, segments and parts. Requests for what
+//! is about to come are held until it is there (draft-pantos-hls-rfc8216bis section 6.2.5). Each playlist is rendered once,
+//! however many ask for it.
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode};
+use moka::sync::Cache;
+
+use super::answer::{Cacheability, Entity};
+use super::playlists::{HLS_TYPE, Rendered};
+use super::request::MediaRequest;
+use crate::actors::lives::Watched;
+use crate::domain::ids::PlaybackId;
+use crate::http::problem::Problem;
+use crate::media::live::broadcast::{Broadcast, Rendition};
+use crate::media::live::listing;
+use crate::media::live::ring::Position;
+use crate::media::live::stream::LiveStream;
+use crate::media::view::View;
+use crate::protocols::hls::live::names::LivePath;
+use crate::protocols::hls::live::{BadDirective, LivePlaylist, ReloadRequest, block_for, render_live};
+use crate::protocols::hls::wire::render_multivariant;
+
+/// How long a request waits for the first media of a stream.
+const FIRST_MEDIA: Duration = Duration::from_secs(10);
+/// Playlists kept: each is asked for by all viewers at once, and is of no use after the next part.
+const PLAYLISTS_MAX: u64 = 4096;
+/// How long blocking playlists may be kept by caches, in target durations: late followers of a part still find it.
+const KEPT_TARGETS: u32 = 6;
+
+/// A playlist by stream, rendition, version and whether it is a delta update.
+type Key = (PlaybackId, String, u64, bool);
+
+/// Playlists of live streams as they are now.
+pub(super) struct LiveDelivery(Cache<Key, Arc<Rendered>>);
+
+impl Default for LiveDelivery {
+    fn default() -> Self {
+        Self(Cache::builder().max_capacity(PLAYLISTS_MAX).time_to_live(FIRST_MEDIA).build())
+    }
+}
+
+impl LiveDelivery {
+    /// What the request names.
+    pub(super) async fn answer(&self, watched: &Watched, request: &MediaRequest) -> Result<Entity, Problem> {
+        let stream = &*watched.stream;
+        match LivePath::parse(&request.tail).ok_or_else(Problem::not_found)? {
+            LivePath::Multivariant => multivariant(stream, request).await,
+            LivePath::Media { track } => self.media(stream, request, track).await,
+            LivePath::Init { track, epoch } => {
+                let init = stream.look(|broadcast| init(broadcast, track, epoch)).ok_or_else(Problem::not_found)?;
+                Ok(object(init, request))
+            }
+            LivePath::Segment { track, number } => {
+                let find = |broadcast: &Broadcast| {
+                    let segment = rendition(broadcast, track)?.ring.segment(number)?;
+                    (segment.is_complete && !segment.is_gap()).then(|| segment.bytes())
+                };
+                Ok(object(stream.look(find).ok_or_else(Problem::not_found)?, request))
+            }
+            LivePath::Part { track, position } => part(stream, request, (track, position)).await,
+        }
+    }
+
+    async fn media(&self, stream: &LiveStream, request: &MediaRequest, track: &str) -> Result<Entity, Problem> {
+        let wanted = ReloadRequest::parse(request.query()).map_err(bad_directive)?;
+        wait_for_media(stream).await?;
+        let target_secs = stream.look(Broadcast::target_secs).unwrap_or(1);
+        let is_answerable = |broadcast: &Broadcast| match rendition(broadcast, track) {
+            None => Some(Err(Problem::not_found())),
+            Some(rendition) => match wanted.is_answerable(&rendition.ring) {
+                Ok(true) => Some(Ok(())),
+                Ok(false) => None,
+                Err(error) => Some(Err(bad_directive(error))),
+            },
+        };
+        stream.wait_for(block_for(target_secs), is_answerable).await.ok_or_else(stalled)??;
+        let key = (request.playback.clone(), track.to_owned(), stream.version(), wanted.skip);
+        let render = || stream.look(|broadcast| rendered(broadcast, track, wanted.skip)).map(Arc::new);
+        let rendered = self.0.optionally_get_with_by_ref(&key, render).ok_or_else(Problem::not_found)?;
+        let cacheability = match wanted.segment {
+            Some(_) => Cacheability::Kept { max_age: Duration::from_secs(u64::from(target_secs * KEPT_TARGETS)) },
+            None => Cacheability::Growing,
+        };
+        Ok(rendered.entity(crate::http::accepts_gzip(&request.headers), cacheability))
+    }
+}
+
+async fn wait_for_media(stream: &LiveStream) -> Result<(), Problem> {
+    let has_media = |broadcast: &Broadcast| {
+        let is_listed = broadcast.target_secs().is_some() && broadcast.part_target().is_some();
+        (is_listed && broadcast.renditions().iter().all(|one| one.ring.edge().is_some())).then_some(())
+    };
+    stream.wait_for(FIRST_MEDIA, has_media).await.ok_or_else(Problem::not_found)
+}
+
+async fn multivariant(stream: &LiveStream, request: &MediaRequest) -> Result<Entity, Problem> {
+    wait_for_media(stream).await?;
+    let tracks = stream.look(listing::tracks).map_err(|error| {
+        tracing::error!(%error, "a live stream cannot be listed");
+        Problem::internal()
+    })?;
+    let rendered = Rendered::new(HLS_TYPE, render_multivariant(&tracks, View::default()));
+    Ok(rendered.entity(crate::http::accepts_gzip(&request.headers), Cacheability::Growing))
+}
+
+/// A part that is next may be asked for before it is there (preload hint).
+async fn part(
+    stream: &LiveStream,
+    request: &MediaRequest,
+    (track, position): (&str, Position),
+) -> Result<Entity, Problem> {
+    let target_secs = stream.look(Broadcast::target_secs).ok_or_else(Problem::not_found)?;
+    let find = |broadcast: &Broadcast| part_in(broadcast, track, position);
+    let found = stream.wait_for(block_for(target_secs), find).await.flatten();
+    Ok(object(found.ok_or_else(Problem::not_found)?, request))
+}
+
+/// `None`: not yet; `Some(None)`: never.
+fn part_in(broadcast: &Broadcast, track: &str, Position { segment, part }: Position) -> Option<Option<Bytes>> {
+    let Some(rendition) = rendition(broadcast, track) else { return Some(None) };
+    let ring = &rendition.ring;
+    let next = ring.next_number();
+    let Some(found) = ring.segment(segment) else {
+        // The first part of the next segment is the only one of it that is hinted at.
+        let is_hinted = segment == next && part == 0 && !ring.has_ended();
+        return if is_hinted { None } else { Some(None) };
+    };
+    if let Some(found) = found.parts.get(part as usize) {
+        return Some(Some(found.bytes.clone()));
+    }
+    let is_hinted = !found.is_complete && part as usize == found.parts.len() && !ring.has_ended();
+    if is_hinted { None } else { Some(None) }
+}
+
+fn rendition<'a>(broadcast: &'a Broadcast, track: &str) -> Option<&'a Rendition> {
+    broadcast.renditions().iter().find(|rendition| rendition.name == track)
+}
+
+fn init(broadcast: &Broadcast, track: &str, number: u32) -> Option<Bytes> {
+    let index = broadcast.renditions().iter().position(|rendition| rendition.name == track)?;
+    let epoch = broadcast.epochs().find(|epoch| epoch.number == number)?;
+    epoch.tracks.get(index)?.as_ref().map(|(_, init)| init.clone())
+}
+
+fn rendered(broadcast: &Broadcast, track: &str, skip: bool) -> Option<Rendered> {
+    let ring = &rendition(broadcast, track)?.ring;
+    let others = broadcast.renditions().iter().filter(|rendition| rendition.name != track);
+    let reports: Vec<(String, Position)> =
+        others.filter_map(|other| Some((other.name.clone(), other.ring.edge()?))).collect();
+    let playlist = LivePlaylist {
+        ring,
+        target_secs: broadcast.target_secs()?,
+        part_target: broadcast.part_target()?,
+        reports: &reports,
+    };
+    Some(Rendered::new(HLS_TYPE, render_live(&playlist, skip)))
+}
+
+fn object(body: Bytes, request: &MediaRequest) -> Entity {
+    let sound = request.tail.starts_with('a');
+    metrics::counter!("playhouse_delivery_bytes_total", "kind" => "live").increment(body.len() as u64);
+    Entity {
+        body,
+        content_type: HeaderValue::from_static(if sound { "audio/mp4" } else { "video/mp4" }),
+        etag: format!("\"{}.{}\"", request.playback, request.tail),
+        encoding: None,
+        cacheability: Cacheability::Immutable,
+    }
+}
+
+fn bad_directive(error: BadDirective) -> Problem {
+    Problem::bad_request("bad_directive", error.to_string())
+}
+
+fn stalled() -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stream_stalled", "The stream brings nothing right now.")
+        .with_retry_after(Duration::from_secs(1))
+}

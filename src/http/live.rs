@@ -1,0 +1,19 @@
+//! Live streams: made, shown, changed, ended and deleted by their owners; watched by everyone who may.
+use axum::Router;
+use axum::routing::{get, post};
+
+use super::state::HttpState;
+
+mod change;
+pub(super) mod keys;
+mod show;
+mod view;
+
+/// Routes below `/api/v1`.
+pub(super) fn routes() -> Router<HttpState> {
+    Router::new()
+        .route("/live", get(show::list).post(change::create))
+        .route("/live/{id}", get(show::show).patch(change::update).delete(change::delete))
+        .route("/live/{id}/end", post(change::end))
+        .route("/live/{id}/key", post(change::rotate_key))
+}

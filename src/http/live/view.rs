@@ -1,0 +1,102 @@
+//! A live stream as the API shows it.
+use serde::Serialize;
+
+use crate::actors::lives::IngestStats;
+use crate::domain::ids::{ChannelId, LiveId};
+use crate::domain::live::{LatencyMode, Live, LiveState};
+use crate::domain::time::Timestamp;
+use crate::domain::video::Privacy;
+use crate::http::auth::Viewer;
+use crate::http::problem::Problem;
+use crate::http::request_info::RequestInfo;
+use crate::http::state::HttpState;
+use crate::http::videos::memory::Author;
+
+/// A live stream's record. The key, where to publish and how that goes are its owner's business.
+#[derive(Debug, Serialize)]
+pub(super) struct LiveView {
+    id: LiveId,
+    channel_id: ChannelId,
+    title: String,
+    description: String,
+    category: Option<String>,
+    tags: Vec<String>,
+    privacy: Privacy,
+    state: LiveState,
+    latency: LatencyMode,
+    /// How far back viewers can go, seconds.
+    dvr_window: u64,
+    permanent: bool,
+    user: Option<Author>,
+    created_at: Timestamp,
+    started_at: Option<Timestamp>,
+    ended_at: Option<Timestamp>,
+    playback: Playback,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ingest: Option<Ingest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ingest_stats: Option<IngestStats>,
+}
+
+#[derive(Debug, Serialize)]
+struct Playback {
+    hls: String,
+}
+
+/// Where to publish: complete URLs that work as they are.
+#[derive(Debug, Serialize)]
+struct Ingest {
+    rtmp: String,
+}
+
+impl LiveView {
+    /// As this viewer may see it.
+    pub(super) async fn of(
+        state: &HttpState,
+        (info, viewer): (&RequestInfo, Option<&Viewer>),
+        live: &Live,
+    ) -> Result<Self, Problem> {
+        let author = state.videos.author(&*state.ports.catalog, &live.user_id).await?;
+        let mut view = Self {
+            id: live.id.clone(),
+            channel_id: live.channel_id.clone(),
+            title: live.details.title.clone(),
+            description: live.details.description.clone(),
+            category: live.details.category.clone(),
+            tags: live.details.tags.clone(),
+            privacy: live.details.privacy,
+            state: live.state,
+            latency: live.choices.latency,
+            dvr_window: live.choices.window_ms / 1000,
+            permanent: live.choices.permanent,
+            user: author.map(|author| (*author).clone()),
+            created_at: live.created_at,
+            started_at: live.started_at,
+            ended_at: live.ended_at,
+            playback: Playback { hls: format!("{}{}", info.base_url(&state.settings), state.delivery.live_path(live)) },
+            stream_key: None,
+            ingest: None,
+            ingest_stats: None,
+        };
+        if viewer.is_some_and(|viewer| viewer.user_id == live.user_id) {
+            let key = state.stream_keys.open(&live.key);
+            view.ingest = key.as_ref().map(|key| Ingest { rtmp: rtmp_url(state, info, key.as_str()) });
+            view.stream_key = key.map(|key| key.as_str().to_owned());
+            view.ingest_stats = state.actors.lives.stats(&live.id).await?;
+        }
+        Ok(view)
+    }
+}
+
+/// The server by the name that it was asked by.
+fn rtmp_url(state: &HttpState, info: &RequestInfo, key: &str) -> String {
+    let base = info.base_url(&state.settings);
+    let host = base.parse::<http::Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
+    let host = host.unwrap_or_else(|| "localhost".into());
+    match state.rtmp_port {
+        1935 => format!("rtmp://{host}/live/{key}"),
+        port => format!("rtmp://{host}:{port}/live/{key}"),
+    }
+}

@@ -1,0 +1,232 @@
+//! Live streams: published by ffmpeg over RTMP, watched over HLS while they go on.
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use playhouse::cli::client::Client;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::support::server::{Server, ServerOptions};
+use crate::support::tools::{output, until};
+
+/// Longest wait for something that takes a second on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// ffmpeg feeding a stream; ended by its process id.
+struct Publisher(Child);
+
+impl Publisher {
+    fn start(url: &str, codecs: &str) -> Self {
+        let source = "-re -f lavfi -i testsrc2=size=320x180:rate=30 -re -f lavfi -i sine=440:sample_rate=48000";
+        let mut command = Command::new("ffmpeg");
+        command.args(["-nostdin", "-v", "error"]).args(source.split_whitespace()).args(codecs.split_whitespace());
+        command.args(["-t", "120", "-f", "flv", url]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(command.spawn().expect("ffmpeg"))
+    }
+
+    fn standard(url: &str) -> Self {
+        let h264 = "-c:v libx264 -preset ultrafast -tune zerolatency -g 60 -pix_fmt yuv420p -b:v 600k";
+        Self::start(url, &format!("{h264} -c:a aac -b:a 96k"))
+    }
+
+    async fn ended(&mut self) -> ExitStatus {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.0.try_wait().expect("its status") {
+                return status;
+            }
+            assert!(started.elapsed() < PATIENCE, "the publisher goes on and on");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+async fn make(client: &Client, body: Value) -> Value {
+    client.send(client.request(Method::POST, "/api/v1/live").json(&body)).await.expect("a live stream")
+}
+
+async fn show(client: &Client, live: &Value) -> Value {
+    let path = format!("/api/v1/live/{}", live["id"].as_str().expect("an id"));
+    client.send(client.request(Method::GET, &path)).await.expect("the live stream")
+}
+
+async fn in_state(client: &Client, live: &Value, state: &str) -> Value {
+    until(&format!("the stream to be {state}"), PATIENCE, || async {
+        Some(show(client, live).await).filter(|shown| shown["state"] == state)
+    })
+    .await
+}
+
+fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("no {pointer} in {value}"))
+}
+
+/// A media playlist, as players without low latency fetch it.
+async fn playlist(url: &str) -> String {
+    let response = reqwest::get(url).await.expect("an answer");
+    assert_eq!(response.status(), StatusCode::OK, "{url}");
+    response.text().await.expect("text")
+}
+
+fn media_url(live: &Value, track: &str) -> String {
+    text(live, "/playback/hls").replace("master.m3u8", &format!("{track}/media.m3u8"))
+}
+
+/// Number of the newest segment, and how many parts of it are listed behind the last whole one.
+fn edge(playlist: &str) -> (u64, u64) {
+    let tag = |name: &str| playlist.lines().find_map(|line| line.strip_prefix(name)?.parse::<u64>().ok());
+    let first = tag("#EXT-X-MEDIA-SEQUENCE:").expect("a sequence number");
+    let whole = playlist.lines().filter(|line| line.starts_with("#EXTINF")).count() as u64;
+    let after = playlist.rsplit("#EXTINF").next().unwrap_or_default();
+    (first + whole, after.lines().filter(|line| line.starts_with("#EXT-X-PART:")).count() as u64)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_published_can_be_watched_at_once() {
+    let server = Server::start();
+    let creator = server.account("creator").await;
+    let live = make(&creator, json!({"title": "Concert"})).await;
+    assert_eq!(live["state"], "idle");
+    let _publisher = Publisher::standard(text(&live, "/ingest/rtmp"));
+    let shown = in_state(&creator, &live, "live").await;
+    assert!(shown["started_at"].is_string(), "{shown}");
+    let manifest = text(&live, "/playback/hls");
+    let multivariant = playlist(manifest).await;
+    assert!(multivariant.contains("RESOLUTION=320x180") && multivariant.contains("mp4a.40.2"), "{multivariant}");
+    let watched = output(Command::new("ffmpeg").args(["-v", "warning", "-i", manifest, "-t", "5", "-f", "null", "-"]));
+    assert!(watched.status.success() && watched.stderr.is_empty(), "{}", String::from_utf8_lossy(&watched.stderr));
+    let public: Value = reqwest::get(format!("{}/api/v1/live", server.url())).await.unwrap().json().await.unwrap();
+    let listed = &public["data"][0];
+    assert_eq!((&listed["id"], listed.get("stream_key")), (&live["id"], None), "a key is its owner's business");
+    let stats = &show(&creator, &live).await["ingest_stats"];
+    assert_eq!((&stats["connected"], &stats["frame_rate"]), (&json!(true), &json!(30.0)), "{stats}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reloads_are_answered_when_the_part_is_there() {
+    let server = Server::start();
+    let creator = server.account("creator").await;
+    let live = make(&creator, json!({"title": "Match"})).await;
+    let _publisher = Publisher::standard(text(&live, "/ingest/rtmp"));
+    in_state(&creator, &live, "live").await;
+    let media = media_url(&live, "v0");
+    for _ in 0..8 {
+        let (segment, part) = edge(&playlist(&media).await);
+        let next = playlist(&format!("{media}?_HLS_msn={segment}&_HLS_part={part}")).await;
+        let found = edge(&next);
+        assert!(found > (segment, part), "asked for {segment}.{part}, got {found:?}\n{next}");
+        let hint = next.lines().find_map(|line| line.strip_prefix("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\""));
+        let name = hint.and_then(|hint| hint.strip_suffix('"')).expect("a hint");
+        let hinted = reqwest::get(media.replace("media.m3u8", name)).await.expect("the hinted part");
+        assert_eq!(hinted.status(), StatusCode::OK, "{name}");
+        assert!(hinted.bytes().await.expect("its bytes").len() > 100);
+    }
+    let (segment, _) = edge(&playlist(&media).await);
+    let status = async |query: String| reqwest::get(format!("{media}?{query}")).await.expect("an answer").status();
+    assert_eq!(status(format!("_HLS_msn={}", segment + 10)).await, StatusCode::BAD_REQUEST);
+    assert_eq!(status("_HLS_part=1".into()).await, StatusCode::BAD_REQUEST);
+    assert_eq!(status("_HLS_msn=x".into()).await, StatusCode::BAD_REQUEST);
+    for unknown in ["v7/media.m3u8", "v0/999999999.m4s", "v0/init-77.mp4", "v0/init.mp4"] {
+        let url = text(&live, "/playback/hls").replace("master.m3u8", unknown);
+        assert_eq!(reqwest::get(url).await.expect("an answer").status(), StatusCode::NOT_FOUND, "{unknown}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_publisher_wins_and_viewers_see_one_stream() {
+    let server = Server::start();
+    let creator = server.account("creator").await;
+    let live = make(&creator, json!({"title": "Show"})).await;
+    let mut first = Publisher::standard(text(&live, "/ingest/rtmp"));
+    in_state(&creator, &live, "live").await;
+    let media = media_url(&live, "v0");
+    let before = edge(&playlist(&media).await);
+    let second = Publisher::standard(text(&live, "/ingest/rtmp"));
+    first.ended().await;
+    let after = until("segments of the second publisher", PATIENCE, || async {
+        Some(playlist(&media).await).filter(|list| list.contains("#EXT-X-DISCONTINUITY\n"))
+    })
+    .await;
+    assert!(edge(&after) > before, "{before:?} then\n{after}");
+    let path = format!("/api/v1/live/{}/key", text(&live, "/id"));
+    let rotated: Value = creator.send(creator.request(Method::POST, &path)).await.expect("a new key");
+    let mut second = second;
+    second.ended().await;
+    let mut stale = Publisher::standard(text(&live, "/ingest/rtmp"));
+    assert!(!stale.ended().await.success(), "the old key is good for nothing");
+    let _third = Publisher::standard(text(&rotated, "/ingest/rtmp"));
+    until("a third epoch", PATIENCE, || async {
+        Some(playlist(&media).await).filter(|list| list.matches("#EXT-X-MAP").count() >= 3)
+    })
+    .await;
+    creator.send::<()>(creator.request(Method::POST, &format!("/api/v1/live/{}/end", text(&live, "/id")))).await.ok();
+    in_state(&creator, &live, "ended").await;
+    let ended = playlist(&media).await;
+    assert!(ended.ends_with("#EXT-X-ENDLIST\n"), "{ended}");
+    let mut late = Publisher::standard(text(&rotated, "/ingest/rtmp"));
+    assert!(!late.ended().await.success(), "what has ended cannot be fed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_that_comes_back_goes_on_and_one_that_does_not_ends_the_broadcast() {
+    let mut server = ServerOptions::new().set("live.reconnect_grace", "3s").start();
+    let creator = server.account("creator").await;
+    let live = make(&creator, json!({"title": "Walk"})).await;
+    let publisher = Publisher::standard(text(&live, "/ingest/rtmp"));
+    in_state(&creator, &live, "live").await;
+    drop(publisher);
+    let publisher = Publisher::standard(text(&live, "/ingest/rtmp"));
+    until("the return", PATIENCE, || async {
+        Some(playlist(&media_url(&live, "v0")).await).filter(|list| list.contains("#EXT-X-DISCONTINUITY\n"))
+    })
+    .await;
+    assert_eq!(show(&creator, &live).await["state"], "live");
+    // The node dies with the broadcast, and is back before its publisher's time is over.
+    server.kill9();
+    server.restart();
+    drop(publisher);
+    let mut creator = server.client();
+    creator.login("creator", "correct horse battery").await.expect("a sign-in");
+    let live = show(&creator, &live).await;
+    let publisher = Publisher::standard(text(&live, "/ingest/rtmp"));
+    until("media after the restart", PATIENCE, || async {
+        let response = reqwest::get(media_url(&live, "v0")).await.expect("an answer");
+        (response.status() == StatusCode::OK).then_some(())
+    })
+    .await;
+    drop(publisher);
+    let ended = in_state(&creator, &live, "ended").await;
+    assert!(ended["ended_at"].is_string(), "{ended}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_belong_to_their_owners() {
+    let server = Server::start();
+    let (creator, other) = (server.account("creator").await, server.account("other").await);
+    let live = make(&creator, json!({"title": "Secret", "privacy": "private", "dvr_window": 60})).await;
+    let path = format!("/api/v1/live/{}", text(&live, "/id"));
+    let status = async |client: &Client, method: Method, path: &str| {
+        client.request(method, path).send().await.expect("an answer").status()
+    };
+    assert_eq!(status(&other, Method::GET, &path).await, StatusCode::NOT_FOUND);
+    assert_eq!(status(&other, Method::POST, &format!("{path}/end")).await, StatusCode::NOT_FOUND);
+    let open: Value = creator
+        .send(creator.request(Method::PATCH, &path).json(&json!({"privacy": "public", "title": "Open"})))
+        .await
+        .expect("a change");
+    assert_eq!((text(&open, "/title"), &open["dvr_window"]), ("Open", &json!(60)));
+    let seen: Value = other.send(other.request(Method::GET, &path)).await.expect("the stream");
+    assert!(seen.get("stream_key").is_none() && seen.get("ingest").is_none(), "{seen}");
+    assert_eq!(status(&other, Method::DELETE, &path).await, StatusCode::FORBIDDEN);
+    let bad = creator.request(Method::POST, "/api/v1/live").json(&json!({"title": "x", "dvr_window": 1}));
+    assert_eq!(bad.send().await.expect("an answer").status(), StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(status(&creator, Method::DELETE, &path).await, StatusCode::NO_CONTENT);
+    assert_eq!(status(&creator, Method::GET, &path).await, StatusCode::NOT_FOUND);
+}
