@@ -3,7 +3,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use playhouse::cli::client::Client;
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::server::{Server, ServerOptions};
@@ -48,13 +48,19 @@ impl Drop for Publisher {
     }
 }
 
+/// What the server answers to a request that it must take.
+async fn ask(client: &Client, request: RequestBuilder) -> Value {
+    let answer = client.send(request).await.unwrap_or_else(|error| panic!("{error}"));
+    answer.json().await.expect("JSON")
+}
+
 async fn make(client: &Client, body: Value) -> Value {
-    client.send(client.request(Method::POST, "/api/v1/live").json(&body)).await.expect("a live stream")
+    ask(client, client.request(Method::POST, "/api/v1/live").json(&body)).await
 }
 
 async fn show(client: &Client, live: &Value) -> Value {
     let path = format!("/api/v1/live/{}", live["id"].as_str().expect("an id"));
-    client.send(client.request(Method::GET, &path)).await.expect("the live stream")
+    ask(client, client.request(Method::GET, &path)).await
 }
 
 async fn in_state(client: &Client, live: &Value, state: &str) -> Value {
@@ -101,7 +107,11 @@ async fn what_is_published_can_be_watched_at_once() {
     let multivariant = playlist(manifest).await;
     assert!(multivariant.contains("RESOLUTION=320x180") && multivariant.contains("mp4a.40.2"), "{multivariant}");
     let watched = output(Command::new("ffmpeg").args(["-v", "warning", "-i", manifest, "-t", "5", "-f", "null", "-"]));
-    assert!(watched.status.success() && watched.stderr.is_empty(), "{}", String::from_utf8_lossy(&watched.stderr));
+    let said = String::from_utf8_lossy(&watched.stderr);
+    // ffmpeg hands itself the initialisation segment anew with every reload of a live playlist.
+    let complaints: Vec<&str> =
+        said.lines().filter(|line| !line.ends_with("duplicated MOOV Atom. Skipped it")).collect();
+    assert!(watched.status.success() && complaints.is_empty(), "{said}");
     let public: Value = reqwest::get(format!("{}/api/v1/live", server.url())).await.unwrap().json().await.unwrap();
     let listed = &public["data"][0];
     assert_eq!((&listed["id"], listed.get("stream_key")), (&live["id"], None), "a key is its owner's business");
@@ -156,7 +166,7 @@ async fn the_newest_publisher_wins_and_viewers_see_one_stream() {
     .await;
     assert!(edge(&after) > before, "{before:?} then\n{after}");
     let path = format!("/api/v1/live/{}/key", text(&live, "/id"));
-    let rotated: Value = creator.send(creator.request(Method::POST, &path)).await.expect("a new key");
+    let rotated = ask(&creator, creator.request(Method::POST, &path)).await;
     let mut second = second;
     second.ended().await;
     let mut stale = Publisher::standard(text(&live, "/ingest/rtmp"));
@@ -166,7 +176,8 @@ async fn the_newest_publisher_wins_and_viewers_see_one_stream() {
         Some(playlist(&media).await).filter(|list| list.matches("#EXT-X-MAP").count() >= 3)
     })
     .await;
-    creator.send::<()>(creator.request(Method::POST, &format!("/api/v1/live/{}/end", text(&live, "/id")))).await.ok();
+    let end = creator.request(Method::POST, &format!("/api/v1/live/{}/end", text(&live, "/id")));
+    creator.send(end).await.expect("an end");
     in_state(&creator, &live, "ended").await;
     let ended = playlist(&media).await;
     assert!(ended.ends_with("#EXT-X-ENDLIST\n"), "{ended}");
@@ -181,6 +192,8 @@ async fn a_publisher_that_comes_back_goes_on_and_one_that_does_not_ends_the_broa
     let live = make(&creator, json!({"title": "Walk"})).await;
     let publisher = Publisher::standard(text(&live, "/ingest/rtmp"));
     in_state(&creator, &live, "live").await;
+    // Who leaves before there is anything to see leaves no trace.
+    playlist(&media_url(&live, "v0")).await;
     drop(publisher);
     let publisher = Publisher::standard(text(&live, "/ingest/rtmp"));
     until("the return", PATIENCE, || async {
@@ -217,12 +230,10 @@ async fn streams_belong_to_their_owners() {
     };
     assert_eq!(status(&other, Method::GET, &path).await, StatusCode::NOT_FOUND);
     assert_eq!(status(&other, Method::POST, &format!("{path}/end")).await, StatusCode::NOT_FOUND);
-    let open: Value = creator
-        .send(creator.request(Method::PATCH, &path).json(&json!({"privacy": "public", "title": "Open"})))
-        .await
-        .expect("a change");
+    let change = json!({"privacy": "public", "title": "Open"});
+    let open = ask(&creator, creator.request(Method::PATCH, &path).json(&change)).await;
     assert_eq!((text(&open, "/title"), &open["dvr_window"]), ("Open", &json!(60)));
-    let seen: Value = other.send(other.request(Method::GET, &path)).await.expect("the stream");
+    let seen = ask(&other, other.request(Method::GET, &path)).await;
     assert!(seen.get("stream_key").is_none() && seen.get("ingest").is_none(), "{seen}");
     assert_eq!(status(&other, Method::DELETE, &path).await, StatusCode::FORBIDDEN);
     let bad = creator.request(Method::POST, "/api/v1/live").json(&json!({"title": "x", "dvr_window": 1}));
