@@ -1,13 +1,8 @@
 // Plays a manifest with plain hls.js on a page of another origin, which only works when the server allows it.
-import fs from 'node:fs/promises';
-import { createServer } from 'node:http';
-import { createRequire } from 'node:module';
 import { recordFirstFrame, withBrowser } from './lib/browser.mjs';
+import { serveHls } from './lib/hls-page.mjs';
 import { fairShare, look, plays, round, seekAround } from './lib/playback.mjs';
 import { must, run, until } from './lib/run.mjs';
-
-const PAGE = `<!doctype html><meta charset="utf-8"><title>hls.js</title><link rel="icon" href="data:,">
-<video muted playsinline width="640" height="360"></video><script src="/hls.js"></script><script src="/play.js"></script>`;
 
 const PLAY = `
 const hls = new Hls();
@@ -20,7 +15,7 @@ window.hls = hls;`;
 
 await run(['BASE', 'MANIFEST_URL'], { screenshot: { type: 'string' } }, async (input, results) => {
   const manifest = new URL(input.MANIFEST_URL, input.BASE).href;
-  const server = await serve();
+  const server = await serveHls(PLAY);
   const origin = `http://127.0.0.1:${server.address().port}`;
   must(new URL(manifest).origin !== origin, 'the manifest must be of another origin than the page');
   try {
@@ -72,20 +67,4 @@ function describe(page) {
     levels: hls.levels.map(({ width, height, bitrate, codecSet, attrs }) => ({ width, height, bitrate, codecs: attrs.CODECS ?? codecSet })),
     audio_tracks: hls.audioTracks.map(({ name, lang, groupId }) => ({ name, lang, group: groupId })),
   }));
-}
-
-async function serve() {
-  const library = createRequire(import.meta.url).resolve('hls.js/dist/hls.min.js');
-  const files = {
-    '/': ['text/html', PAGE],
-    '/play.js': ['text/javascript', PLAY],
-    '/hls.js': ['text/javascript', await fs.readFile(library)],
-  };
-  const server = createServer((request, response) => {
-    const file = files[request.url.split('?')[0]];
-    response.writeHead(file ? 200 : 404, { 'Content-Type': file?.[0] ?? 'text/plain' });
-    response.end(file?.[1]);
-  });
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return server;
 }

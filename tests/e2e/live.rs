@@ -6,6 +6,7 @@ use playhouse::cli::client::Client;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
+use crate::support::clients::client;
 use crate::support::server::{Server, ServerOptions};
 use crate::support::tools::{output, until};
 
@@ -117,6 +118,17 @@ async fn what_is_published_can_be_watched_at_once() {
     assert_eq!((&listed["id"], listed.get("stream_key")), (&live["id"], None), "a key is its owner's business");
     let stats = &show(&creator, &live).await["ingest_stats"];
     assert_eq!((&stats["connected"], &stats["frame_rate"]), (&json!(true), &json!(30.0)), "{stats}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hls_js_stays_close_to_the_live_edge() {
+    let server = Server::start();
+    let creator = server.account("creator").await;
+    let live = make(&creator, json!({"title": "Talk"})).await;
+    let _publisher = Publisher::standard(text(&live, "/ingest/rtmp"));
+    in_state(&creator, &live, "live").await;
+    let played = client("play-live.mjs", &[&server.url(), text(&live, "/playback/hls")]);
+    eprintln!("{played}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
