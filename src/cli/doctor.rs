@@ -84,7 +84,8 @@ fn examine(args: &DoctorArgs) -> Vec<Check> {
     let data_dir = &settings.server.data_dir;
     checks.push(data_directory(data_dir));
     checks.push(disk(data_dir, &settings));
-    checks.push(port(settings.http.address, settings.http.port, data_dir));
+    checks.push(port(&HTTP, (settings.http.address, settings.http.port), data_dir));
+    checks.push(port(&RTMP, (settings.live.rtmp_address, settings.live.rtmp_port), data_dir));
     checks.push(descriptors(&settings));
     let built = std::env::current_exe().and_then(|file| file.metadata()?.modified()).ok();
     checks.push(clock(SystemTime::now(), built));
@@ -153,26 +154,36 @@ fn judge_disk(free: ByteSize, reserve: ByteSize, largest: ByteSize) -> Check {
     Check::ok(NAME, found)
 }
 
-fn port(address: IpAddr, port: u16, data_dir: &Path) -> Check {
-    const NAME: &str = "http port";
+/// A port that the server listens on: name of the check, setting, and name in the file of bound ports.
+struct Listener {
+    name: &'static str,
+    setting: &'static str,
+    bound: &'static str,
+}
+
+const HTTP: Listener = Listener { name: "http port", setting: "PLAYHOUSE_HTTP__PORT or http.port", bound: "http" };
+const RTMP: Listener =
+    Listener { name: "rtmp port", setting: "PLAYHOUSE_LIVE__RTMP_PORT or live.rtmp_port", bound: "rtmp" };
+
+fn port(listener: &Listener, (address, port): (IpAddr, u16), data_dir: &Path) -> Check {
     let address = SocketAddr::new(address, port);
     match TcpListener::bind(address) {
-        Ok(_) => Check::ok(NAME, format!("{address} is free")),
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && serves_here(data_dir, port) => {
-            Check::ok(NAME, format!("{address} is in use by the server on this data directory"))
+        Ok(_) => Check::ok(listener.name, format!("{address} is free")),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && serves_here(data_dir, listener, port) => {
+            Check::ok(listener.name, format!("{address} is in use by the server on this data directory"))
         }
         Err(error) => {
-            let remedy = "stop what listens there, or choose another with PLAYHOUSE_HTTP__PORT or http.port";
-            Check::with(NAME, Outcome::Failed, format!("{address}: {error}"), remedy)
+            let remedy = format!("stop what listens there, or choose another with {}", listener.setting);
+            Check::with(listener.name, Outcome::Failed, format!("{address}: {error}"), remedy)
         }
     }
 }
 
 /// Whether the server that last ran on this directory bound this port.
-fn serves_here(data_dir: &Path, port: u16) -> bool {
+fn serves_here(data_dir: &Path, listener: &Listener, port: u16) -> bool {
     let ports = std::fs::read(data_dir.join("ports.json")).ok();
     let ports = ports.and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
-    ports.is_some_and(|ports| ports["http"].as_u64() == Some(u64::from(port)))
+    ports.is_some_and(|ports| ports[listener.bound].as_u64() == Some(u64::from(port)))
 }
 
 fn descriptors(settings: &Settings) -> Check {
@@ -256,7 +267,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let SocketAddr::V4(address) = taken.local_addr().unwrap() else { panic!("bound to IPv4") };
-        let look = || port((*address.ip()).into(), address.port(), dir.path()).outcome;
+        let look = || port(&HTTP, ((*address.ip()).into(), address.port()), dir.path()).outcome;
         assert_eq!(look(), Outcome::Failed);
         std::fs::write(dir.path().join("ports.json"), format!("{{\"http\": {}}}", address.port())).unwrap();
         assert_eq!(look(), Outcome::Ok);
