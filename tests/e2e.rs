@@ -24,6 +24,8 @@ mod operations;
 mod pictures;
 #[path = "e2e/playback.rs"]
 mod playback;
+#[path = "e2e/players.rs"]
+mod players;
 #[path = "e2e/privacy.rs"]
 mod privacy;
 #[path = "e2e/uploads.rs"]

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 
 use playhouse::cli::client::Client;
 
+/// What every account is registered with.
+pub(crate) const PASSWORD: &str = "correct horse battery";
+
 /// Longest wait for a server to be ready or to stop, on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -93,7 +96,7 @@ impl Server {
     /// A client signed in as a new account of this name.
     pub(crate) async fn account(&self, name: &str) -> Client {
         let mut client = self.client();
-        let registered = client.register(name, &format!("{name}@example.org"), "correct horse battery").await;
+        let registered = client.register(name, &format!("{name}@example.org"), PASSWORD).await;
         registered.unwrap_or_else(|error| panic!("registering {name}: {error}"));
         client
     }

@@ -39,7 +39,7 @@ window.start = async (video, url) => {
   await shakaPlayer.attach(video);
   const codec = new URLSearchParams(location.search).get('codec') ?? 'avc1';
   shakaPlayer.configure({ streaming: { bufferingGoal: ${AHEAD_S}, bufferBehind: 10 }, abr: { switchInterval: 1, cacheLoadThreshold: 0, advanced: { fastHalfLife: 1, slowHalfLife: 2 } }, preferredVideoCodecs: [codec] });
-  await shakaPlayer.load(url);
+  await shakaPlayer.load(url).catch(({ code, data }) => { throw new Error('shaka ' + code + ' ' + JSON.stringify(data)); });
   const tracks = () => shakaPlayer.getVariantTracks();
   window.player = {
     errors,
