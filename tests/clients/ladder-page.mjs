@@ -7,11 +7,13 @@ import { signIn } from './lib/sign-in.mjs';
 
 /** How far the position may fall behind the clock while a manifest is taken up, seconds. */
 const LAG_MAX_S = 0.25;
+/** Slow enough that the video does not end while its renditions are made. */
+const SLOW_RATE = 0.25;
 
 const OPTIONS = {
   user: { type: 'string' },
   password: { type: 'string' },
-  grows: { type: 'boolean', default: false },
+  resume: { type: 'string' },
   screenshot: { type: 'string' },
 };
 
@@ -22,7 +24,7 @@ await run(['BASE', 'VIDEO_ID'], OPTIONS, (input, results) =>
     await page.goto(`${base}/watch/${input.VIDEO_ID}`);
     await page.locator('[data-player]').getByRole('button', { name: /^Play/ }).first().click();
     await plays(page, 1, 'after pressing play');
-    if (input.grows) results.grew = await grows(page);
+    if (input.resume) results.grew = await grows(page, () => resume(base, input.resume));
     results.qualities = await menu(page);
     results.preview = await preview(page);
     if (input.user) results.picture = await picture(page);
@@ -36,25 +38,35 @@ function options(page) {
   return page.getByLabel('Quality').locator('option').allTextContents();
 }
 
+/** Has the server, on which encoding is paused, go on with it. */
+async function resume(base, token) {
+  const answer = await fetch(`${base}/api/v1/admin/transcodes/resume`, { method: 'POST', headers: { Authorization: `Bearer ${token}` } });
+  must(answer.ok, `encoding is not resumed: ${answer.status}`);
+}
+
 /** Waits for more qualities than there are now; playing must not be disturbed by their coming. */
-async function grows(page) {
+async function grows(page, begin) {
   const before = await options(page);
-  await page.evaluate(() => {
+  await page.evaluate((rate) => {
     const video = document.querySelector('video');
     window.broken = [];
+    video.playbackRate = rate;
     for (const type of ['waiting', 'emptied', 'seeking', 'pause']) video.addEventListener(type, () => window.broken.push(`${type} at ${video.currentTime}`));
     window.since = { clock: performance.now(), position: video.currentTime };
-  });
+  }, SLOW_RATE);
+  await begin();
   const after = await until('more qualities', async () => {
     const now = await options(page);
     return now.length > before.length && now;
-  }, 60_000);
-  await plays(page, 2, 'after the manifest was taken up');
-  const { lag, broken } = await page.evaluate(() => {
+  }, 80_000);
+  await plays(page, 0.5, 'after the manifest was taken up');
+  const { lag, broken } = await page.evaluate((rate) => {
     const { clock, position } = window.since;
     const video = document.querySelector('video');
-    return { lag: (performance.now() - clock) / 1000 - (video.currentTime - position), broken: window.broken };
-  });
+    const lag = (rate * (performance.now() - clock)) / 1000 - (video.currentTime - position);
+    video.playbackRate = 1;
+    return { lag, broken: window.broken };
+  }, SLOW_RATE);
   must(broken.length === 0, `playing was disturbed: ${broken.join(' | ')}`);
   must(lag < LAG_MAX_S, `the position fell behind by ${round(lag)} s`);
   return { before, after, lag_s: round(lag) };

@@ -101,6 +101,16 @@ impl Server {
         client
     }
 
+    /// A client signed in as the first administrator.
+    pub(crate) async fn admin(&self) -> Client {
+        let told =
+            std::fs::read_to_string(self.data().join("first-run-admin.txt")).expect("what was told at first start");
+        let password = told.lines().find_map(|line| line.strip_prefix("password: ")).expect("a password");
+        let mut client = self.client();
+        client.login("admin", password).await.expect("the administrator's sign-in");
+        client
+    }
+
     /// Ends it as a power cut would end it.
     pub(crate) fn kill9(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -30,18 +30,18 @@ export function look(page) {
 export async function plays(page, seconds, what) {
   const before = await look(page);
   const after = await until(
-    `${what}: position to move from ${before.time.toFixed(2)} by ${seconds} s`,
+    `${what}: position to move from ${before.time.toFixed(2)} by ${seconds} s, with new pictures`,
     async () => {
       const now = await look(page);
       must(!now.error, `${what}: media error ${now.error}`);
       must(now.time >= before.time - 0.1, `${what}: position fell from ${before.time} to ${now.time}`);
-      return (now.time - before.time >= seconds || now.ended) && now;
+      // The browser counts pictures in batches: few of them may be counted late.
+      const moving = before.width === 0 || now.frames > before.frames;
+      return ((now.time - before.time >= seconds && moving) || now.ended) && now;
     },
     30_000,
   );
   must(after.time <= after.duration + 0.1, `${what}: position ${after.time} is beyond the end ${after.duration}`);
-  const moving = before.width === 0 || after.frames > before.frames;
-  must(moving || after.ended, `${what}: the position moves but no pictures are decoded`);
   return after;
 }
 

@@ -38,14 +38,21 @@ window.start = async (video, url) => {
   shakaPlayer.addEventListener('error', ({ detail }) => errors.push('fatal ' + detail.code + ' ' + JSON.stringify(detail.data)));
   await shakaPlayer.attach(video);
   const codec = new URLSearchParams(location.search).get('codec') ?? 'avc1';
-  shakaPlayer.configure({ streaming: { bufferingGoal: ${AHEAD_S}, bufferBehind: 10 }, abr: { switchInterval: 1, cacheLoadThreshold: 0, advanced: { fastHalfLife: 1, slowHalfLife: 2 } }, preferredVideoCodecs: [codec] });
+  shakaPlayer.configure({
+    streaming: { bufferingGoal: ${AHEAD_S}, bufferBehind: 10 },
+    // As for dash.js below: a rendition of which pictures were dropped would be banned for half a minute.
+    abr: { switchInterval: 1, cacheLoadThreshold: 0, droppedFrames: false, advanced: { fastHalfLife: 0.2, slowHalfLife: 0.4 } },
+    preferredVideo: [{ codec }],
+  });
   await shakaPlayer.load(url).catch(({ code, data }) => { throw new Error('shaka ' + code + ' ' + JSON.stringify(data)); });
   const tracks = () => shakaPlayer.getVariantTracks();
   window.player = {
     errors,
     heights: () => [...new Set(tracks().map(({ height }) => height))],
+    // It plays what has the codec string of the chosen track only, until the manifest is loaded anew.
     choose: (height) => {
       shakaPlayer.configure({ abr: { enabled: height === null } });
+      if (height === null) return shakaPlayer.load(url, video.currentTime);
       const now = tracks().find(({ active }) => active);
       const wanted = tracks().find((track) => track.height === height && track.language === now.language);
       if (wanted) shakaPlayer.selectVariantTrack(wanted, true);
