@@ -31,8 +31,7 @@ const FREE_PORTS: [(&str, &str); 2] = [("PLAYHOUSE_HTTP__PORT", "0"), ("PLAYHOUS
 #[test]
 fn doctor_finds_this_machine_fit() {
     let dir = tempfile::tempdir().expect("a directory");
-    let printed =
-        run(playhouse().args(["doctor", "--json", "--data"]).arg(dir.path()).envs(FREE_PORTS));
+    let printed = run(playhouse().args(["doctor", "--json", "--data"]).arg(dir.path()).envs(FREE_PORTS));
     let report: serde_json::Value = serde_json::from_str(&printed).expect("JSON");
     assert_eq!(report["ok"], true, "{printed}");
 }

@@ -2,7 +2,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use http::HeaderMap;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::view::LiveView;
 use crate::domain::ids::LiveId;
@@ -14,7 +14,7 @@ use crate::http::extract::{IdPath, Query};
 use crate::http::problem::Problem;
 use crate::http::request_info::RequestInfo;
 use crate::http::state::HttpState;
-use crate::http::videos::list::{OwnerQuery, PageQuery};
+use crate::http::videos::list::{ListPage, OwnerQuery, PageQuery};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct ListQuery {
@@ -22,14 +22,6 @@ pub(super) struct ListQuery {
     cursor: Option<String>,
     owner: Option<String>,
     page: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct LivePage {
-    data: Vec<LiveView>,
-    next_cursor: Option<String>,
-    has_more: bool,
-    total_estimate: u64,
 }
 
 /// What is live now, or all of one's own.
@@ -47,9 +39,7 @@ pub(super) async fn list(
     for live in &page.items {
         data.push(LiveView::of(&state, (&info, viewer.as_ref()), live).await?);
     }
-    let has_more = page.next_cursor.is_some();
-    let page = LivePage { data, has_more, next_cursor: page.next_cursor, total_estimate: page.total_estimate };
-    etag::json(&headers, 0, &page)
+    etag::json(&headers, 0, &ListPage::new(page, data))
 }
 
 /// One of them.

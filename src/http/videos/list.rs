@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::view::VideoView;
 use crate::domain::ids::UserId;
-use crate::domain::ports::{PageRequest, VideoFilter};
+use crate::domain::ports::{Page, PageRequest, VideoFilter};
 use crate::http::auth::Viewer;
 use crate::http::etag;
 use crate::http::extract::Query;
@@ -31,12 +31,21 @@ pub(super) struct ListQuery {
     page: Option<String>,
 }
 
+/// One page of a list, as every list shows it.
 #[derive(Debug, Serialize)]
-struct VideoPage {
-    data: Vec<VideoView>,
+pub(crate) struct ListPage<V> {
+    data: Vec<V>,
     next_cursor: Option<String>,
     has_more: bool,
     total_estimate: u64,
+}
+
+impl<V> ListPage<V> {
+    /// A page of the catalog, its items shown as `data`.
+    pub(crate) fn new<T>(page: Page<T>, data: Vec<V>) -> Self {
+        let has_more = page.next_cursor.is_some();
+        Self { data, has_more, next_cursor: page.next_cursor, total_estimate: page.total_estimate }
+    }
 }
 
 /// Newest first.
@@ -50,13 +59,8 @@ pub(super) async fn list(
     let (filter, page) = query.parse(viewer.as_ref())?;
     let page = state.ports.catalog.list_videos(filter, page).await?;
     let views = stream::iter(&page.items).then(|video| VideoView::of(&state, &info, video));
-    let page = VideoPage {
-        data: views.try_collect().await?,
-        has_more: page.next_cursor.is_some(),
-        next_cursor: page.next_cursor,
-        total_estimate: page.total_estimate,
-    };
-    etag::json(&headers, 0, &page)
+    let views = views.try_collect().await?;
+    etag::json(&headers, 0, &ListPage::new(page, views))
 }
 
 impl ListQuery {
