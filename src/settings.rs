@@ -291,6 +291,10 @@ section!(
         connections_max: usize = 1000,
         /// How long a broadcast waits for its publisher's return before it ends.
         reconnect_grace: HumanDuration = HumanDuration::secs(30),
+        /// How far back viewers can go unless the stream's owner chooses otherwise.
+        window: HumanDuration = HumanDuration::secs(120),
+        /// How far an owner may let them go: all of it is kept in memory.
+        window_max: HumanDuration = HumanDuration::secs(900),
         /// How long a broadcast that has ended can still be watched to its end.
         linger: HumanDuration = HumanDuration::secs(300),
     }

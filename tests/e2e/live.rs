@@ -248,8 +248,10 @@ async fn streams_belong_to_their_owners() {
     let seen = ask(&other, other.request(Method::GET, &path)).await;
     assert!(seen.get("stream_key").is_none() && seen.get("ingest").is_none(), "{seen}");
     assert_eq!(status(&other, Method::DELETE, &path).await, StatusCode::FORBIDDEN);
-    let bad = creator.request(Method::POST, "/api/v1/live").json(&json!({"title": "x", "dvr_window": 1}));
-    assert_eq!(bad.send().await.expect("an answer").status(), StatusCode::UNPROCESSABLE_ENTITY);
+    for window in [1, 100_000] {
+        let bad = creator.request(Method::POST, "/api/v1/live").json(&json!({"title": "x", "dvr_window": window}));
+        assert_eq!(bad.send().await.expect("an answer").status(), StatusCode::UNPROCESSABLE_ENTITY, "{window}");
+    }
     assert_eq!(status(&creator, Method::DELETE, &path).await, StatusCode::NO_CONTENT);
     assert_eq!(status(&creator, Method::GET, &path).await, StatusCode::NOT_FOUND);
 }

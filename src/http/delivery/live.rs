@@ -23,8 +23,8 @@ use crate::protocols::hls::live::names::LivePath;
 use crate::protocols::hls::live::{BadDirective, LivePlaylist, ReloadRequest, block_for, render_live};
 use crate::protocols::hls::wire::render_multivariant;
 
-/// How long a request waits for the first media of a stream.
-const FIRST_MEDIA: Duration = Duration::from_secs(10);
+/// How long a request waits for the first whole segment of a stream: players take a playlist without one for broken.
+const FIRST_MEDIA: Duration = Duration::from_secs(15);
 /// Playlists kept: each is asked for by all viewers at once, and is of no use after the next part.
 const PLAYLISTS_MAX: u64 = 4096;
 /// How long blocking playlists may be kept by caches, in target durations: late followers of a part still find it.
@@ -91,7 +91,8 @@ impl LiveDelivery {
 async fn wait_for_media(stream: &LiveStream) -> Result<(), Problem> {
     let has_media = |broadcast: &Broadcast| {
         let is_listed = broadcast.target_secs().is_some() && broadcast.part_target().is_some();
-        (is_listed && broadcast.renditions().iter().all(|one| one.ring.edge().is_some())).then_some(())
+        let is_begun = |one: &Rendition| one.ring.segments().any(|segment| segment.is_complete);
+        (is_listed && broadcast.renditions().iter().all(is_begun)).then_some(())
     };
     stream.wait_for(FIRST_MEDIA, has_media).await.ok_or_else(Problem::not_found)
 }

@@ -17,6 +17,7 @@ use crate::http::request_info::RequestInfo;
 use crate::http::state::HttpState;
 use crate::http::uploads::details::DetailsBody;
 use crate::http::videos::change::Change;
+use crate::settings::LiveSettings;
 
 /// What an owner chooses; what is left out stays, or has its default.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
@@ -29,7 +30,12 @@ struct ChoicesBody {
 }
 
 impl ChoicesBody {
-    fn apply(self, choices: LiveChoices) -> Result<LiveChoices, Problem> {
+    fn apply(self, choices: LiveChoices, settings: &LiveSettings) -> Result<LiveChoices, Problem> {
+        let longest = settings.window_max.0.as_secs();
+        if self.dvr_window.is_some_and(|secs| secs > longest) {
+            let detail = format!("at most {longest} seconds on this server");
+            return Err(Problem::invalid_field("/dvr_window", "out_of_range", detail));
+        }
         let choices = LiveChoices {
             latency: self.latency.unwrap_or(choices.latency),
             window_ms: self.dvr_window.map_or(choices.window_ms, |secs| secs.saturating_mul(1000)),
@@ -57,6 +63,7 @@ pub(super) async fn create(
     Json(body): Json<NewLive>,
 ) -> Result<Response, Problem> {
     let (entropy, now) = (&*state.ports.entropy, state.ports.clock.now());
+    let settings = &state.settings.live;
     let user = state.ports.catalog.user(&viewer.user_id).await?.ok_or_else(Problem::not_found)?;
     let live = Live {
         id: LiveId::random(entropy),
@@ -64,7 +71,7 @@ pub(super) async fn create(
         user_id: user.id,
         channel_id: user.channel.id,
         details: body.details.details(None)?,
-        choices: body.choices.apply(LiveChoices { archive: false, ..LiveChoices::default() })?,
+        choices: body.choices.apply(default_choices(settings), settings)?,
         key: new_key(&state)?,
         state: LiveState::Idle,
         generation: 0,
@@ -81,6 +88,11 @@ pub(super) async fn create(
     let mut response = etag::json(&HeaderMap::new(), live.revision, &view)?;
     *response.status_mut() = StatusCode::CREATED;
     Ok(([(http::header::LOCATION, location)], response).into_response())
+}
+
+fn default_choices(settings: &LiveSettings) -> LiveChoices {
+    let window_ms = u64::try_from(settings.window.0.as_millis()).unwrap_or(u64::MAX);
+    LiveChoices { archive: false, window_ms, ..LiveChoices::default() }
 }
 
 fn new_key(state: &HttpState) -> Result<StoredKey, Problem> {
@@ -111,7 +123,11 @@ pub(super) async fn update(
     let live = own_live(&state, &viewer, &id).await?;
     let details = body.details.parse()?.apply(live.details);
     details.validate()?;
-    let patch = LivePatch { details: Some(details), choices: Some(body.choices.apply(live.choices)?), key: None };
+    let patch = LivePatch {
+        details: Some(details),
+        choices: Some(body.choices.apply(live.choices, &state.settings.live)?),
+        key: None,
+    };
     let expected = etag::expected_revision(&headers)?.or(Some(live.revision));
     changed(&state, (&info, &viewer), (&id, patch, expected)).await
 }
