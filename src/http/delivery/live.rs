@@ -21,6 +21,7 @@ use crate::media::live::stream::LiveStream;
 use crate::media::view::View;
 use crate::protocols::hls::live::names::LivePath;
 use crate::protocols::hls::live::{BadDirective, LivePlaylist, ReloadRequest, block_for, render_live};
+use crate::protocols::hls::paths::MULTIVARIANT;
 use crate::protocols::hls::wire::render_multivariant;
 
 /// How long a request waits for the first whole segment of a stream: players take a playlist without one for broken.
@@ -30,7 +31,7 @@ const PLAYLISTS_MAX: u64 = 4096;
 /// How long blocking playlists may be kept by caches, in target durations: late followers of a part still find it.
 const KEPT_TARGETS: u32 = 6;
 
-/// A playlist by stream, rendition, version and whether it is a delta update.
+/// A playlist by stream, rendition (or the name of the multivariant one), version and whether it is a delta update.
 type Key = (PlaybackId, String, u64, bool);
 
 /// Playlists of live streams as they are now.
@@ -47,7 +48,7 @@ impl LiveDelivery {
     pub(super) async fn answer(&self, watched: &Watched, request: &MediaRequest) -> Result<Entity, Problem> {
         let stream = &*watched.stream;
         match LivePath::parse(&request.tail).ok_or_else(Problem::not_found)? {
-            LivePath::Multivariant => multivariant(stream, request).await,
+            LivePath::Multivariant => self.multivariant(stream, request).await,
             LivePath::Media { track } => self.media(stream, request, track).await,
             LivePath::Init { track, epoch } => {
                 let init = stream.look(|broadcast| init(broadcast, track, epoch)).ok_or_else(Problem::not_found)?;
@@ -62,6 +63,14 @@ impl LiveDelivery {
             }
             LivePath::Part { track, position } => part(stream, request, (track, position)).await,
         }
+    }
+
+    async fn multivariant(&self, stream: &LiveStream, request: &MediaRequest) -> Result<Entity, Problem> {
+        wait_for_media(stream).await?;
+        let key = (request.playback.clone(), MULTIVARIANT.to_owned(), stream.version(), false);
+        let rendered = self.0.optionally_get_with_by_ref(&key, || variants(stream).map(Arc::new));
+        let rendered = rendered.ok_or_else(Problem::internal)?;
+        Ok(rendered.entity(crate::http::accepts_gzip(&request.headers), Cacheability::Growing))
     }
 
     async fn media(&self, stream: &LiveStream, request: &MediaRequest, track: &str) -> Result<Entity, Problem> {
@@ -97,14 +106,10 @@ async fn wait_for_media(stream: &LiveStream) -> Result<(), Problem> {
     stream.wait_for(FIRST_MEDIA, has_media).await.ok_or_else(Problem::not_found)
 }
 
-async fn multivariant(stream: &LiveStream, request: &MediaRequest) -> Result<Entity, Problem> {
-    wait_for_media(stream).await?;
-    let tracks = stream.look(listing::tracks).map_err(|error| {
-        tracing::error!(%error, "a live stream cannot be listed");
-        Problem::internal()
-    })?;
-    let rendered = Rendered::new(HLS_TYPE, render_multivariant(&tracks, View::default()));
-    Ok(rendered.entity(crate::http::accepts_gzip(&request.headers), Cacheability::Growing))
+fn variants(stream: &LiveStream) -> Option<Rendered> {
+    let listed = stream.look(listing::tracks);
+    let tracks = listed.inspect_err(|error| tracing::error!(%error, "a live stream cannot be listed")).ok()?;
+    Some(Rendered::new(HLS_TYPE, render_multivariant(&tracks, View::default())))
 }
 
 /// A part that is next may be asked for before it is there (preload hint).
