@@ -117,7 +117,7 @@ impl Node {
             family(uploads.family(), settings.uploads.sessions_max),
             family(playback.family(), settings.playback.sessions_max),
             family(lives.family(), LIVES_MAX),
-            dispatcher::branch(Arc::clone(&storage.catalog), vec![listener(state.clone()), ender(transcodes.clone())]),
+            dispatcher::branch(Arc::clone(&storage.catalog), vec![listener(state.clone()), worker(transcodes.clone())]),
             janitor.branch(Arc::new(cleaned)),
         ];
         let arguments = RootArguments { branches, policy: RestartPolicy::default(), clock: Arc::new(SystemClock) };
@@ -182,14 +182,19 @@ fn listener(state: HttpState) -> Listener {
     })
 }
 
-/// Work on deleted videos ends at once.
-fn ender(transcodes: TranscodesHandle) -> Listener {
+/// Work on deleted videos ends at once, and that on recorded broadcasts begins.
+fn worker(transcodes: TranscodesHandle) -> Listener {
     Arc::new(move |event: Event| {
         let transcodes = transcodes.clone();
         Box::pin(async move {
-            let is_deleted = event.kind == "video.deleted";
-            if let Some(video) = event.key.parse().ok().filter(|_| is_deleted) {
-                transcodes.forget(&video).await;
+            let recorded = event.payload.get("video_id").and_then(|id| id.as_str()).and_then(|id| id.parse().ok());
+            match (event.kind.as_str(), event.key.parse().ok(), recorded) {
+                ("video.deleted", Some(video), _) => transcodes.forget(&video).await,
+                ("live.ended", _, Some(video)) => {
+                    // One that finds no room is found by the janitor.
+                    let _ = transcodes.start(video).await;
+                }
+                _ => {}
             }
         })
     })
@@ -205,7 +210,13 @@ fn http_address(settings: &Settings, ephemeral_ports: bool) -> SocketAddr {
 fn lives_context(settings: &Settings, storage: &Storage) -> Lives {
     Lives {
         catalog: Arc::clone(&storage.catalog),
+        blobs: Arc::clone(&storage.blobs),
+        assets: Arc::clone(&storage.assets),
         clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+        recordings: storage.data_dir.recordings(),
+        memory_window: settings.live.memory_window.0,
+        unrecorded_window_max: settings.live.unrecorded_window_max.0,
         grace: settings.live.reconnect_grace.0,
         linger: settings.live.linger.0,
         streams: Streams::default(),

@@ -292,9 +292,14 @@ section!(
         /// How long a broadcast waits for its publisher's return before it ends.
         reconnect_grace: HumanDuration = HumanDuration::secs(30),
         /// How far back viewers can go unless the stream's owner chooses otherwise.
-        window: HumanDuration = HumanDuration::secs(120),
-        /// How far an owner may let them go: all of it is kept in memory.
-        window_max: HumanDuration = HumanDuration::secs(900),
+        window: HumanDuration = HumanDuration::secs(1800),
+        /// How far an owner may let them go.
+        window_max: HumanDuration = HumanDuration::secs(12 * 3600),
+        /// How much of a recorded stream's window is kept in memory; the rest is read from its recording.
+        memory_window: HumanDuration = HumanDuration::secs(120),
+        /// How far viewers can go back in a stream that is not recorded, whatever its owner chooses: all of it is kept in
+        /// memory.
+        unrecorded_window_max: HumanDuration = HumanDuration::secs(900),
         /// How long a broadcast that has ended can still be watched to its end.
         linger: HumanDuration = HumanDuration::secs(300),
     }
@@ -311,6 +316,9 @@ section!(
         orphan_interval: HumanDuration = HumanDuration::secs(6 * 3600),
     }
 );
+
+/// Shortest `live.memory_window`: twice the length of a span.
+const MEMORY_WINDOW_MIN: Duration = Duration::from_secs(60);
 
 /// All settings.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -406,6 +414,9 @@ impl Settings {
         }
         if self.transcode.frame_rate_max == 0 {
             return refuse("transcode.frame_rate_max", "must be at least 1");
+        }
+        if self.live.memory_window.0 < MEMORY_WINDOW_MIN {
+            return refuse("live.memory_window", "must be at least 60s: what is newer is still being written");
         }
         if self.accounts.hashes_at_once == 0 {
             return refuse("accounts.hashes_at_once", "must be at least 1");

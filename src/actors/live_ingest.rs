@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::describe::{DescribeReply, Description};
+use super::live_recording::LiveRecording;
 use super::lives::Lives;
 use super::reply::{AskError, Reply};
 use crate::domain::live::machine::{LiveEffect, LiveInput, LiveLimits, LiveMachine, PublisherId, Refusal};
@@ -91,6 +92,8 @@ pub enum LiveMessage {
 pub struct IngestStats {
     /// Whether a publisher is sending.
     pub connected: bool,
+    /// Whether it is recorded; `false` also while the disk does not take it.
+    pub recording: bool,
     /// Frames per second of its pictures; 0 until known.
     pub frame_rate: f64,
     /// Repairs, drops, epochs and gaps.
@@ -110,6 +113,8 @@ pub struct LiveIngestState {
     /// Tells the feed of a generation that it is over.
     fence: Option<(u64, watch::Sender<Option<Refusal>>)>,
     generation: u64,
+    /// What is kept of the broadcast.
+    recording: Option<LiveRecording>,
     /// The last step's way into the catalog, awaited by the next.
     recorded: Option<JoinHandle<()>>,
 }
@@ -138,6 +143,11 @@ impl Actor for LiveIngestActor {
             me.send_after(context.grace, move || LiveMessage::GraceOver { generation });
         }
         me.send_after(context.linger, move || LiveMessage::LingerOver { generation });
+        let interrupted = live.recording.clone().filter(|_| live.state == LiveState::Live);
+        let recording = match interrupted {
+            Some(video_id) => Some(LiveRecording::recover(&context, video_id).await?),
+            None => None,
+        };
         let asking = HashMap::new();
         Ok(LiveIngestState {
             live,
@@ -148,6 +158,7 @@ impl Actor for LiveIngestActor {
             next_publisher: 0,
             fence: None,
             generation,
+            recording,
             recorded: None,
         })
     }
@@ -251,7 +262,13 @@ impl LiveIngestState {
     }
 
     fn open(&mut self, me: &ActorRef<LiveMessage>) {
-        self.record(LiveStep::Opened);
+        if self.live.choices.archive {
+            self.recording = LiveRecording::begin(&self.context)
+                .inspect_err(|error| tracing::error!(live.id = %self.live.id, %error, "a broadcast is not recorded"))
+                .ok();
+        }
+        let recording = self.recording.as_ref().map(|recording| recording.video_id().clone());
+        self.record(async move { LiveStep::Opened { recording } });
         self.ensure_stream(me);
     }
 
@@ -260,15 +277,27 @@ impl LiveIngestState {
         if let Some(stream) = self.stream.as_ref().filter(|stream| !stream.look(|broadcast| broadcast.has_ended())) {
             return Arc::clone(stream);
         }
-        let settings = BroadcastSettings {
-            window: Duration::from_millis(self.live.choices.window_ms),
-            generation: u32::try_from(self.generation).unwrap_or(u32::MAX),
-        };
-        let stream = Arc::new(LiveStream::new(settings, Box::new(Forgetful)));
+        let stream = Arc::new(self.new_stream());
         self.stream = Some(Arc::clone(&stream));
         self.context.streams.note(&self.live, Some(&stream));
         me.send_after(TICK, || LiveMessage::Tick);
         stream
+    }
+
+    fn new_stream(&self) -> LiveStream {
+        let window = Duration::from_millis(self.live.choices.window_ms);
+        let settings = BroadcastSettings::new(window, u32::try_from(self.generation).unwrap_or(u32::MAX));
+        match &self.recording {
+            Some(recording) => {
+                let start_micros = recording.end_micros().unwrap_or(settings.start_micros);
+                let settings = BroadcastSettings { memory: self.context.memory_window, start_micros, ..settings };
+                LiveStream::new(settings, recording.keeper())
+            }
+            None => {
+                let window = window.min(self.context.unrecorded_window_max);
+                LiveStream::new(BroadcastSettings { window, memory: window, ..settings }, Box::new(Forgetful))
+            }
+        }
     }
 
     fn feed(&mut self, me: &ActorRef<LiveMessage>, publisher: PublisherId, generation: u64) {
@@ -286,18 +315,26 @@ impl LiveIngestState {
         if let Some(stream) = &self.stream {
             stream.end();
         }
-        self.record(LiveStep::Closed { video_id: None });
+        let (recording, context) = (self.recording.take(), Arc::clone(&self.context));
+        self.record(async move {
+            let archive = match recording {
+                Some(recording) => recording.archive(&context).await,
+                None => None,
+            };
+            LiveStep::Closed { archive: archive.map(Box::new) }
+        });
         let generation = self.generation;
         me.send_after(self.context.linger, move || LiveMessage::LingerOver { generation });
     }
 
     /// Has the catalog take a step, however often it has to be asked; in the order in which they were made.
-    fn record(&mut self, step: LiveStep) {
+    fn record(&mut self, step: impl Future<Output = LiveStep> + Send + 'static) {
         let (context, id, before) = (Arc::clone(&self.context), self.live.id.clone(), self.recorded.take());
         self.recorded = Some(tokio::spawn(async move {
             if let Some(before) = before {
                 let _ = before.await;
             }
+            let step = step.await;
             loop {
                 match context.catalog.step_live(&id, step.clone(), context.clock.now()).await {
                     Ok(_) | Err(CatalogError::NotFound) => return,
@@ -335,6 +372,7 @@ impl LiveIngestState {
         self.stream.as_ref().map(|stream| {
             stream.look(|broadcast| IngestStats {
                 connected: broadcast.is_fed(),
+                recording: self.recording.as_ref().is_some_and(|recording| !recording.is_failing()),
                 frame_rate: broadcast
                     .frame_rate()
                     .map_or(0.0, |(frames, seconds)| f64::from(frames) / f64::from(seconds.max(1))),

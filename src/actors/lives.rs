@@ -1,4 +1,5 @@
 //! The live family: lets publishers of every protocol in by their stream key, and leads viewers to the media of what is live.
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use super::reply::{AskError, Post};
 use super::supervisor::{ChildError, Family, FamilyHandle};
 use crate::domain::ids::{LiveId, PlaybackId};
 use crate::domain::live::{Live, LiveState, StreamKey};
-use crate::domain::ports::{Catalog, CatalogError, Clock};
+use crate::domain::ports::{AssetStore, BlobStore, Catalog, CatalogError, Clock, Entropy};
 use crate::domain::video::Privacy;
 use crate::media::live::gate::{Feed, Gate, Knock, TurnedAway};
 use crate::media::live::stream::LiveStream;
@@ -27,8 +28,20 @@ const KEY_BYTES_MAX: usize = 128;
 pub struct Lives {
     /// Keys, leases and states.
     pub catalog: Arc<dyn Catalog>,
+    /// Spans of recordings.
+    pub blobs: Arc<dyn BlobStore>,
+    /// Indexes of recordings.
+    pub assets: Arc<dyn AssetStore>,
     /// Wall-clock time.
     pub clock: Arc<dyn Clock>,
+    /// Ids of recordings.
+    pub entropy: Arc<dyn Entropy>,
+    /// Where spans are written: on the file system of a local blob store.
+    pub recordings: PathBuf,
+    /// How much of a recorded stream is kept in memory.
+    pub memory_window: Duration,
+    /// How far back one can go in a stream that is not recorded.
+    pub unrecorded_window_max: Duration,
     /// How long a broadcast waits for its publisher's return.
     pub grace: Duration,
     /// How long a stream that is over stays in memory, so that viewers see its end.

@@ -40,6 +40,8 @@ mod pictures;
 mod publish;
 mod source;
 
+pub(super) use effects::rendition;
+
 /// Progress is written to the catalog in steps of this many percent.
 const PROGRESS_STEP: u8 = 10;
 

@@ -147,6 +147,8 @@ pub enum SegmentBytes {
         /// The chunk.
         chunk: u32,
     },
+    /// Nowhere: the track has no media here, as in a broadcast whose publisher was away or left this track out.
+    Gap,
 }
 
 /// One segment of a track: one line of a playlist.
@@ -160,6 +162,13 @@ pub struct Segment {
     pub bytes: u32,
     /// Where its bytes come from.
     pub source: SegmentBytes,
+}
+
+impl Segment {
+    /// Whether it has no media.
+    pub fn is_gap(&self) -> bool {
+        self.source == SegmentBytes::Gap
+    }
 }
 
 /// A picture that decodes by itself, for trick play.
@@ -206,22 +215,19 @@ pub struct AssetTrack {
 }
 
 impl AssetTrack {
-    /// Presentation length in ticks of the track's timescale.
+    /// Length of its media in ticks of the track's timescale.
     pub fn duration_ticks(&self) -> i64 {
-        match (self.segments.first(), self.segments.last()) {
-            (Some(first), Some(last)) => last.start + i64::from(last.duration) - first.start,
-            _ => 0,
-        }
+        self.media().map(|segment| i64::from(segment.duration)).sum()
     }
 
-    /// Longest segment, in ticks.
-    pub fn longest_segment_ticks(&self) -> u32 {
-        self.segments.iter().map(|segment| segment.duration).max().unwrap_or(0)
+    /// Its segments without gaps.
+    fn media(&self) -> impl Iterator<Item = &Segment> {
+        self.segments.iter().filter(|segment| !segment.is_gap())
     }
 
     /// Measured peak bit rate (RFC 8216bis, BANDWIDTH): see [`peak_bits_per_sec`].
     pub fn peak_bits_per_sec(&self) -> u64 {
-        let sizes: Vec<_> = self.segments.iter().map(|segment| (segment.bytes, segment.duration)).collect();
+        let sizes: Vec<_> = self.media().map(|segment| (segment.bytes, segment.duration)).collect();
         peak_bits_per_sec(&sizes, self.timescale)
     }
 
@@ -271,9 +277,59 @@ pub struct Asset {
     pub source: Vec<Extent>,
     /// Pictures first, then sound, each in order of preference.
     pub tracks: Vec<AssetTrack>,
+    /// Where media do not continue what was before: the later epochs of a broadcast, ascending. All tracks of an asset that
+    /// has some have the same number of segments.
+    pub epochs: Vec<AssetEpoch>,
+}
+
+/// A later epoch of an asset: its publisher came back, or sent something else from here on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssetEpoch {
+    /// Its first segment.
+    pub first_segment: u32,
+    /// Initialisation segments of tracks that need another one than [`AssetTrack::init`], by name.
+    pub inits: Vec<(String, bytes::Bytes)>,
 }
 
 impl Asset {
+    /// The initialisation segment of this track that is good for its segments from later epoch number `epoch` on, counted
+    /// from 1; `None` when it is the track's own.
+    pub fn init_of(&self, epoch: usize, track: &str) -> Option<&bytes::Bytes> {
+        let epoch = self.epochs.get(epoch.checked_sub(1)?)?;
+        epoch.inits.iter().find(|(name, _)| name == track).map(|(_, init)| init)
+    }
+
+    /// The epoch that a segment belongs to, from 0.
+    pub fn epoch_of(&self, segment: u32) -> usize {
+        self.epochs.partition_point(|epoch| epoch.first_segment <= segment)
+    }
+
+    /// Runs of segments that continue one another, each in one epoch and with the same tracks from end to end; what no
+    /// track has media for belongs to none.
+    pub fn runs(&self) -> Vec<std::ops::Range<u32>> {
+        let longest = self.tracks.iter().map(|track| track.segments.len()).max().unwrap_or(0);
+        if self.epochs.is_empty() {
+            return std::iter::once(0..u32::try_from(longest).unwrap_or(u32::MAX)).collect();
+        }
+        let mut runs: Vec<(Vec<bool>, std::ops::Range<u32>)> = Vec::new();
+        for number in 0..u32::try_from(longest).unwrap_or(u32::MAX) {
+            let has = |track: &AssetTrack| track.segments.get(number as usize).is_some_and(|one| !one.is_gap());
+            let present: Vec<bool> = self.tracks.iter().map(has).collect();
+            if !present.contains(&true) {
+                continue;
+            }
+            let is_start = self.epochs.iter().any(|epoch| epoch.first_segment == number);
+            let follows = |(before, run): &&mut (Vec<bool>, std::ops::Range<u32>)| {
+                !is_start && run.end == number && *before == present
+            };
+            match runs.last_mut().filter(follows) {
+                Some((_, run)) => run.end = number + 1,
+                None => runs.push((present, number..number + 1)),
+            }
+        }
+        runs.into_iter().map(|(_, run)| run).collect()
+    }
+
     /// The track named so in URLs.
     pub fn track(&self, name: &str) -> Option<&AssetTrack> {
         self.tracks.iter().find(|track| track.name == name)

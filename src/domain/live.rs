@@ -3,10 +3,11 @@ use serde::{Deserialize, Serialize};
 
 use sha2::{Digest, Sha256};
 
+use super::asset::Extent;
 use super::ids::{ChannelId, LiveId, PlaybackId, UserId, VideoId};
 use super::ports::Entropy;
 use super::time::Timestamp;
-use super::video::{InvalidField, VideoDetails, text_enum};
+use super::video::{InvalidField, MediaInfo, Rendition, VideoDetails, text_enum};
 
 pub mod machine;
 
@@ -142,6 +143,8 @@ pub struct Live {
     pub generation: u64,
     /// The video of its last broadcast.
     pub video_id: Option<VideoId>,
+    /// What the broadcast under way will be as a video, while it is recorded.
+    pub recording: Option<VideoId>,
     /// When its last broadcast began.
     pub started_at: Option<Timestamp>,
     /// When its last broadcast ended.
@@ -166,13 +169,31 @@ pub struct LivePatch {
 }
 
 /// A step in a live stream's life; each is one transaction with its event.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum LiveStep {
     /// A broadcast has begun.
-    Opened,
+    Opened {
+        /// What it will be as a video, if it is recorded.
+        recording: Option<VideoId>,
+    },
     /// The broadcast is over.
     Closed {
-        /// What it became.
-        video_id: Option<VideoId>,
+        /// The video that it is from now on, if it was recorded.
+        archive: Option<Box<Archive>>,
     },
+}
+
+/// A recorded broadcast as a video: its details are those of its stream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Archive {
+    /// Its id.
+    pub video_id: VideoId,
+    /// What its media URLs are named by.
+    pub playback_id: PlaybackId,
+    /// What is in it.
+    pub media: MediaInfo,
+    /// Its renditions.
+    pub renditions: Vec<Rendition>,
+    /// All its blobs, the index of generation 1 included.
+    pub blobs: Vec<Extent>,
 }

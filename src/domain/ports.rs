@@ -535,6 +535,8 @@ pub enum MediaObject {
     Segment(u32),
     /// The key frame with this number, alone.
     KeyFrame(u32),
+    /// The initialisation segment from this later epoch on, counted from 1.
+    EpochInit(u32),
 }
 
 /// Why bytes could not be resolved.

@@ -94,7 +94,8 @@ impl Delivery {
     /// Delivery over these parts.
     pub(crate) fn new(context: DeliveryContext) -> Self {
         let watchables = Watchables::new(Arc::clone(&context.catalog), Arc::clone(&context.assets));
-        Self(Arc::new(Inner { context, watchables, playlists: Playlists::default(), live: LiveDelivery::default() }))
+        let live = LiveDelivery::new(Arc::clone(&context.blobs));
+        Self(Arc::new(Inner { context, watchables, playlists: Playlists::default(), live }))
     }
 
     /// Routes of all media.

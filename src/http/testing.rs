@@ -92,7 +92,13 @@ pub(super) fn idle_transcodes(settings: &Settings, storage: &Storage) -> Transco
 pub(super) fn idle_lives(storage: &Storage) -> LivesHandle {
     LivesHandle::new(Arc::new(Lives {
         catalog: storage.catalog.clone(),
+        blobs: storage.blobs.clone(),
+        assets: storage.assets.clone(),
         clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+        recordings: storage.data_dir.recordings(),
+        memory_window: Duration::from_secs(60),
+        unrecorded_window_max: Duration::from_secs(60),
         grace: Duration::from_secs(1),
         linger: Duration::from_secs(1),
         streams: Streams::default(),
@@ -337,7 +343,14 @@ fn one_segment_asset(video: &VideoId, playback_id: PlaybackId, span: BlobKey) ->
         segments: vec![Segment { start: 90_000, duration: 360_000, bytes: SEGMENT_BYTES as u32, source }],
         key_frames: Vec::new(),
     };
-    Asset { video_id: video.clone(), playback_id, generation: 1, source: Vec::new(), tracks: vec![track] }
+    Asset {
+        video_id: video.clone(),
+        playback_id,
+        generation: 1,
+        source: Vec::new(),
+        tracks: vec![track],
+        epochs: Vec::new(),
+    }
 }
 
 fn one_rendition() -> Rendition {

@@ -6,7 +6,7 @@ mod walk;
 
 use std::io::{Read, Seek};
 
-pub(crate) use info::track_frame_rate;
+pub(crate) use info::{describe, track_frame_rate};
 use timeline::shift_of;
 use walk::{Key, KeyReader, Walk, walk};
 
@@ -179,7 +179,10 @@ fn assemble(
         tracks.push(track);
     }
     let IndexRequest { video_id, playback_id, generation, source, .. } = request.clone();
-    Ok(Some(Playable { asset: Asset { video_id, playback_id, generation, source, tracks }, tables }))
+    Ok(Some(Playable {
+        asset: Asset { video_id, playback_id, generation, source, tracks, epochs: Vec::new() },
+        tables,
+    }))
 }
 
 fn check_groups(walk: &Walk, config: &TrackConfig, grid: &GridSettings, unmets: &mut Vec<NonStandard>) {

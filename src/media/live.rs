@@ -6,6 +6,11 @@ pub mod gate;
 pub mod listing;
 pub mod packager;
 pub mod part;
+pub mod recorder;
+pub mod recording;
+pub mod recovery;
 pub mod ring;
 pub mod stream;
+#[cfg(test)]
+mod testing;
 pub mod timeline;

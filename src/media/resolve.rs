@@ -64,6 +64,7 @@ impl Resolver {
                 self.build_from_samples(asset, track, wanted.number, &records).await?
             }
             SegmentBytes::Make { chunk } => return self.make(asset, track, *chunk, wanted.number).await,
+            SegmentBytes::Gap => return Err(ResolveError::NotFound),
         };
         metrics::counter!("playhouse_segment_built_bytes_total").increment(built.len() as u64);
         if built.len() as u64 != u64::from(wanted.bytes) {
@@ -125,9 +126,9 @@ struct Wanted<'a> {
 
 fn find(track: &AssetTrack, object: MediaObject) -> Option<Wanted<'_>> {
     match object {
-        MediaObject::Init => None,
+        MediaObject::Init | MediaObject::EpochInit(_) => None,
         MediaObject::Segment(number) => {
-            let segment = track.segments.get(number as usize)?;
+            let segment = track.segments.get(number as usize).filter(|segment| !segment.is_gap())?;
             Some(Wanted { number, source: &segment.source, bytes: segment.bytes })
         }
         MediaObject::KeyFrame(number) => {
@@ -142,8 +143,12 @@ fn find(track: &AssetTrack, object: MediaObject) -> Option<Wanted<'_>> {
 impl SegmentSource for Resolver {
     async fn resolve(&self, asset: &Asset, track: &str, object: MediaObject) -> Result<Bytes, ResolveError> {
         let track = asset.track(track).ok_or(ResolveError::NotFound)?;
-        if object == MediaObject::Init {
-            return Ok(track.init.clone());
+        match object {
+            MediaObject::Init => return Ok(track.init.clone()),
+            MediaObject::EpochInit(epoch) => {
+                return asset.init_of(epoch as usize, &track.name).cloned().ok_or(ResolveError::NotFound);
+            }
+            MediaObject::Segment(_) | MediaObject::KeyFrame(_) => {}
         }
         let wanted = find(track, object).ok_or(ResolveError::NotFound)?;
         let (video, name) = (asset.video_id.clone(), track.name.as_str().into());

@@ -39,13 +39,15 @@ pub fn rung_track(
 ) -> Result<Option<RungTrack>, Misfit> {
     let Some(first) = made.values().next() else { return Ok(None) };
     let mut building = Building::new(plan, rung);
-    for (number, _) in (0u32..).zip(&plan.chunks) {
+    for (number, chunk) in (0u32..).zip(&plan.chunks) {
+        building.leave_out(chunk.first_segment);
         let taken = match made.get(&number) {
             Some(chunk) => building.take(number, chunk),
             None => building.leave_open(number),
         };
         taken.ok_or_else(|| Misfit { rung: rung.name.clone(), chunk: number })?;
     }
+    building.leave_out(u32::try_from(plan.cuts.len().saturating_sub(1)).unwrap_or(u32::MAX));
     let Building { spans, segments, key_frames, table: records, .. } = building;
     let track = AssetTrack {
         name: rung.name.clone(),
@@ -77,6 +79,16 @@ struct Building<'a> {
 impl<'a> Building<'a> {
     fn new(plan: &'a LadderPlan, rung: &'a Rung) -> Self {
         Self { plan, rung, spans: Vec::new(), segments: Vec::new(), key_frames: Vec::new(), table: Vec::new() }
+    }
+
+    /// Up to this segment the source has no pictures.
+    fn leave_out(&mut self, until: u32) {
+        let missing = self.segments.len()..until as usize;
+        for cut in missing.filter_map(|number| self.plan.cuts.get(number..number + 2)) {
+            let &[start, end] = cut else { continue };
+            let duration = u32::try_from(end - start).unwrap_or(u32::MAX);
+            self.segments.push(Segment { start, duration, bytes: 0, source: SegmentBytes::Gap });
+        }
     }
 
     fn take(&mut self, number: u32, made: &MadeRung) -> Option<()> {

@@ -22,7 +22,14 @@ pub(crate) fn video_id() -> VideoId {
 
 pub(crate) fn empty_asset() -> Asset {
     let playback_id = PlaybackId::parse(&format!("{}_testtesttest", PlaybackId::PREFIX)).unwrap();
-    Asset { video_id: video_id(), playback_id, generation: 1, source: Vec::new(), tracks: Vec::new() }
+    Asset {
+        video_id: video_id(),
+        playback_id,
+        generation: 1,
+        source: Vec::new(),
+        tracks: Vec::new(),
+        epochs: Vec::new(),
+    }
 }
 
 pub(crate) fn empty_track(name: &str) -> AssetTrack {

@@ -5,17 +5,38 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use moka::future::Cache;
+use serde::Deserialize;
 
-use super::codec::{self, Versioned};
+use super::codec::{self, CodecError, Versioned};
 use super::files::blocking;
-use crate::domain::asset::{Asset, BlobKey, Extent, KeyFrame, Segment};
-use crate::domain::ids::VideoId;
+use crate::domain::asset::{Asset, AssetEpoch, AssetTrack, BlobKey, Extent, KeyFrame, Segment};
+use crate::domain::ids::{PlaybackId, VideoId};
 use crate::domain::ports::{AssetStore, BlobError, BlobStore};
 
 impl Versioned for Asset {
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
     /// A day of video in ten tracks of 2 s segments is 12 MiB.
     const BYTES_MAX: usize = 64 * 1024 * 1024;
+
+    fn from_older(version: u8, body: &[u8]) -> Option<Result<Self, CodecError>> {
+        (version == 1).then(|| codec::decode_body::<FirstForm>(body).map(Self::from))
+    }
+}
+
+/// Version 1: an asset without epochs.
+#[derive(Deserialize)]
+struct FirstForm {
+    video_id: VideoId,
+    playback_id: PlaybackId,
+    generation: u32,
+    source: Vec<Extent>,
+    tracks: Vec<AssetTrack>,
+}
+
+impl From<FirstForm> for Asset {
+    fn from(FirstForm { video_id, playback_id, generation, source, tracks }: FirstForm) -> Self {
+        Self { video_id, playback_id, generation, source, tracks, epochs: Vec::new() }
+    }
 }
 
 /// Asset indexes in a blob store.
@@ -31,16 +52,20 @@ fn key_of(video: &VideoId, generation: u32) -> BlobKey {
 
 /// About how much memory a decoded index takes.
 fn weight(asset: &Asset) -> u32 {
-    let track_bytes = |track: &crate::domain::asset::AssetTrack| {
+    let track_bytes = |track: &AssetTrack| {
         track.init.len()
             + track.segments.len() * size_of::<Segment>()
             + track.key_frames.len() * size_of::<KeyFrame>()
             + track.spans.iter().map(|span| span.as_str().len() + size_of::<BlobKey>()).sum::<usize>()
             + size_of_val(track)
     };
+    let epoch_bytes = |epoch: &AssetEpoch| {
+        size_of_val(epoch) + epoch.inits.iter().map(|(name, init)| name.len() + init.len()).sum::<usize>()
+    };
     let bytes = size_of::<Asset>()
         + asset.tracks.iter().map(track_bytes).sum::<usize>()
-        + asset.source.iter().map(|extent| extent.key.as_str().len() + size_of::<Extent>()).sum::<usize>();
+        + asset.source.iter().map(|extent| extent.key.as_str().len() + size_of::<Extent>()).sum::<usize>()
+        + asset.epochs.iter().map(epoch_bytes).sum::<usize>();
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 

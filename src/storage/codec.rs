@@ -5,10 +5,15 @@ use serde::de::DeserializeOwned;
 
 /// A type with a stored or sent form.
 pub trait Versioned: Serialize + DeserializeOwned {
-    /// Goes up whenever the form changes. Bytes of other versions are refused.
+    /// Goes up whenever the form changes. Bytes of other versions are refused, unless [`Self::from_older`] knows them.
     const VERSION: u8;
     /// Most bytes of the form, version byte included; checked in both directions, before anything is read.
     const BYTES_MAX: usize;
+
+    /// The value that an earlier version of the program wrote; `None` for versions that are not read any more.
+    fn from_older(_version: u8, _body: &[u8]) -> Option<Result<Self, CodecError>> {
+        None
+    }
 }
 
 /// Bytes that are not the form asked for, or a value that has none.
@@ -57,8 +62,14 @@ pub fn decode<T: Versioned>(bytes: &[u8]) -> Result<T, CodecError> {
     check_size::<T>(bytes.len())?;
     let (&found, body) = bytes.split_first().ok_or(CodecError::Empty)?;
     if found != T::VERSION {
-        return Err(CodecError::UnknownVersion { found, expected: T::VERSION });
+        let unknown = CodecError::UnknownVersion { found, expected: T::VERSION };
+        return T::from_older(found, body).unwrap_or(Err(unknown));
     }
+    decode_body(body)
+}
+
+/// The value in bytes whose version is known and whose size was checked.
+pub fn decode_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, CodecError> {
     let (value, read) = decode_within(body).map_err(|error| CodecError::Malformed(error.to_string()))?;
     match body.len() - read {
         0 => Ok(value),

@@ -60,7 +60,7 @@ impl DataDir {
         take_lock(&mut lock, &root, lock_wait)?;
         write_holder(&mut lock).map_err(failed(&lock_path))?;
         let dir = Self { root, _lock: Arc::new(lock) };
-        for path in [dir.blobs(), dir.work()] {
+        for path in [dir.blobs(), dir.work(), dir.recordings()] {
             create_dir_durable(&path).map_err(failed(&path))?;
         }
         Ok(dir)
@@ -89,6 +89,11 @@ impl DataDir {
     /// Files in the making, on the same file system as the blobs. What is left there at start may be deleted.
     pub fn work(&self) -> PathBuf {
         self.root.join("work")
+    }
+
+    /// Recordings of live streams, as far as they are not blobs yet: outlives the process.
+    pub fn recordings(&self) -> PathBuf {
+        self.root.join("recordings")
     }
 }
 

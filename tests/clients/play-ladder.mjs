@@ -1,14 +1,8 @@
 // Plays a ladder with one of the players on a page of another origin: from the start without a gap, every rendition by
 // hand, all by itself on a line that becomes slow and fast again, and in every language.
-import fs from 'node:fs/promises';
-import { withBrowser } from './lib/browser.mjs';
 import { look, plays, round } from './lib/playback.mjs';
-import { PLAYERS } from './lib/players.mjs';
+import { complaints, withPlayer } from './lib/player-page.mjs';
 import { integer, must, run, until } from './lib/run.mjs';
-import { serve } from './lib/site.mjs';
-
-const PAGE = `<!doctype html><meta charset="utf-8"><title>Ladder</title><link rel="icon" href="data:,">
-<video muted playsinline width="1280" height="720"></video><script src="/library.js"></script><script src="/adapter.js"></script>`;
 
 /** How late the first buffered picture may be, seconds: less than a picture of 30 a second. */
 const START_GAP_MAX_S = 0.03;
@@ -25,30 +19,9 @@ const OPTIONS = {
   screenshot: { type: 'string' },
 };
 
-await run(['BASE', 'MANIFEST_URL'], OPTIONS, async (input, results) => {
-  const chosen = PLAYERS[input.player];
-  must(chosen, `--player must be one of ${Object.keys(PLAYERS).join(', ')}`);
-  const manifest = new URL(input.MANIFEST_URL, input.BASE).href;
-  const site = await serve({
-    '/': ['text/html', PAGE],
-    '/library.js': ['text/javascript', await fs.readFile(chosen.library())],
-    '/adapter.js': ['text/javascript', chosen.adapter],
-  });
-  const url = input.codec ? `${site.origin}/?codec=${input.codec}` : site.origin;
-  try {
-    await withBrowser(({ page, trouble }) => watch(page, trouble, { url, manifest, input, results }));
-  } finally {
-    site.close();
-  }
-});
+await run(['BASE', 'MANIFEST_URL'], OPTIONS, (input, results) => withPlayer(input, (page) => watch(page, input, results)));
 
-async function watch(page, trouble, { url, manifest, input, results }) {
-  await page.goto(url);
-  await page.evaluate((source) => window.start(document.querySelector('video'), source), manifest);
-  await until('enough to play', async () => {
-    await complaints(page);
-    return (await look(page)).ready >= 3;
-  }, 30_000);
+async function watch(page, input, results) {
   results.start_gap_s = await startGap(page);
   must(results.start_gap_s <= START_GAP_MAX_S, `the first picture is ${results.start_gap_s} s late`);
   await page.evaluate(() => document.querySelector('video').play());
@@ -60,15 +33,6 @@ async function watch(page, trouble, { url, manifest, input, results }) {
   results.languages = await languages(page);
   if (input.screenshot) await page.screenshot({ path: input.screenshot });
   results.errors = await complaints(page);
-  results.trouble = trouble;
-  must(trouble.length === 0, `the page had trouble: ${trouble.join(' | ')}`);
-}
-
-/** What the player complained of; a fatal complaint fails. */
-async function complaints(page) {
-  const errors = await page.evaluate(() => window.player?.errors ?? []);
-  must(!errors.some((error) => error.startsWith('fatal')), `the player gave up: ${errors.join(' | ')}`);
-  return errors;
 }
 
 function playing(page) {

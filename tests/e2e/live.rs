@@ -16,6 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// ffmpeg feeding a stream; ended by its process id.
 struct Publisher(Child);
 
+/// H.264 as encoders for live streams are set up, a key frame every two seconds.
+const H264: &str = "-c:v libx264 -preset ultrafast -tune zerolatency -g 60 -pix_fmt yuv420p -b:v 600k";
+
 impl Publisher {
     fn start(url: &str, codecs: &str) -> Self {
         let source = "-re -f lavfi -i testsrc2=size=320x180:rate=30 -re -f lavfi -i sine=440:sample_rate=48000";
@@ -26,8 +29,7 @@ impl Publisher {
     }
 
     fn standard(url: &str) -> Self {
-        let h264 = "-c:v libx264 -preset ultrafast -tune zerolatency -g 60 -pix_fmt yuv420p -b:v 600k";
-        Self::start(url, &format!("{h264} -c:a aac -b:a 96k"))
+        Self::start(url, &format!("{H264} -c:a aac -b:a 96k"))
     }
 
     async fn ended(&mut self) -> ExitStatus {
@@ -229,6 +231,78 @@ async fn a_publisher_that_comes_back_goes_on_and_one_that_does_not_ends_the_broa
     drop(publisher);
     let ended = in_state(&creator, &live, "ended").await;
     assert!(ended["ended_at"].is_string(), "{ended}");
+    // Three visits, before and after the crash, are one video.
+    let video = creator.video(text(&ended, "/video_id")).await.expect("the recording");
+    let hls = playlist(text(&video, "/video_urls/hls")).await;
+    let media = text(&video, "/video_urls/hls").replace("master.m3u8", "v0-1/media.m3u8");
+    assert_eq!(playlist(&media).await.matches("#EXT-X-DISCONTINUITY").count(), 2, "{hls}");
+    decoded_secs(text(&video, "/video_urls/hls"));
+}
+
+/// Decodes all of a manifest with ffmpeg, which must not complain; returns the length of its pictures.
+fn decoded_secs(manifest: &str) -> f64 {
+    let arguments = ["-v", "warning", "-progress", "-", "-i", manifest, "-map", "0:v:0", "-map", "0:a:0"];
+    let run = output(Command::new("ffmpeg").args(arguments).args(["-f", "null", "-"]));
+    let said = String::from_utf8_lossy(&run.stderr);
+    // Across a discontinuity ffmpeg moves times itself, and hands itself initialisation segments anew.
+    let expected = ["timestamp discontinuity", "duplicated MOOV Atom. Skipped it"];
+    let complaints: Vec<&str> = said.lines().filter(|line| !expected.iter().any(|one| line.contains(one))).collect();
+    assert!(run.status.success() && complaints.is_empty(), "{manifest}: {said}");
+    let progress = String::from_utf8_lossy(&run.stdout).into_owned();
+    let mut micros = progress.lines().filter_map(|line| line.strip_prefix("out_time_us=")?.parse::<f64>().ok());
+    micros.next_back().expect("a time") / 1e6
+}
+
+async fn end(client: &Client, live: &Value) {
+    let end = client.request(Method::POST, &format!("/api/v1/live/{}/end", text(live, "/id")));
+    client.send(end).await.expect("an end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ended_broadcast_is_a_video_at_once_and_gets_its_rungs() {
+    let server = ServerOptions::new().set("transcode.rungs", "[90]").start();
+    let creator = server.account("creator").await;
+    let live = make(&creator, json!({"title": "Premiere", "description": "With an encore."})).await;
+    let publisher = Publisher::standard(text(&live, "/ingest/rtmp"));
+    in_state(&creator, &live, "live").await;
+    let media = media_url(&live, "v0");
+    until("three segments", PATIENCE, || async { (edge(&playlist(&media).await).0 & 0xff_ffff >= 3).then_some(()) })
+        .await;
+    assert_eq!(show(&creator, &live).await["ingest_stats"]["recording"], json!(true));
+    drop(publisher);
+    // The encore is of another size, which ffmpeg cannot follow in HLS.
+    let encore = "-vf scale=160:90 -c:a aac -ar 44100";
+    let publisher = Publisher::start(text(&live, "/ingest/rtmp"), &format!("{H264} {encore}"));
+    until("another epoch", PATIENCE, || async {
+        let list = playlist(&media).await;
+        let after = list.split("#EXT-X-DISCONTINUITY\n").nth(1)?;
+        (after.matches("#EXTINF").count() >= 2).then_some(())
+    })
+    .await;
+    end(&creator, &live).await;
+    let ended = in_state(&creator, &live, "ended").await;
+    drop(publisher);
+    let video = creator.video(text(&ended, "/video_id")).await.expect("the video");
+    assert_eq!((&video["title"], &video["description"]), (&json!("Premiere"), &json!("With an encore.")));
+    assert!(["playable", "ready"].contains(&text(&video, "/status")), "{video}");
+    let (hls, dash) = (text(&video, "/video_urls/hls"), text(&video, "/video_urls/dash"));
+    assert!(video["duration"].as_f64().is_some_and(|secs| secs > 9.0), "{video}");
+    let description = playlist(dash).await;
+    assert_eq!(description.matches("<Period ").count(), 2, "{description}");
+    let ready = until("the ladder", 2 * PATIENCE, || async {
+        let video = creator.video(text(&ended, "/video_id")).await.expect("the video");
+        Some(video).filter(|video| video["status"] == "ready")
+    })
+    .await;
+    let renditions = ready["renditions"].as_array().expect("renditions");
+    assert!(renditions.iter().any(|one| one["quality"] == "90p" || one["rung"] == "90p"), "{ready}");
+    assert!(!ready["thumbnails"].as_array().expect("thumbnails").is_empty(), "{ready}");
+    for (player, manifest) in [("hls.js", hls), ("shaka", hls), ("shaka", dash), ("dash.js", dash)] {
+        let played = client("play-recording.mjs", &[&server.url(), manifest, "--player", player]);
+        let heights = played["heights"].as_array().expect("heights");
+        assert!(heights.contains(&json!(90)), "{player}: {played}");
+        eprintln!("{player} {manifest}: {played}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,11 +1,11 @@
 //! How a ladder begins: planned and stored, or read again and taken up.
 use std::sync::Arc;
 
-use super::effects::{Outcome, Shared};
+use super::effects::{Beginning, Outcome, Shared};
 use super::publish::all_renditions;
-use super::source::{LadderSource, ORIGIN_NS};
+use super::source::{LadderSource, ORIGIN_NS, SpanSource};
 use crate::actors::transcode_worker::WorkError;
-use crate::domain::asset::{AssetTrack, SegmentBytes, TrackKind};
+use crate::domain::asset::{Asset, AssetTrack, SegmentBytes, TrackKind};
 use crate::domain::ladder::machine::planned_units;
 use crate::domain::ladder::{
     Av1Policy, Encoder, Encoders, Grid, Ladder, LadderEnding, LadderPlan, LadderState, NewLadder, PlanRequest, Reading,
@@ -40,7 +40,9 @@ fn source_pictures<'a>(tracks: &'a [AssetTrack], video: &Video) -> Option<&'a As
 }
 
 /// The grid of pictures that are delivered as they came.
-fn grid_of(track: &AssetTrack) -> Grid {
+fn grid_of(asset: &Asset, track: &AssetTrack) -> Grid {
+    let has_media = |number: &u32| track.segments.get(*number as usize).is_some_and(|segment| !segment.is_gap());
+    let runs = asset.runs().into_iter().filter(|run| has_media(&run.start));
     let starts = track.segments.iter().map(|segment| segment.start);
     let end = track.segments.last().map(|last| last.start + i64::from(last.duration));
     let is_remuxed = track.segments.iter().any(|segment| matches!(segment.source, SegmentBytes::Span { .. }));
@@ -50,6 +52,7 @@ fn grid_of(track: &AssetTrack) -> Grid {
         cuts: starts.chain(end).collect(),
         frame_rate: track.video.as_ref().map_or((0, 1), |video| video.frame_rate),
         reading: Reading::Sought,
+        runs: if asset.epochs.is_empty() { Vec::new() } else { runs.collect() },
     }
 }
 
@@ -138,11 +141,11 @@ impl Shared {
         let grid = match survey {
             Some(survey) => {
                 let Survey { timescale, start_ns, cuts, frame_rate, reading, .. } = survey;
-                Grid { timescale, start_ns, cuts, frame_rate, reading }
+                Grid { timescale, start_ns, cuts, frame_rate, reading, runs: Vec::new() }
             }
             None if keeps_source => {
                 let asset = dependencies.assets.load_asset(&self.video_id, video.asset_generation).await?;
-                source_pictures(&asset.tracks, &video).map(grid_of).unwrap_or_default()
+                source_pictures(&asset.tracks, &video).map(|track| grid_of(&asset, track)).unwrap_or_default()
             }
             None => return Err(Outcome::Unavailable("the source was not surveyed".into())),
         };
@@ -202,15 +205,34 @@ impl Shared {
             return Ok(LadderSource::of_file(whole));
         }
         let asset = self.dependencies.assets.load_asset(&self.video_id, video.asset_generation).await?;
-        match source_pictures(&asset.tracks, video).filter(|track| !track.spans.is_empty()) {
-            Some(track) => {
-                let files = track.spans.iter().map(|span| self.dependencies.blobs.local_path(span)).collect();
-                let files: Option<Vec<_>> = files;
-                let files = files.ok_or_else(|| unavailable("spans are not on this machine"))?;
-                Ok(LadderSource::of_spans(whole, track.clone(), files))
-            }
+        match self.span_source(video, &asset).map_err(unavailable)? {
+            Some(spans) => Ok(LadderSource::of_spans(whole, spans)),
             None => Ok(LadderSource::of_file(whole)),
         }
+    }
+
+    /// The source's pictures, when they lie in spans.
+    fn span_source(&self, video: &Video, asset: &Asset) -> Result<Option<SpanSource>, &'static str> {
+        let Some(track) = source_pictures(&asset.tracks, video).filter(|track| !track.spans.is_empty()) else {
+            return Ok(None);
+        };
+        let files = track.spans.iter().map(|span| self.dependencies.blobs.local_path(span)).collect();
+        let files: Option<Vec<_>> = files;
+        let files = files.ok_or("spans are not on this machine")?;
+        Ok(Some(SpanSource::new(asset, track, files)))
+    }
+
+    /// What the first picture of a video without an original is made from.
+    pub(super) async fn beginning(&self, video: &Video) -> Result<Option<Beginning>, Outcome> {
+        if !video.source.is_empty() || video.asset_generation == 0 || !video.thumbnails.is_empty() {
+            return Ok(None);
+        }
+        let asset = self.dependencies.assets.load_asset(&self.video_id, video.asset_generation).await?;
+        let spans = self.span_source(video, &asset).map_err(unavailable)?;
+        Ok(spans.and_then(|spans| {
+            let (chunk, duration_ms) = spans.first_media()?;
+            Some(Beginning { source: LadderSource::of_spans(Vec::new(), spans).of_chunk(chunk)?, duration_ms })
+        }))
     }
 }
 

@@ -72,6 +72,14 @@ pub struct Loaded {
     pub(super) video: Box<Video>,
     pub(super) ladder: Option<Ladder>,
     pub(super) results: Vec<(Unit, UnitResult)>,
+    pub(super) beginning: Option<Beginning>,
+}
+
+/// The first seconds of a video that has no original: a recorded broadcast.
+#[derive(Clone)]
+pub(super) struct Beginning {
+    pub(super) source: Vec<SourceFile>,
+    pub(super) duration_ms: u64,
 }
 
 /// What a job knows between effects.
@@ -81,6 +89,7 @@ pub(super) struct Carried {
     pub(super) ladder: Option<Ladder>,
     /// What units of the ladder have made, as far as still pictures are made of it.
     pub(super) results: Vec<(Unit, UnitResult)>,
+    beginning: Option<Beginning>,
     pub(super) survey: Option<Survey>,
     pub(super) stills: Vec<StillPicture>,
     pub(super) sheets: Option<(Vec<OutputFile>, u32, u32)>,
@@ -106,8 +115,8 @@ pub(super) struct Made {
 
 impl Carried {
     pub(super) fn of(loaded: Loaded) -> Self {
-        let Loaded { video, ladder, results } = loaded;
-        Self { media: video.media.clone(), video: Some(video), ladder, results, ..Self::default() }
+        let Loaded { video, ladder, results, beginning } = loaded;
+        Self { media: video.media.clone(), video: Some(video), ladder, results, beginning, ..Self::default() }
     }
 
     /// A step was taken: what was stored for it is the video's now.
@@ -146,7 +155,9 @@ impl Carried {
             WorkKind::Remux => Task::Remux { source, output, limits, media },
             WorkKind::Illustrate => {
                 let rotation = media.video.first().map_or(0, |video| video.rotation);
-                Task::Thumbnail { source, output, duration_ms: media.duration_ms, rotation }
+                let whole = Beginning { source, duration_ms: media.duration_ms };
+                let Beginning { source, duration_ms } = self.beginning.clone().unwrap_or(whole);
+                Task::Thumbnail { source, output, duration_ms, rotation }
             }
             WorkKind::Survey => Task::Survey { source, limits, media },
             WorkKind::Stills => Task::Stills(Box::new(self.stills_task(source, output)?)),
@@ -167,6 +178,7 @@ impl Carried {
                     generation: video.asset_generation + 1,
                     source: video.source.clone(),
                     tracks,
+                    epochs: Vec::new(),
                 });
                 Made { files, asset }
             }
@@ -206,7 +218,8 @@ impl Carried {
     }
 }
 
-pub(super) fn rendition(track: &AssetTrack) -> Rendition {
+/// A track that is listed, as the API shows it.
+pub(in crate::actors) fn rendition(track: &AssetTrack) -> Rendition {
     let (width, height) = track.video.as_ref().map_or((0, 0), |video| video.display_size());
     let (frames, seconds) = track.video.as_ref().map_or((0, 1), |video| video.frame_rate);
     let frame_rate_milli = u64::from(frames) * 1000 / u64::from(seconds.max(1));
@@ -286,7 +299,8 @@ impl Shared {
             }
             _ => Vec::new(),
         };
-        Ok(Outcome::Loaded(Some(Box::new(Loaded { video: Box::new(video), ladder, results }))))
+        let beginning = self.beginning(&video).await?;
+        Ok(Outcome::Loaded(Some(Box::new(Loaded { video: Box::new(video), ladder, results, beginning }))))
     }
 
     pub(super) async fn record_attempt(self, kind: WorkKind) -> Outcome {

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::effects::{Outcome, Shared, rendition};
-use crate::domain::asset::{Asset, AssetTrack, BlobKey, Extent, TrackKind};
+use crate::domain::asset::{Asset, AssetEpoch, AssetTrack, BlobKey, Extent, TrackKind};
 use crate::domain::ladder::machine::Publication;
 use crate::domain::ladder::{LadderPlan, Rung, RungCodec, SoundRung, Unit, UnitResult};
 use crate::domain::ports::VideoStep;
@@ -90,7 +90,7 @@ impl Shared {
         let video = dependencies.catalog.video(&self.video_id).await?.ok_or(Outcome::Gone)?;
         let results = dependencies.catalog.unit_results(&self.video_id, plan.generation).await?;
         let generation = (video.asset_generation + 1).max(plan.generation);
-        let mut tracks = self.own_tracks(&video, plan).await?;
+        let (mut tracks, epochs) = self.own_tracks(&video, plan).await?;
         let (mut blobs, mut early) = (Vec::new(), Vec::new());
         let made = self.made_rungs(publishing, &results, generation);
         for made in made.map_err(|error| Outcome::Unavailable(error.to_string()))? {
@@ -110,6 +110,7 @@ impl Shared {
             generation,
             source: video.source.clone(),
             tracks,
+            epochs,
         };
         blobs.push(dependencies.assets.save_asset(&asset).await?);
         let renditions = all_renditions(plan, listed, &publishing.states);
@@ -117,11 +118,15 @@ impl Shared {
         Ok(dependencies.catalog.step_video(&self.video_id, step, dependencies.clock.now()).await?)
     }
 
-    /// Tracks that are listed and not of this plan: the source's own.
-    async fn own_tracks(&self, video: &Video, plan: &LadderPlan) -> Result<Vec<AssetTrack>, Outcome> {
+    /// Tracks that are listed and not of this plan, the source's own, and its epochs.
+    async fn own_tracks(
+        &self,
+        video: &Video,
+        plan: &LadderPlan,
+    ) -> Result<(Vec<AssetTrack>, Vec<AssetEpoch>), Outcome> {
         let plays = video.renditions.iter().any(|known| known.kind == "video" && known.rung == "source");
         if video.asset_generation == 0 || !plays {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), Vec::new()));
         }
         let asset = self.dependencies.assets.load_asset(&self.video_id, video.asset_generation).await?;
         let is_source = |name: &str| {
@@ -129,7 +134,8 @@ impl Shared {
             let is_kept = rendition.is_some_and(|rendition| rendition.kind == "audio" || rendition.rung == "source");
             is_kept && !plan.sound.iter().any(|sound| sound.name == name)
         };
-        Ok(asset.tracks.iter().filter(|track| is_source(&track.name)).cloned().collect())
+        let tracks = asset.tracks.iter().filter(|track| is_source(&track.name)).cloned().collect();
+        Ok((tracks, asset.epochs.clone()))
     }
 
     fn made_rungs(

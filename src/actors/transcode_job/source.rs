@@ -1,7 +1,7 @@
 //! What a ladder's units are decoded from.
 use std::path::PathBuf;
 
-use crate::domain::asset::{AssetTrack, SegmentBytes, TIMELINE_ORIGIN_SECS};
+use crate::domain::asset::{Asset, AssetTrack, SegmentBytes, TIMELINE_ORIGIN_SECS, Ticks};
 use crate::domain::ladder::{Chunk, LadderPlan, PictureTreatment};
 use crate::media::work::SourceFile;
 
@@ -10,8 +10,42 @@ use crate::media::work::SourceFile;
 pub(super) struct LadderSource {
     /// The original.
     whole: Vec<SourceFile>,
-    /// Spans into which its pictures were put as they came, and where their files are.
-    spans: Option<(AssetTrack, Vec<PathBuf>)>,
+    /// Spans into which its pictures were put as they came.
+    spans: Option<SpanSource>,
+}
+
+/// Pictures in spans.
+#[derive(Debug, Clone)]
+pub(super) struct SpanSource {
+    track: AssetTrack,
+    /// Where the spans' files are.
+    files: Vec<PathBuf>,
+    /// Later epochs: their first segments, and the lengths of their initialisation segments, which spans begin with.
+    epochs: Vec<(u32, u64)>,
+}
+
+impl SpanSource {
+    /// The pictures of this track of an asset.
+    pub(super) fn new(asset: &Asset, track: &AssetTrack, files: Vec<PathBuf>) -> Self {
+        let init_bytes = |epoch: usize| asset.init_of(epoch, &track.name).unwrap_or(&track.init).len() as u64;
+        let numbered = asset.epochs.iter().enumerate();
+        let epochs = numbered.map(|(index, epoch)| (epoch.first_segment, init_bytes(index + 1))).collect();
+        Self { track: track.clone(), files, epochs }
+    }
+
+    /// The first segment with pictures, and its length in milliseconds.
+    pub(super) fn first_media(&self) -> Option<(Chunk, u64)> {
+        let first = self.track.segments.iter().position(|segment| !segment.is_gap())?;
+        let duration =
+            Ticks { value: i64::from(self.track.segments.get(first)?.duration), timescale: self.track.timescale };
+        let chunk = Chunk { first_segment: u32::try_from(first).ok()?, segments: 1 };
+        Some((chunk, u64::try_from(duration.rescale(1000)).ok()?))
+    }
+
+    fn init_bytes(&self, segment: u32) -> u64 {
+        let epoch = self.epochs.iter().rev().find(|(first, _)| *first <= segment);
+        epoch.map_or(self.track.init.len() as u64, |(_, bytes)| *bytes)
+    }
 }
 
 /// Presentation time of the timeline's origin in what was put on the timeline already, nanoseconds.
@@ -24,8 +58,8 @@ impl LadderSource {
     }
 
     /// Pictures from spans.
-    pub(super) fn of_spans(whole: Vec<SourceFile>, track: AssetTrack, files: Vec<PathBuf>) -> Self {
-        Self { whole, spans: Some((track, files)) }
+    pub(super) fn of_spans(whole: Vec<SourceFile>, spans: SpanSource) -> Self {
+        Self { whole, spans: Some(spans) }
     }
 
     /// All of it, for sound and still pictures.
@@ -46,14 +80,15 @@ impl LadderSource {
 
     /// What a chunk is decoded from: of spans exactly its segments, which make a small file of their own.
     pub(super) fn of_chunk(&self, chunk: Chunk) -> Option<Vec<SourceFile>> {
-        let Some((track, files)) = &self.spans else { return Some(self.whole.clone()) };
+        let Some(spans) = &self.spans else { return Some(self.whole.clone()) };
         let mut ranges: Vec<SourceFile> = Vec::new();
         let first = chunk.first_segment as usize;
-        for segment in track.segments.get(first..first.checked_add(chunk.segments as usize)?)? {
+        for segment in spans.track.segments.get(first..first.checked_add(chunk.segments as usize)?)? {
             let SegmentBytes::Span { span, offset, bytes } = &segment.source else { return None };
-            let path = files.get(*span as usize)?;
+            let path = spans.files.get(*span as usize)?;
             if ranges.is_empty() {
-                ranges.push(SourceFile { path: path.clone(), first: 0, bytes: track.init.len() as u64 });
+                let bytes = spans.init_bytes(chunk.first_segment);
+                ranges.push(SourceFile { path: path.clone(), first: 0, bytes });
             }
             let follows = |range: &&mut SourceFile| range.path == *path && range.first + range.bytes == *offset;
             match ranges.last_mut().filter(follows) {
@@ -68,7 +103,8 @@ impl LadderSource {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::asset::{BlobKey, Segment, TrackKind};
+    use crate::domain::asset::{AssetEpoch, BlobKey, Segment, TrackKind};
+    use crate::media::testing::empty_asset;
 
     fn track(segments: &[(u32, u64, u32)]) -> AssetTrack {
         let segment = |(span, offset, bytes): &(u32, u64, u32)| Segment {
@@ -96,7 +132,10 @@ mod tests {
     #[test]
     fn a_chunk_of_spans_is_a_small_file_of_its_own() {
         let track = track(&[(0, 10, 5), (0, 15, 5), (1, 10, 7)]);
-        let source = LadderSource::of_spans(Vec::new(), track, vec!["/a".into(), "/b".into()]);
+        let epochs = vec![AssetEpoch { first_segment: 2, inits: vec![("v0-1".into(), "012345678901".into())] }];
+        let asset = Asset { epochs, ..empty_asset() };
+        let spans = SpanSource::new(&asset, &track, vec!["/a".into(), "/b".into()]);
+        let source = LadderSource::of_spans(Vec::new(), spans);
         let ranges = |first_segment, segments| -> Option<Vec<(String, u64, u64)>> {
             let files = source.of_chunk(Chunk { first_segment, segments })?;
             Some(files.into_iter().map(|file| (file.path.display().to_string(), file.first, file.bytes)).collect())
@@ -104,6 +143,7 @@ mod tests {
         let range = |path: &str, first, bytes| (path.to_owned(), first, bytes);
         assert_eq!(ranges(0, 1).unwrap(), [range("/a", 0, 15)]);
         assert_eq!(ranges(1, 2).unwrap(), [range("/a", 0, 10), range("/a", 15, 5), range("/b", 10, 7)]);
+        assert_eq!(ranges(2, 1).unwrap(), [range("/b", 0, 12), range("/b", 10, 7)], "the epoch's own beginning");
         assert_eq!(ranges(2, 2), None);
     }
 }

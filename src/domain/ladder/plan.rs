@@ -1,4 +1,6 @@
 //! Planning a ladder: pure, so that the same source and settings give the same plan.
+use std::ops::Range;
+
 use super::rates::{AV1_SHARE, SourceRate, bits_per_sec_max};
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +76,9 @@ pub struct Grid {
     pub frame_rate: (u32, u32),
     /// How the source is read.
     pub reading: Reading,
+    /// Runs of segments that continue one another, ascending; no chunk reaches beyond one, and what is in none has no
+    /// pictures. Empty: all are one run.
+    pub runs: Vec<Range<u32>>,
 }
 
 impl Encoders {
@@ -267,7 +272,11 @@ fn chunks(grid: &Grid, chunk_ms: u32) -> Vec<Chunk> {
     for (number, segment) in (0u32..).zip(grid.cuts.windows(2)) {
         let &[start, end] = segment else { continue };
         let duration = end - start;
-        match chunks.last_mut().filter(|_| length + duration / 2 <= target) {
+        if !grid.runs.is_empty() && !grid.runs.iter().any(|run| run.contains(&number)) {
+            continue;
+        }
+        let begins_run = grid.runs.iter().any(|run| run.start == number);
+        match chunks.last_mut().filter(|_| !begins_run && length + duration / 2 <= target) {
             Some(chunk) => {
                 chunk.segments += 1;
                 length += duration;

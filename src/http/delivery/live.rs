@@ -12,11 +12,13 @@ use super::answer::{Cacheability, Entity};
 use super::playlists::{HLS_TYPE, Rendered};
 use super::request::MediaRequest;
 use crate::actors::lives::Watched;
+use crate::domain::asset::BlobKey;
 use crate::domain::ids::PlaybackId;
+use crate::domain::ports::BlobStore;
 use crate::http::problem::Problem;
 use crate::media::live::broadcast::{Broadcast, Rendition};
 use crate::media::live::listing;
-use crate::media::live::ring::Position;
+use crate::media::live::ring::{Position, Stored};
 use crate::media::live::stream::LiveStream;
 use crate::media::view::View;
 use crate::protocols::hls::live::names::LivePath;
@@ -26,24 +28,41 @@ use crate::protocols::hls::wire::render_multivariant;
 
 /// How long a request waits for the first whole segment of a stream: players take a playlist without one for broken.
 const FIRST_MEDIA: Duration = Duration::from_secs(15);
-/// Playlists kept: each is asked for by all viewers at once, and is of no use after the next part.
-const PLAYLISTS_MAX: u64 = 4096;
+/// Memory for playlists: each is asked for by all viewers at once, and is of no use after the next part.
+const PLAYLIST_BYTES_MAX: u64 = 64 << 20;
+/// Memory for segments that are read from recordings: viewers who went back to the same moment share them.
+const STORED_BYTES_MAX: u64 = 64 << 20;
 /// How long blocking playlists may be kept by caches, in target durations: late followers of a part still find it.
 const KEPT_TARGETS: u32 = 6;
 
 /// A playlist by stream, rendition (or the name of the multivariant one), version and whether it is a delta update.
 type Key = (PlaybackId, String, u64, bool);
 
-/// Playlists of live streams as they are now.
-pub(super) struct LiveDelivery(Cache<Key, Arc<Rendered>>);
-
-impl Default for LiveDelivery {
-    fn default() -> Self {
-        Self(Cache::builder().max_capacity(PLAYLISTS_MAX).time_to_live(FIRST_MEDIA).build())
-    }
+/// Playlists of live streams as they are now, and what is read of their recordings.
+pub(super) struct LiveDelivery {
+    playlists: Cache<Key, Arc<Rendered>>,
+    stored: moka::future::Cache<(BlobKey, u64), Bytes>,
+    blobs: Arc<dyn BlobStore>,
 }
 
 impl LiveDelivery {
+    /// Delivery from memory, and of what is not there any more from this store.
+    pub(super) fn new(blobs: Arc<dyn BlobStore>) -> Self {
+        let playlists = Cache::builder().weigher(|_: &Key, rendered: &Arc<Rendered>| rendered.weight());
+        let stored = moka::future::Cache::builder()
+            .weigher(|_: &(BlobKey, u64), bytes: &Bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        Self {
+            playlists: playlists.max_capacity(PLAYLIST_BYTES_MAX).time_to_live(FIRST_MEDIA).build(),
+            stored: stored.max_capacity(STORED_BYTES_MAX).build(),
+            blobs,
+        }
+    }
+
+    async fn read(&self, Stored { key, range }: Stored) -> Result<Bytes, Problem> {
+        let read = self.stored.try_get_with((key.clone(), range.start), self.blobs.read(&key, range));
+        Ok(read.await.map_err(|error| (*error).clone())?)
+    }
+
     /// What the request names.
     pub(super) async fn answer(&self, watched: &Watched, request: &MediaRequest) -> Result<Entity, Problem> {
         let stream = &*watched.stream;
@@ -57,9 +76,14 @@ impl LiveDelivery {
             LivePath::Segment { track, number } => {
                 let find = |broadcast: &Broadcast| {
                     let segment = rendition(broadcast, track)?.ring.segment(number)?;
-                    (segment.is_complete && !segment.is_gap()).then(|| segment.bytes())
+                    let stored = segment.stored.clone().filter(|_| segment.parts.is_empty());
+                    (segment.is_complete && !segment.is_gap()).then(|| stored.ok_or_else(|| segment.bytes()))
                 };
-                Ok(object(stream.look(find).ok_or_else(Problem::not_found)?, request))
+                let body = match stream.look(find).ok_or_else(Problem::not_found)? {
+                    Err(in_memory) => in_memory,
+                    Ok(stored) => self.read(stored).await?,
+                };
+                Ok(object(body, request))
             }
             LivePath::Part { track, position } => part(stream, request, (track, position)).await,
         }
@@ -68,7 +92,7 @@ impl LiveDelivery {
     async fn multivariant(&self, stream: &LiveStream, request: &MediaRequest) -> Result<Entity, Problem> {
         wait_for_media(stream).await?;
         let key = (request.playback.clone(), MULTIVARIANT.to_owned(), stream.version(), false);
-        let rendered = self.0.optionally_get_with_by_ref(&key, || variants(stream).map(Arc::new));
+        let rendered = self.playlists.optionally_get_with_by_ref(&key, || variants(stream).map(Arc::new));
         let rendered = rendered.ok_or_else(Problem::internal)?;
         Ok(rendered.entity(crate::http::accepts_gzip(&request.headers), Cacheability::Growing))
     }
@@ -88,7 +112,7 @@ impl LiveDelivery {
         stream.wait_for(block_for(target_secs), is_answerable).await.ok_or_else(stalled)??;
         let key = (request.playback.clone(), track.to_owned(), stream.version(), wanted.skip);
         let render = || stream.look(|broadcast| rendered(broadcast, track, wanted.skip)).map(Arc::new);
-        let rendered = self.0.optionally_get_with_by_ref(&key, render).ok_or_else(Problem::not_found)?;
+        let rendered = self.playlists.optionally_get_with_by_ref(&key, render).ok_or_else(Problem::not_found)?;
         let cacheability = match wanted.segment {
             Some(_) => Cacheability::Kept { max_age: Duration::from_secs(u64::from(target_secs * KEPT_TARGETS)) },
             None => Cacheability::Growing,

@@ -59,9 +59,7 @@ pub(super) struct Playlists(Cache<Key, Arc<Rendered>>);
 
 impl Default for Playlists {
     fn default() -> Self {
-        let weigh = |_: &Key, rendered: &Arc<Rendered>| {
-            u32::try_from(rendered.plain.len() + rendered.gzip.len()).unwrap_or(u32::MAX)
-        };
+        let weigh = |_: &Key, rendered: &Arc<Rendered>| rendered.weight();
         Self(Cache::builder().max_capacity(PLAYLIST_BYTES_MAX).weigher(weigh).build())
     }
 }
@@ -110,6 +108,11 @@ impl Rendered {
         let digest = bs58::encode(digest.as_ref().get(..12).unwrap_or_default()).into_string();
         let gzip = compress(text.as_bytes()).unwrap_or_default();
         Self { content_type, plain: text.into(), gzip: gzip.into(), digest }
+    }
+
+    /// Memory that it takes, bytes.
+    pub(super) fn weight(&self) -> u32 {
+        u32::try_from(self.plain.len() + self.gzip.len()).unwrap_or(u32::MAX)
     }
 
     /// As sent to a client that does or does not take gzip.

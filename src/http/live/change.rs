@@ -27,6 +27,7 @@ struct ChoicesBody {
     /// Seconds.
     dvr_window: Option<u64>,
     permanent: Option<bool>,
+    archive: Option<bool>,
 }
 
 impl ChoicesBody {
@@ -40,7 +41,7 @@ impl ChoicesBody {
             latency: self.latency.unwrap_or(choices.latency),
             window_ms: self.dvr_window.map_or(choices.window_ms, |secs| secs.saturating_mul(1000)),
             permanent: self.permanent.unwrap_or(choices.permanent),
-            ..choices
+            archive: self.archive.unwrap_or(choices.archive),
         };
         choices.validate()?;
         Ok(choices)
@@ -76,6 +77,7 @@ pub(super) async fn create(
         state: LiveState::Idle,
         generation: 0,
         video_id: None,
+        recording: None,
         started_at: None,
         ended_at: None,
         revision: 1,
@@ -92,7 +94,7 @@ pub(super) async fn create(
 
 fn default_choices(settings: &LiveSettings) -> LiveChoices {
     let window_ms = u64::try_from(settings.window.0.as_millis()).unwrap_or(u64::MAX);
-    LiveChoices { archive: false, window_ms, ..LiveChoices::default() }
+    LiveChoices { window_ms, ..LiveChoices::default() }
 }
 
 fn new_key(state: &HttpState) -> Result<StoredKey, Problem> {

@@ -2,7 +2,7 @@
 use serde::Serialize;
 
 use crate::actors::lives::IngestStats;
-use crate::domain::ids::{ChannelId, LiveId};
+use crate::domain::ids::{ChannelId, LiveId, VideoId};
 use crate::domain::live::{LatencyMode, Live, LiveState};
 use crate::domain::time::Timestamp;
 use crate::domain::video::Privacy;
@@ -27,6 +27,10 @@ pub(super) struct LiveView {
     /// How far back viewers can go, seconds.
     dvr_window: u64,
     permanent: bool,
+    /// Whether a broadcast becomes a video when it ends.
+    archive: bool,
+    /// The video of the last broadcast.
+    video_id: Option<VideoId>,
     user: Option<Author>,
     created_at: Timestamp,
     started_at: Option<Timestamp>,
@@ -71,6 +75,8 @@ impl LiveView {
             latency: live.choices.latency,
             dvr_window: live.choices.window_ms / 1000,
             permanent: live.choices.permanent,
+            archive: live.choices.archive,
+            video_id: live.video_id.clone(),
             user: author.map(|author| (*author).clone()),
             created_at: live.created_at,
             started_at: live.started_at,

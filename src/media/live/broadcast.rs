@@ -8,8 +8,8 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::packager::{Dropped, Packaged, Packager, PackagerSettings};
-use super::part::{Part, PartTarget};
-use super::ring::{Beginning, MICROS, Ring};
+use super::part::{Part, PartTarget, segment_type};
+use super::ring::{Beginning, MICROS, Ring, Stored};
 use super::timeline::{IngestClock, Repairs, Stamp, Timeline, TrackClock};
 use crate::domain::asset::{TIMELINE_ORIGIN_SECS, Ticks, TrackKind};
 use crate::domain::time::Timestamp;
@@ -30,8 +30,20 @@ const EPOCHS_OF_GENERATION: u32 = 1 << 12;
 pub struct BroadcastSettings {
     /// Media that can be gone back to.
     pub window: Duration,
+    /// Media that are kept in memory, though they are stored.
+    pub memory: Duration,
+    /// Where its timeline begins, microseconds: behind what an earlier life of the node has recorded of it.
+    pub start_micros: i64,
     /// Tells its segments and initialisation segments from those of other broadcasts under the same URL.
     pub generation: u32,
+}
+
+impl BroadcastSettings {
+    /// With all of the window in memory, and a timeline of its own.
+    pub fn new(window: Duration, generation: u32) -> Self {
+        let start_micros = i64::from(TIMELINE_ORIGIN_SECS) * i64::from(MICROS);
+        Self { window, memory: window, start_micros, generation }
+    }
 }
 
 /// A publisher's visit, as it announces itself.
@@ -171,7 +183,7 @@ impl Broadcast {
             ongoing: None,
             last_visit: None,
             next: u64::from(settings.generation) * NUMBERS_OF_GENERATION,
-            end_micros: i64::from(TIMELINE_ORIGIN_SECS) * i64::from(MICROS),
+            end_micros: settings.start_micros,
             health: Health::default(),
             has_ended: false,
         }
@@ -180,6 +192,11 @@ impl Broadcast {
     /// The renditions, pictures first.
     pub fn renditions(&self) -> &[Rendition] {
         &self.renditions
+    }
+
+    /// A segment is stored for good and needs not stay in memory.
+    pub fn note_stored(&mut self, rendition: usize, number: u64, stored: Stored) {
+        self.with_ring(rendition, |ring| ring.note_stored(number, stored));
     }
 
     /// The epochs that segments of the window belong to.
@@ -285,7 +302,7 @@ impl Broadcast {
     fn add_rendition(&mut self, kind: TrackKind) -> usize {
         let letter = if kind == TrackKind::Video { 'v' } else { 'a' };
         let number = self.renditions.iter().filter(|rendition| rendition.kind == kind).count();
-        let ring = Ring::new(self.settings.window, self.next);
+        let ring = Ring::new(self.settings.window, self.next).with_memory(self.settings.memory);
         self.renditions.push(Rendition { name: format!("{letter}{number}"), kind, ring });
         self.epochs.iter_mut().for_each(|epoch| epoch.tracks.push(None));
         self.renditions.len() - 1
@@ -369,7 +386,8 @@ impl Broadcast {
     fn add_gap(&mut self, rendition: usize, (number, start, length): (u64, i64, i64), out: &mut Vec<Cut>) {
         let Some(epoch) = self.epochs.back() else { return };
         let start = Ticks { value: start, timescale: MICROS };
-        let beginning = Beginning { number, start, date: epoch.date_of(start), epoch: epoch.number };
+        let beginning =
+            Beginning { number, start, date: epoch.date_of(start), epoch: epoch.number, independent: false };
         let duration = u32::try_from(length).unwrap_or(u32::MAX);
         if let Some(rendition) = self.renditions.get_mut(rendition) {
             rendition.ring.gap(beginning, duration);
@@ -392,9 +410,10 @@ impl Broadcast {
             let place = |track: usize| Some((*renditions.get(track)?, *timescales.get(track)?));
             match event {
                 Packaged::TargetDuration(secs) => self.target_secs = Some(secs),
-                Packaged::Begin { track, number, start } => {
+                Packaged::Begin { track, number, start, independent } => {
                     let Some((rendition, timescale)) = place(track) else { continue };
                     let Some(beginning) = self.beginning(number, Ticks { value: start, timescale }) else { continue };
+                    let beginning = Beginning { independent, ..beginning };
                     self.with_ring(rendition, |ring| ring.begin(beginning));
                     out.push(Cut::Begin { rendition, beginning });
                 }
@@ -402,6 +421,7 @@ impl Broadcast {
                     let Some((rendition, timescale)) = place(track) else { continue };
                     let end = Ticks { value: part.end(), timescale }.rescale(MICROS);
                     self.end_micros = self.end_micros.max(end);
+                    let part = self.headed(rendition, part);
                     self.with_ring(rendition, |ring| ring.push(part.clone()));
                     out.push(Cut::Part { rendition, part });
                 }
@@ -424,7 +444,16 @@ impl Broadcast {
 
     fn beginning(&self, number: u64, start: Ticks) -> Option<Beginning> {
         let epoch = self.epochs.back()?;
-        Some(Beginning { number, start, date: epoch.date_of(start), epoch: epoch.number })
+        Some(Beginning { number, start, date: epoch.date_of(start), epoch: epoch.number, independent: false })
+    }
+
+    /// The first part of a segment carries the segment's type and its time of production.
+    fn headed(&self, rendition: usize, part: Part) -> Part {
+        let open = self.renditions.get(rendition).and_then(|rendition| rendition.ring.segments().next_back());
+        match open.filter(|open| !open.is_complete && open.parts.is_empty()) {
+            Some(open) => part.headed_by(&segment_type(&open.beginning)),
+            None => part,
+        }
     }
 
     fn with_ring(&mut self, rendition: usize, change: impl FnOnce(&mut Ring)) {

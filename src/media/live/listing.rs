@@ -22,8 +22,7 @@ fn track(
 ) -> Result<Option<AssetTrack>, InvalidConfig> {
     let newest = broadcast.epochs().rev().find_map(|epoch| epoch.tracks.get(index)?.as_ref());
     let Some((config, init)) = newest else { return Ok(None) };
-    let segments: Vec<Segment> =
-        rendition.ring.segments().filter(|segment| !segment.parts.is_empty()).map(weighed).collect();
+    let segments: Vec<Segment> = rendition.ring.segments().filter(|segment| segment.size > 0).map(weighed).collect();
     if segments.is_empty() {
         return Ok(None);
     }
@@ -44,8 +43,7 @@ fn track(
 }
 
 fn weighed(segment: &super::ring::LiveSegment) -> Segment {
-    let bytes = segment.parts.iter().map(|part| part.bytes.len()).sum::<usize>();
-    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+    let bytes = segment.size;
     Segment {
         start: segment.beginning.start.value,
         duration: segment.duration,

@@ -47,6 +47,8 @@ pub enum Packaged {
         number: u64,
         /// When it is shown.
         start: i64,
+        /// Whether decoding can start with it.
+        independent: bool,
     },
     /// The next part of the segment that has begun.
     Part {
@@ -378,7 +380,8 @@ impl Packager {
         }
         let Some(state) = self.tracks.get_mut(track) else { return };
         state.open = Some(frame.dts);
-        out.push(Packaged::Begin { track, number: state.next, start: frame.pts });
+        let (number, start, independent) = (state.next, frame.pts, frame.keyframe);
+        out.push(Packaged::Begin { track, number, start, independent });
         state.next += 1;
     }
 

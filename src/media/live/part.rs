@@ -1,11 +1,17 @@
 //! Parts: CMAF chunks of one `moof` and one `mdat`, cut *before* they would grow longer than PART-TARGET
 //! (draft-pantos-hls-rfc8216bis, 4.4.3.7 and B.1), in every track alike.
 use bytes::{Bytes, BytesMut};
+use mp4_atom::{Encode, FourCC, Prft, ReferenceTime, Styp};
 
+use super::ring::Beginning;
 use crate::domain::asset::TrackKind;
+use crate::domain::time::Timestamp;
 use crate::media::frames::Frame;
 use crate::media::packager::{SegmentHead, segment_bytes, write_segment_head};
 use crate::media::records::SampleRecord;
+
+/// From 1900, where NTP begins, to 1970, seconds.
+const UNIX_EPOCH_SECS: i64 = 2_208_988_800;
 
 /// PART-TARGET of a stream, fixed for the life of its playback URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,10 +59,45 @@ pub struct Part {
 }
 
 impl Part {
+    /// With these bytes before its own.
+    pub(super) fn headed_by(self, head: &[u8]) -> Self {
+        let mut bytes = BytesMut::with_capacity(head.len() + self.bytes.len());
+        bytes.extend_from_slice(head);
+        bytes.extend_from_slice(&self.bytes);
+        let first = SampleRecord { offset: self.first.offset + head.len() as u64, ..self.first };
+        Self { bytes: bytes.freeze(), first, ..self }
+    }
+
     /// Decode time at which it ends.
     pub fn end(&self) -> i64 {
         self.start + i64::from(self.duration)
     }
+}
+
+/// What a segment begins with: its type (ISO/IEC 23000-19, 7.3.3.1), and the wall-clock time at which its first picture was
+/// taken (ISO/IEC 14496-12, 8.16.5). Where one begins is told from what lies in a file by these.
+pub(super) fn segment_type(beginning: &Beginning) -> Bytes {
+    let brand = |code: &[u8; 4]| FourCC::new(code);
+    let compatible_brands = vec![brand(b"cmfs"), brand(b"cmff"), brand(b"cmfl")];
+    let styp = Styp { major_brand: brand(b"cmfs"), minor_version: 0, compatible_brands };
+    let prft = Prft {
+        reference_track_id: 1,
+        ntp_timestamp: ntp(beginning.date),
+        media_time: u64::try_from(beginning.start.value).unwrap_or(0),
+        utc_time_semantics: ReferenceTime::Consistent,
+    };
+    let mut out = Vec::new();
+    // Into memory it cannot fail.
+    let _ = styp.encode(&mut out).and_then(|()| prft.encode(&mut out));
+    out.into()
+}
+
+/// Seconds since 1900 and their fraction (RFC 5905).
+fn ntp(at: Timestamp) -> u64 {
+    let millis = at.as_millis();
+    let secs = u64::try_from(millis.div_euclid(1000) + UNIX_EPOCH_SECS).unwrap_or(0);
+    let fraction = (u64::try_from(millis.rem_euclid(1000)).unwrap_or(0) << 32) / 1000;
+    secs << 32 | fraction
 }
 
 /// Gathers the frames of one track into parts.

@@ -1,12 +1,13 @@
 //! The newest part of a live rendition: segments and their parts in memory, bounded in time, with numbers that go on for
 //! the life of the playback URL.
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
 use super::part::Part;
-use crate::domain::asset::Ticks;
+use crate::domain::asset::{BlobKey, Ticks};
 use crate::domain::time::Timestamp;
 
 /// Ticks per second of times that renditions of different timescales are compared by.
@@ -32,6 +33,17 @@ pub struct Beginning {
     pub date: Timestamp,
     /// Epoch that it belongs to: which initialisation segment it needs.
     pub epoch: u32,
+    /// Whether decoding can start with it.
+    pub independent: bool,
+}
+
+/// Where a segment lies for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// The blob.
+    pub key: BlobKey,
+    /// The segment's bytes of it.
+    pub range: Range<u64>,
 }
 
 /// A segment of the ring.
@@ -41,8 +53,12 @@ pub struct LiveSegment {
     pub beginning: Beginning,
     /// Whether it does not continue the one before it.
     pub discontinuity: bool,
-    /// Its parts; empty for a gap.
+    /// Its parts; empty for a gap, and for what is not in memory any more.
     pub parts: Vec<Part>,
+    /// Where it lies, once it is stored.
+    pub stored: Option<Stored>,
+    /// Its size so far, bytes.
+    pub size: u32,
     /// Ticks of the start's timescale; what its parts last so far while it is open.
     pub duration: u32,
     /// Whether no more parts will come.
@@ -52,7 +68,7 @@ pub struct LiveSegment {
 impl LiveSegment {
     /// Whether it has no media.
     pub fn is_gap(&self) -> bool {
-        self.is_complete && self.parts.is_empty()
+        self.is_complete && self.size == 0
     }
 
     /// The duration of something in it, seconds.
@@ -65,7 +81,7 @@ impl LiveSegment {
         Ticks { value: i64::from(self.duration), timescale: self.beginning.start.timescale }.rescale(MICROS)
     }
 
-    /// All of its bytes so far.
+    /// All of its bytes so far, as far as they are in memory.
     pub fn bytes(&self) -> Bytes {
         if let [only] = self.parts.as_slice() {
             return only.bytes.clone();
@@ -80,6 +96,8 @@ impl LiveSegment {
 #[derive(Debug)]
 pub struct Ring {
     window: Duration,
+    /// What is stored and older than this leaves memory.
+    memory: Duration,
     segments: VecDeque<LiveSegment>,
     /// Number of the next segment to begin.
     next: u64,
@@ -94,11 +112,26 @@ impl Ring {
     pub fn new(window: Duration, first: u64) -> Self {
         Self {
             window,
+            memory: window,
             segments: VecDeque::new(),
             next: first,
             last_epoch: None,
             discontinuities_left: 0,
             has_ended: false,
+        }
+    }
+
+    /// Keeps only the newest `memory` of what is stored in memory.
+    pub fn with_memory(self, memory: Duration) -> Self {
+        Self { memory, ..self }
+    }
+
+    /// A segment of the ring is stored.
+    pub fn note_stored(&mut self, number: u64, stored: Stored) {
+        let Some(first) = self.segments.front() else { return };
+        let index = number.checked_sub(first.beginning.number).and_then(|index| usize::try_from(index).ok());
+        if let Some(segment) = index.and_then(|index| self.segments.get_mut(index)) {
+            segment.stored = Some(stored);
         }
     }
 
@@ -171,13 +204,16 @@ impl Ring {
         self.complete();
         let discontinuity = self.last_epoch.replace(beginning.epoch).is_some_and(|last| last != beginning.epoch);
         self.next = beginning.number + 1;
-        self.segments.push_back(LiveSegment { beginning, discontinuity, parts: Vec::new(), duration, is_complete });
+        let segment =
+            LiveSegment { beginning, discontinuity, parts: Vec::new(), stored: None, size: 0, duration, is_complete };
+        self.segments.push_back(segment);
     }
 
     /// The open segment gets its next part.
     pub fn push(&mut self, part: Part) {
         if let Some(open) = self.segments.back_mut().filter(|last| !last.is_complete) {
             open.duration = open.duration.saturating_add(part.duration);
+            open.size = open.size.saturating_add(u32::try_from(part.bytes.len()).unwrap_or(u32::MAX));
             open.parts.push(part);
         }
     }
@@ -196,8 +232,19 @@ impl Ring {
         self.has_ended = true;
     }
 
-    /// Drops what lies before the window.
+    /// Drops what lies before the window, and from memory what is stored.
     fn forget(&mut self) {
+        let memory = i64::try_from(self.memory.as_micros()).unwrap_or(i64::MAX);
+        let mut newer = 0;
+        for segment in self.segments.iter_mut().rev() {
+            if newer > memory && segment.stored.is_some() && segment.is_complete {
+                if segment.parts.is_empty() {
+                    break;
+                }
+                segment.parts = Vec::new();
+            }
+            newer += segment.micros();
+        }
         let window = i64::try_from(self.window.as_micros()).unwrap_or(i64::MAX);
         let mut kept = self.kept_micros();
         while let Some(first) = self.segments.front().filter(|first| first.is_complete) {
@@ -231,7 +278,13 @@ mod tests {
 
     fn beginning(number: u64, epoch: u32) -> Beginning {
         let date = Timestamp::from_millis(number as i64 * 2000);
-        Beginning { number, start: Ticks { value: number as i64 * 2000, timescale: 1000 }, date, epoch }
+        Beginning {
+            number,
+            start: Ticks { value: number as i64 * 2000, timescale: 1000 },
+            date,
+            epoch,
+            independent: true,
+        }
     }
 
     fn filled(segments: u64) -> Ring {

@@ -13,8 +13,8 @@ use crate::media::frames::InvalidConfig;
 
 /// Who keeps what was cut. Called with the broadcast as it will be seen, before anyone sees it; must not block for long.
 pub trait Keeper: Send {
-    /// Takes what was cut, in order.
-    fn keep(&mut self, broadcast: &Broadcast, cuts: &[Cut]);
+    /// Takes what was cut, in order, and says of the broadcast's segments where they lie.
+    fn keep(&mut self, broadcast: &mut Broadcast, cuts: &[Cut]);
 }
 
 /// Keeps nothing: what leaves the window is gone.
@@ -22,7 +22,7 @@ pub trait Keeper: Send {
 pub struct Forgetful;
 
 impl Keeper for Forgetful {
-    fn keep(&mut self, _: &Broadcast, _: &[Cut]) {}
+    fn keep(&mut self, _: &mut Broadcast, _: &[Cut]) {}
 }
 
 /// A visit that was fenced off by a newer one.
@@ -182,7 +182,7 @@ mod tests {
     struct Counting(Arc<Mutex<usize>>);
 
     impl Keeper for Counting {
-        fn keep(&mut self, broadcast: &Broadcast, cuts: &[Cut]) {
+        fn keep(&mut self, broadcast: &mut Broadcast, cuts: &[Cut]) {
             assert!(broadcast.renditions().len() == 1);
             *self.0.lock().unwrap() += cuts.iter().filter(|cut| matches!(cut, Cut::Part { .. })).count();
         }
@@ -191,7 +191,7 @@ mod tests {
     #[tokio::test]
     async fn readers_wait_and_see_what_was_kept() {
         let kept = Arc::new(Mutex::new(0));
-        let settings = BroadcastSettings { window: Duration::from_secs(60), generation: 0 };
+        let settings = BroadcastSettings::new(Duration::from_secs(60), 0);
         let stream = Arc::new(LiveStream::new(settings, Box::new(Counting(Arc::clone(&kept)))));
         stream.begin_visit(3, visit(), Timestamp::from_millis(0)).unwrap();
         assert_eq!(stream.begin_visit(2, visit(), Timestamp::from_millis(0)), Err(TakenOver.into()));

@@ -1,19 +1,24 @@
 //! Rendering of media presentation descriptions (ISO/IEC 23009-1, 5.3; profile `isoff-live`). Pure text, no sockets.
 //!
-//! One period. Pictures of one codec that are cut at the same places are one adaptation set, between whose renditions
+//! One period for each run of segments that continue one another: one for an upload, one for each visit of its publisher for
+//! a broadcast. Pictures of one codec that are cut at the same places are one adaptation set, between whose renditions
 //! players switch; every track of sound is one by itself. Adaptation sets share one timeline, whose zero is the asset's
 //! [`TIMELINE_ORIGIN_SECS`].
 mod sets;
 mod xml;
 
+use std::ops::Range;
+
 use sets::{AdaptationSet, adaptation_sets};
 use xml::Element;
 
 use super::paths::{INIT_TEMPLATE, SEGMENT_TEMPLATE, key_frame_template};
-use crate::domain::asset::{Asset, AssetTrack, TIMELINE_ORIGIN_SECS, Ticks, TrackKind, peak_bits_per_sec};
+use crate::domain::asset::{Asset, AssetTrack, Segment, TIMELINE_ORIGIN_SECS, Ticks, TrackKind, peak_bits_per_sec};
+use crate::domain::ports::MediaObject;
 use crate::media::packager::pixel_aspect;
 use crate::media::view::View;
-use crate::protocols::hls::wire::has_trick_play;
+use crate::protocols::hls::paths::{INIT, object_name};
+use crate::protocols::hls::wire::{has_trick_play, init_object};
 
 const ROLE: &str = "urn:mpeg:dash:role:2011";
 const TRICK_MODE: &str = "http://dashif.org/guidelines/trickmode";
@@ -24,42 +29,90 @@ const TRICK_RATE_MAX: &str = "64";
 
 /// Renders the description of what a view shows of an asset.
 pub fn render_mpd(asset: &Asset, view: View) -> String {
-    let sets = adaptation_sets(asset, view);
-    let tracks = || sets.iter().flat_map(|set| &set.tracks);
-    let longest = tracks().map(|track| ticks(track, i64::from(track.longest_segment_ticks())).as_secs_f64());
-    let longest = longest.fold(1.0, f64::max);
-    let end = tracks().filter_map(|track| end_secs(track)).fold(0.0, f64::max);
-    let mut period = Element::new("Period").attribute("id", "0").attribute("start", "PT0S");
-    for (index, set) in sets.iter().enumerate() {
-        period = period.child(adaptation_set(&sets, index, set));
+    let (mut periods, mut start, mut longest) = (Vec::new(), 0.0, 1.0);
+    for segments in asset.runs() {
+        let run = Run::new(asset, view, segments);
+        let tracks = || run.sets.iter().flat_map(|set| &set.tracks);
+        longest = tracks().map(|track| run.longest_secs(track)).fold(longest, f64::max);
+        let end = tracks().filter_map(|track| run.end_secs(track)).fold(0.0, f64::max);
+        periods.push(period(&run, periods.len(), start));
+        start += end;
     }
-    let trick_plays = sets.iter().enumerate().filter_map(|(index, set)| trick_play(sets.len() + index, index, set));
-    for trick_play in trick_plays {
-        period = period.child(trick_play);
-    }
-    Element::new("MPD")
+    let mpd = Element::new("MPD")
         .attribute("xmlns", "urn:mpeg:dash:schema:mpd:2011")
         .attribute("profiles", "urn:mpeg:dash:profile:isoff-live:2011")
         .attribute("type", "static")
-        .attribute("mediaPresentationDuration", duration(end))
+        .attribute("mediaPresentationDuration", duration(start))
         .attribute("maxSegmentDuration", duration(longest))
-        .attribute("minBufferTime", duration(longest))
-        .child(period)
-        .document()
+        .attribute("minBufferTime", duration(longest));
+    periods.into_iter().fold(mpd, Element::child).document()
+}
+
+/// What one period shows.
+struct Run<'a> {
+    asset: &'a Asset,
+    sets: Vec<AdaptationSet<'a>>,
+    segments: Range<u32>,
+    /// The instant of the asset's timeline that the period begins with.
+    start: Ticks,
+}
+
+impl<'a> Run<'a> {
+    fn new(asset: &'a Asset, view: View, segments: Range<u32>) -> Self {
+        let mut sets = adaptation_sets(asset, view, &segments);
+        if !asset.epochs.is_empty() {
+            let is_here =
+                |track: &&AssetTrack| track.segments.get(segments.start as usize).is_some_and(|one| !one.is_gap());
+            sets.iter_mut().for_each(|set| set.tracks.retain(is_here));
+            sets.retain(|set| !set.tracks.is_empty());
+        }
+        let first = sets.first().and_then(|set| set.tracks.first()).filter(|_| !asset.epochs.is_empty());
+        let start = first.and_then(|track| Some(ticks(track, track.segments.get(segments.start as usize)?.start)));
+        let origin = Ticks { value: i64::from(TIMELINE_ORIGIN_SECS), timescale: 1 };
+        Self { asset, sets, start: start.unwrap_or(origin), segments }
+    }
+
+    fn segments_of(&self, track: &'a AssetTrack) -> &'a [Segment] {
+        let end = track.segments.len().min(self.segments.end as usize);
+        track.segments.get(self.segments.start as usize..end).unwrap_or_default()
+    }
+
+    fn longest_secs(&self, track: &'a AssetTrack) -> f64 {
+        let longest = self.segments_of(track).iter().map(|segment| segment.duration).max().unwrap_or(0);
+        ticks(track, i64::from(longest)).as_secs_f64()
+    }
+
+    /// When a track ends, seconds of the period.
+    fn end_secs(&self, track: &'a AssetTrack) -> Option<f64> {
+        let last = self.segments_of(track).last()?;
+        Some(ticks(track, last.start + i64::from(last.duration) - self.offset(track)).as_secs_f64())
+    }
+
+    /// Ticks of the track before the period's zero.
+    fn offset(&self, track: &AssetTrack) -> i64 {
+        self.start.rescale(track.timescale).max(0)
+    }
+
+    fn init(&self, track: &AssetTrack) -> MediaObject {
+        init_object(self.asset, track, self.asset.epoch_of(self.segments.start))
+    }
+}
+
+fn period(run: &Run, number: usize, start: f64) -> Element {
+    let sets = &run.sets;
+    let start = if number == 0 { "PT0S".to_owned() } else { duration(start) };
+    let mut period = Element::new("Period").attribute("id", number).attribute("start", start);
+    for (index, set) in sets.iter().enumerate() {
+        period = period.child(adaptation_set(run, index, set));
+    }
+    // Key frames are numbered through: one run's are not told from another's.
+    let trick_plays = sets.iter().enumerate().filter(|_| run.asset.epochs.is_empty());
+    let trick_plays = trick_plays.filter_map(|(index, set)| trick_play(run, sets.len() + index, (index, set)));
+    trick_plays.fold(period, Element::child)
 }
 
 fn ticks(track: &AssetTrack, value: i64) -> Ticks {
     Ticks { value, timescale: track.timescale }
-}
-
-/// Ticks of the track before the presentation's zero.
-fn origin(track: &AssetTrack) -> u64 {
-    u64::from(TIMELINE_ORIGIN_SECS) * u64::from(track.timescale)
-}
-
-fn end_secs(track: &AssetTrack) -> Option<f64> {
-    let last = track.segments.last()?;
-    Some(ticks(track, last.start + i64::from(last.duration)).as_secs_f64() - f64::from(TIMELINE_ORIGIN_SECS))
 }
 
 /// `xs:duration`, to the microsecond and never shorter than it is.
@@ -67,7 +120,7 @@ fn duration(seconds: f64) -> String {
     format!("PT{:.6}S", (seconds.max(0.0) * 1e6).ceil() / 1e6)
 }
 
-fn adaptation_set(sets: &[AdaptationSet], index: usize, set: &AdaptationSet) -> Element {
+fn adaptation_set<'a>(run: &Run<'a>, index: usize, set: &AdaptationSet<'a>) -> Element {
     let kind = if set.kind == TrackKind::Video { "video" } else { "audio" };
     let mut element = Element::new("AdaptationSet")
         .attribute("id", index)
@@ -82,22 +135,25 @@ fn adaptation_set(sets: &[AdaptationSet], index: usize, set: &AdaptationSet) -> 
     if let Some(channels) = set.channels().and_then(channel_configuration) {
         element = element.child(descriptor("AudioChannelConfiguration", CHANNELS, channels));
     }
-    if let Some(others) = switchable_with(sets, index) {
+    if let Some(others) = switchable_with(run, index) {
         element = element.child(descriptor("SupplementalProperty", SET_SWITCHING, others));
     }
     element = element.child(descriptor("Role", ROLE, if set.is_main { "main" } else { "alternate" }));
     if let Some(first) = set.tracks.first() {
-        let timeline = first.segments.iter().map(|segment| (segment.start, segment.duration));
-        element = element.child(template(first, SEGMENT_TEMPLATE, timeline).attribute("initialization", INIT_TEMPLATE));
+        let timeline = run.segments_of(first).iter().map(|segment| (segment.start, segment.duration));
+        let template = template((run, first), (SEGMENT_TEMPLATE, run.segments.start), timeline)
+            .attribute("initialization", INIT_TEMPLATE);
+        element = element.child(template);
     }
-    set.tracks.iter().fold(element, |element, track| element.child(representation(track)))
+    set.tracks.iter().fold(element, |element, track| element.child(representation(run, track)))
 }
 
 /// Ids of the other sets of pictures that are cut at the same places: players that decode both codecs may switch over.
-fn switchable_with(sets: &[AdaptationSet], index: usize) -> Option<String> {
+fn switchable_with(run: &Run, index: usize) -> Option<String> {
+    let sets = &run.sets;
     let first = sets.get(index)?.tracks.first().filter(|track| track.kind == TrackKind::Video)?;
     let fits = |(other, set): &(usize, &AdaptationSet)| {
-        *other != index && set.tracks.first().is_some_and(|track| sets::is_aligned(track, first))
+        *other != index && set.tracks.first().is_some_and(|track| sets::is_aligned(track, first, &run.segments))
     };
     let others: Vec<String> = sets.iter().enumerate().filter(fits).map(|(other, _)| other.to_string()).collect();
     (!others.is_empty()).then(|| others.join(","))
@@ -116,8 +172,12 @@ fn channel_configuration(channels: u16) -> Option<u16> {
     }
 }
 
-/// A template with the timeline of these `(start, duration)`; equal durations that follow one another are one entry.
-fn template(track: &AssetTrack, media: &str, times: impl Iterator<Item = (i64, u32)>) -> Element {
+/// A template with the timeline of these `(start, duration)` from number `first` on; equal durations that follow one another are one entry.
+fn template(
+    (run, track): (&Run, &AssetTrack),
+    (media, first): (&str, u32),
+    times: impl Iterator<Item = (i64, u32)>,
+) -> Element {
     let mut entries: Vec<(Option<i64>, u32, u32)> = Vec::new();
     let mut expected = None;
     for (start, duration) in times {
@@ -138,20 +198,27 @@ fn template(track: &AssetTrack, media: &str, times: impl Iterator<Item = (i64, u
     });
     Element::new("SegmentTemplate")
         .attribute("timescale", track.timescale)
-        .attribute("presentationTimeOffset", origin(track))
-        .attribute("startNumber", "0")
+        .attribute("presentationTimeOffset", run.offset(track))
+        .attribute("startNumber", first)
         .attribute("media", media)
         .child(timeline)
 }
 
-fn representation(track: &AssetTrack) -> Element {
+fn representation(run: &Run, track: &AssetTrack) -> Element {
     let element = Element::new("Representation")
         .attribute("id", &track.name)
         .attribute("bandwidth", track.peak_bits_per_sec())
         .attribute("codecs", &track.codec);
-    match &track.audio {
+    let element = match &track.audio {
         Some(audio) => element.attribute("audioSamplingRate", audio.sample_rate),
         None => picture_attributes(element, track),
+    };
+    match run.init(track) {
+        MediaObject::Init => element,
+        other => {
+            let init = INIT_TEMPLATE.replace(INIT, &object_name(other));
+            element.child(Element::new("SegmentTemplate").attribute("initialization", init))
+        }
     }
 }
 
@@ -169,11 +236,11 @@ fn picture_attributes(element: Element, track: &AssetTrack) -> Element {
 }
 
 /// Key frames of the least rendition of a set of pictures, as a set of their own that belongs to it (DASH-IF IOP 3.2.9).
-fn trick_play(id: usize, main: usize, set: &AdaptationSet) -> Option<Element> {
+fn trick_play(run: &Run, id: usize, (main, set): (usize, &AdaptationSet)) -> Option<Element> {
     let track = set.tracks.iter().rev().find(|track| set.kind == TrackKind::Video && has_trick_play(track))?;
     let sizes: Vec<_> = track.key_frames.iter().map(|key| (key.bytes, key.duration)).collect();
     let times = track.key_frames.iter().map(|key| (key.start, key.duration));
-    let template = template(track, &key_frame_template(&track.name), times)
+    let template = template((run, track), (&key_frame_template(&track.name), 0), times)
         .attribute("initialization", INIT_TEMPLATE.replace("$RepresentationID$", &track.name));
     let representation = Element::new("Representation")
         .attribute("id", format!("k-{}", track.name))

@@ -1,5 +1,5 @@
 //! Names below an asset's base URL: `master.m3u8`, `<track>/media.m3u8`, `<track>/iframes.m3u8`, `<track>/init.mp4`,
-//! `<track>/<n>.m4s`, `<track>/k<n>.m4s`. Each object has exactly one name, so that caches hold it once.
+//! `<track>/<n>.m4s`, `<track>/k<n>.m4s`, `<track>/init-<epoch>.mp4`. Each object has exactly one name, so that caches hold it once.
 use crate::domain::ports::MediaObject;
 
 /// The multivariant playlist.
@@ -11,6 +11,8 @@ pub const KEY_FRAMES: &str = "iframes.m3u8";
 /// A track's initialisation segment.
 pub const INIT: &str = "init.mp4";
 const SEGMENT_SUFFIX: &str = ".m4s";
+const INIT_PREFIX: &str = "init-";
+const INIT_SUFFIX: &str = ".mp4";
 /// Longest track name.
 const TRACK_CHARS_MAX: usize = 32;
 /// Most digits of a number below 2^32.
@@ -58,6 +60,9 @@ impl<'a> MediaPath<'a> {
 }
 
 fn parse_numbered(name: &str) -> Option<MediaObject> {
+    if let Some(digits) = name.strip_prefix(INIT_PREFIX).and_then(|rest| rest.strip_suffix(INIT_SUFFIX)) {
+        return parse_number(digits).map(MediaObject::EpochInit);
+    }
     let stem = name.strip_suffix(SEGMENT_SUFFIX)?;
     match stem.strip_prefix('k') {
         Some(digits) => parse_number(digits).map(MediaObject::KeyFrame),
@@ -86,6 +91,7 @@ pub fn object_name(object: MediaObject) -> String {
         MediaObject::Init => INIT.to_owned(),
         MediaObject::Segment(number) => format!("{number}{SEGMENT_SUFFIX}"),
         MediaObject::KeyFrame(number) => format!("k{number}{SEGMENT_SUFFIX}"),
+        MediaObject::EpochInit(epoch) => format!("{INIT_PREFIX}{epoch}{INIT_SUFFIX}"),
     }
 }
 
@@ -95,7 +101,8 @@ mod tests {
 
     #[test]
     fn names_are_read_back() {
-        for object in [MediaObject::Init, MediaObject::Segment(0), MediaObject::Segment(4_294_967_295)] {
+        let numbered = [MediaObject::Segment(0), MediaObject::Segment(4_294_967_295), MediaObject::EpochInit(3)];
+        for object in numbered.into_iter().chain([MediaObject::Init]) {
             let tail = format!("v0-1/{}", object_name(object));
             assert_eq!(MediaPath::parse(&tail), Some(MediaPath::Object { track: "v0-1", object }));
         }

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use groups::{AudioGroup, audio_groups, channels};
 
-use super::paths::{INIT, KEY_FRAMES, MEDIA, object_name};
+use super::paths::{KEY_FRAMES, MEDIA, object_name};
 use crate::domain::asset::{Asset, AssetTrack, KeyFrame, SegmentBytes, Ticks, peak_bits_per_sec};
 use crate::domain::ports::MediaObject;
 use crate::media::view::{View, family, short_side};
@@ -124,17 +124,40 @@ fn render_trick_play(out: &mut String, video: &AssetTrack) {
 
 /// Renders a track's media playlist. Its target duration is that of the whole asset.
 pub fn render_media(asset: &Asset, track: &AssetTrack) -> String {
-    let tracks =
-        asset.tracks.iter().flat_map(|track| track.segments.iter().map(move |segment| (track, segment.duration)));
-    let target = target_duration(tracks);
-    let mut out = render_head(target);
+    let runs = asset.runs();
+    let listed = || runs.iter().cloned().flatten();
+    let durations = asset.tracks.iter().flat_map(|track| {
+        listed().filter_map(move |number| Some((track, track.segments.get(number as usize)?.duration)))
+    });
+    let mut out = render_head(target_duration(durations));
     out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
-    render_map(&mut out);
-    for (number, segment) in (0..).zip(&track.segments) {
+    render_map(&mut out, MediaObject::Init);
+    let (mut map, mut before) = (MediaObject::Init, None);
+    for number in listed() {
+        let Some(segment) = track.segments.get(number as usize) else { break };
+        let epoch = asset.epoch_of(number);
+        if before.is_some_and(|before| before != (number.wrapping_sub(1), epoch)) {
+            out.push_str("#EXT-X-DISCONTINUITY\n");
+            let needed = init_object(asset, track, epoch);
+            if needed != map {
+                render_map(&mut out, needed);
+                map = needed;
+            }
+        }
+        before = Some((number, epoch));
+        if segment.is_gap() {
+            out.push_str("#EXT-X-GAP\n");
+        }
         render_entry(&mut out, track, segment.duration, MediaObject::Segment(number));
     }
     out.push_str("#EXT-X-ENDLIST\n");
     out
+}
+
+/// The initialisation segment that a track needs in an epoch.
+pub fn init_object(asset: &Asset, track: &AssetTrack, epoch: usize) -> MediaObject {
+    let own = asset.init_of(epoch, &track.name).and_then(|_| u32::try_from(epoch).ok());
+    own.map_or(MediaObject::Init, MediaObject::EpochInit)
 }
 
 /// Renders a track's I-frame playlist: each key frame is a resource of its own.
@@ -142,7 +165,7 @@ pub fn render_key_frames(track: &AssetTrack) -> String {
     let target = target_duration(track.key_frames.iter().map(|key| (track, key.duration)));
     let mut out = render_head(target);
     out.push_str("#EXT-X-I-FRAMES-ONLY\n");
-    render_map(&mut out);
+    render_map(&mut out, MediaObject::Init);
     for (number, key) in (0..).zip(&track.key_frames) {
         render_entry(&mut out, track, key.duration, MediaObject::KeyFrame(number));
     }
@@ -157,8 +180,8 @@ fn render_head(target: u64) -> String {
     )
 }
 
-fn render_map(out: &mut String) {
-    let _ = writeln!(out, "#EXT-X-MAP:URI=\"{INIT}\"");
+fn render_map(out: &mut String, init: MediaObject) {
+    let _ = writeln!(out, "#EXT-X-MAP:URI=\"{}\"", object_name(init));
 }
 
 fn render_entry(out: &mut String, track: &AssetTrack, duration: u32, object: MediaObject) {

@@ -1,8 +1,7 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::domain::asset::{AssetTrack, SegmentBytes, TrackKind, VideoProperties};
-use crate::domain::ids::PlaybackId;
+use crate::domain::asset::{SegmentBytes, TrackKind, VideoProperties};
 use crate::storage::blobs::Blobs;
 use crate::storage::conformance::Counting;
 
@@ -38,6 +37,7 @@ fn asset(segments: u32) -> Asset {
         generation: 1,
         source: vec![Extent { key: BlobKey::new("raw-uploads/upl_x/0"), bytes: 1 << 40 }],
         tracks: vec![track],
+        epochs: vec![AssetEpoch { first_segment: 1, inits: vec![("v0-1".into(), Bytes::from_static(b"other"))] }],
     }
 }
 
@@ -101,4 +101,23 @@ async fn the_cache_is_bounded_in_bytes() {
     assets.decoded.run_pending_tasks().await;
     assert!(assets.decoded.weighted_size() <= 1 << 20, "{}", assets.decoded.weighted_size());
     assert!(assets.decoded.entry_count() >= 1);
+}
+
+#[test]
+fn an_index_of_the_first_form_is_read() {
+    let now = asset(3);
+    let current = codec::encode(&now).unwrap();
+    let epochs = bincode_tail(&now);
+    let mut first = current[..current.len() - epochs].to_vec();
+    first[0] = 1;
+    assert_eq!(codec::decode::<Asset>(&first).unwrap(), Asset { epochs: Vec::new(), ..now });
+    first[0] = 0;
+    assert!(codec::decode::<Asset>(&first).is_err());
+}
+
+/// How many bytes the epochs take: what stands last.
+fn bincode_tail(asset: &Asset) -> usize {
+    let without = Asset { epochs: Vec::new(), ..asset.clone() };
+    let more = codec::encode(asset).unwrap().len() - codec::encode(&without).unwrap().len();
+    more + 1
 }

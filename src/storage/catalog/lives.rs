@@ -5,7 +5,7 @@ use serde_json::json;
 use super::cursor::Cursor;
 use super::executor::{CommitError, Row};
 use super::statement::{Statement, Transaction};
-use super::{CatalogStore, EDIT_ATTEMPTS_MAX, contended, to_json};
+use super::{CatalogStore, EDIT_ATTEMPTS_MAX, contended, to_json, videos};
 use crate::domain::events::NewEvent;
 use crate::domain::ids::{LiveId, PlaybackId, UserId};
 use crate::domain::live::{Live, LivePatch, LiveState, LiveStep, StoredKey};
@@ -14,7 +14,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::video::Privacy;
 
 const COLUMNS: &str = "id, playback_id, user_id, channel_id, details, choices, key_hash, sealed_key, state, generation, \
-    video_id, started_at, ended_at, revision, created_at, updated_at";
+    video_id, recording, started_at, ended_at, revision, created_at, updated_at";
 /// Most items of one answer.
 const PAGE_MAX: u32 = 200;
 /// Lists are counted up to here; longer ones report this.
@@ -32,6 +32,7 @@ fn live_from(row: &Row) -> Result<Live, CatalogError> {
         state: row.one_of("state", LiveState::parse)?,
         generation: row.number("generation")?,
         video_id: row.optional_id("video_id")?,
+        recording: row.optional_id("recording")?,
         started_at: row.optional_time("started_at")?,
         ended_at: row.optional_time("ended_at")?,
         revision: row.number("revision")?,
@@ -52,6 +53,7 @@ fn bind_changing(statement: Statement, live: &Live) -> Result<Statement, Catalog
         .bind("state", live.state)
         .bind("is_listed", is_listed)
         .bind("video_id", live.video_id.as_ref())
+        .bind("recording", live.recording.as_ref())
         .bind("started_at", live.started_at)
         .bind("ended_at", live.ended_at)
         .bind("revision", live.revision)
@@ -60,9 +62,9 @@ fn bind_changing(statement: Statement, live: &Live) -> Result<Statement, Catalog
 
 fn insert(live: &Live) -> Result<Statement, CatalogError> {
     let insert = "INSERT INTO lives (id, playback_id, user_id, channel_id, details, choices, key_hash, sealed_key, state, \
-        is_listed, video_id, started_at, ended_at, revision, created_at, updated_at) VALUES (:id, :playback_id, :user_id, \
-        :channel_id, :details, :choices, :key_hash, :sealed_key, :state, :is_listed, :video_id, :started_at, :ended_at, \
-        :revision, :created_at, :updated_at)";
+        is_listed, video_id, recording, started_at, ended_at, revision, created_at, updated_at) VALUES (:id, :playback_id, \
+        :user_id, :channel_id, :details, :choices, :key_hash, :sealed_key, :state, :is_listed, :video_id, :recording, \
+        :started_at, :ended_at, :revision, :created_at, :updated_at)";
     let insert = Statement::new(insert)
         .bind("playback_id", &live.playback_id)
         .bind("user_id", &live.user_id)
@@ -74,7 +76,7 @@ fn insert(live: &Live) -> Result<Statement, CatalogError> {
 /// Writes a changed record, if the row is still as it was read. The lease has a writer of its own.
 fn save(live: &Live, read_revision: u64) -> Result<Statement, CatalogError> {
     let update = "UPDATE lives SET details = :details, choices = :choices, key_hash = :key_hash, sealed_key = :sealed_key, \
-        state = :state, is_listed = :is_listed, video_id = :video_id, started_at = :started_at, ended_at = :ended_at, \
+        state = :state, is_listed = :is_listed, video_id = :video_id, recording = :recording, started_at = :started_at, ended_at = :ended_at, \
         revision = :revision, updated_at = :updated_at WHERE id = :id AND revision = :read_revision";
     let update = bind_changing(Statement::new(update), live)?;
     Ok(update.bind("read_revision", read_revision).one_row("revision"))
@@ -98,16 +100,26 @@ fn patched(mut live: Live, patch: &LivePatch) -> Live {
 /// The record after a step, and the step's event; `None` when it was taken before.
 fn stepped(mut live: Live, step: &LiveStep, now: Timestamp) -> Option<(Live, &'static str)> {
     match step {
-        LiveStep::Opened if live.state == LiveState::Idle => {
+        LiveStep::Opened { recording } if live.state == LiveState::Idle => {
             (live.state, live.started_at, live.ended_at) = (LiveState::Live, Some(now), None);
+            live.recording.clone_from(recording);
             Some((live, "live.started"))
         }
-        LiveStep::Closed { video_id } if live.state == LiveState::Live => {
+        LiveStep::Closed { archive } if live.state == LiveState::Live => {
             live.state = if live.choices.permanent { LiveState::Idle } else { LiveState::Ended };
-            (live.video_id, live.ended_at) = (video_id.clone(), Some(now));
+            (live.recording, live.ended_at) = (None, Some(now));
+            live.video_id = archive.as_ref().map(|archive| archive.video_id.clone());
             Some((live, "live.ended"))
         }
-        LiveStep::Opened | LiveStep::Closed { .. } => None,
+        LiveStep::Opened { .. } | LiveStep::Closed { .. } => None,
+    }
+}
+
+/// What a step writes besides the stream's row.
+fn consequences(live: &Live, step: &LiveStep, now: Timestamp) -> Result<Transaction, CatalogError> {
+    match step {
+        LiveStep::Closed { archive: Some(archive) } => videos::archive(live, archive, now),
+        LiveStep::Closed { archive: None } | LiveStep::Opened { .. } => Ok(Transaction::new()),
     }
 }
 
@@ -128,12 +140,13 @@ impl CatalogStore {
         id: &LiveId,
         now: Timestamp,
         change: impl Fn(Live) -> Result<Option<(Live, &'static str)>, CatalogError> + Send,
+        more: impl Fn(&Live) -> Result<Transaction, CatalogError> + Send,
     ) -> Result<Live, CatalogError> {
         for _ in 0..EDIT_ATTEMPTS_MAX {
             let read = self.existing_live(id).await?;
             let Some((mut live, kind)) = change(read.clone())? else { return Ok(read) };
             (live.revision, live.updated_at) = (read.revision + 1, now);
-            let transaction = Transaction::new().then(save(&live, read.revision)?).event(event(kind, &live), now);
+            let transaction = more(&live)?.then(save(&live, read.revision)?).event(event(kind, &live), now);
             match self.commit(transaction).await {
                 Ok(_) => return Ok(live),
                 Err(CommitError::Unmet(_)) => continue,
@@ -211,7 +224,7 @@ impl LiveCatalog for CatalogStore {
             }
             Ok(Some((patched(read, &patch), "live.updated")))
         };
-        self.change_live(id, now, change).await
+        self.change_live(id, now, change, |_| Ok(Transaction::new())).await
     }
 
     async fn lease_live(&self, id: &LiveId, now: Timestamp) -> Result<u64, CatalogError> {
@@ -227,7 +240,8 @@ impl LiveCatalog for CatalogStore {
     }
 
     async fn step_live(&self, id: &LiveId, step: LiveStep, now: Timestamp) -> Result<Live, CatalogError> {
-        self.change_live(id, now, |read| Ok(stepped(read, &step, now))).await
+        let change = |read| Ok(stepped(read, &step, now));
+        self.change_live(id, now, change, |live| consequences(live, &step, now)).await
     }
 
     async fn lives_in(&self, state: LiveState, limit: u32) -> Result<Vec<Live>, CatalogError> {

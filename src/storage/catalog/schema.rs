@@ -18,6 +18,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 4, name: "pictures", sqlite: include_str!("migrations/0004_pictures.sqlite.sql") },
     Migration { version: 5, name: "live", sqlite: include_str!("migrations/0005_live.sqlite.sql") },
     Migration { version: 6, name: "no_staging", sqlite: include_str!("migrations/0006_no_staging.sqlite.sql") },
+    Migration { version: 7, name: "recordings", sqlite: include_str!("migrations/0007_recordings.sqlite.sql") },
 ];
 
 const CREATE_HISTORY: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (

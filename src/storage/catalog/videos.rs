@@ -13,9 +13,12 @@ use crate::domain::ports::{CatalogError, Page, PageRequest, VideoCatalog, VideoF
 use crate::domain::time::Timestamp;
 use crate::domain::video::{Video, VideoDetails, VideoStatus};
 
+mod archive;
 mod deletion;
 pub(super) mod rows;
 mod steps;
+
+pub(super) use archive::archive;
 
 /// Most items of one answer.
 const PAGE_MAX: u32 = 200;

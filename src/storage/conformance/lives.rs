@@ -31,6 +31,7 @@ fn new_live(user: &User, name: &str, secs: i64) -> Live {
         state: LiveState::Idle,
         generation: 0,
         video_id: None,
+        recording: None,
         started_at: None,
         ended_at: None,
         revision: 1,
@@ -49,13 +50,21 @@ pub(in crate::storage) async fn a_live_stream_goes_its_way(catalog: &Arc<dyn Cat
     let user = registered(&**catalog, "ann").await;
     let live = created(catalog, &user, "mine", 1).await;
     assert_eq!(catalog.live(&live.id).await.unwrap(), Some(live.clone()));
-    let opened = catalog.step_live(&live.id, LiveStep::Opened, at(5)).await.unwrap();
+    let opened = catalog.step_live(&live.id, LiveStep::Opened { recording: None }, at(5)).await.unwrap();
     assert_eq!((opened.state, opened.started_at, opened.revision), (LiveState::Live, Some(at(5)), 2));
-    assert_eq!(catalog.step_live(&live.id, LiveStep::Opened, at(6)).await.unwrap(), opened, "it is open already");
-    let closed = catalog.step_live(&live.id, LiveStep::Closed { video_id: None }, at(9)).await.unwrap();
+    assert_eq!(
+        catalog.step_live(&live.id, LiveStep::Opened { recording: None }, at(6)).await.unwrap(),
+        opened,
+        "it is open already"
+    );
+    let closed = catalog.step_live(&live.id, LiveStep::Closed { archive: None }, at(9)).await.unwrap();
     assert_eq!((closed.state, closed.ended_at), (LiveState::Ended, Some(at(9))));
     assert_eq!(catalog.live(&live.id).await.unwrap(), Some(closed.clone()));
-    assert_eq!(catalog.step_live(&live.id, LiveStep::Opened, at(10)).await.unwrap(), closed, "it is over");
+    assert_eq!(
+        catalog.step_live(&live.id, LiveStep::Opened { recording: None }, at(10)).await.unwrap(),
+        closed,
+        "it is over"
+    );
     for kind in ["live.created", "live.started", "live.ended"] {
         assert_eq!(events(&**catalog, kind).await.len(), 1, "{kind}");
     }
@@ -64,8 +73,8 @@ pub(in crate::storage) async fn a_live_stream_goes_its_way(catalog: &Arc<dyn Cat
     let again = Live { choices, ..new_live(&user, "again", 20) };
     catalog.create_live(again.clone()).await.unwrap();
     for round in 0..2 {
-        catalog.step_live(&again.id, LiveStep::Opened, at(21 + round)).await.unwrap();
-        let closed = catalog.step_live(&again.id, LiveStep::Closed { video_id: None }, at(22 + round)).await.unwrap();
+        catalog.step_live(&again.id, LiveStep::Opened { recording: None }, at(21 + round)).await.unwrap();
+        let closed = catalog.step_live(&again.id, LiveStep::Closed { archive: None }, at(22 + round)).await.unwrap();
         assert_eq!(closed.state, LiveState::Idle, "a permanent stream waits for the next broadcast");
     }
 }
@@ -80,7 +89,7 @@ pub(in crate::storage) async fn lives_are_found_by_all_their_names(catalog: &Arc
     let changed = catalog.update_live(&live.id, patch, None, at(2)).await.unwrap();
     assert_eq!(catalog.live_by_key(&live.key.hash).await.unwrap(), None, "the old key leads nowhere");
     assert_eq!(catalog.live_by_key("hash of other").await.unwrap(), Some(changed));
-    catalog.step_live(&live.id, LiveStep::Opened, at(3)).await.unwrap();
+    catalog.step_live(&live.id, LiveStep::Opened { recording: None }, at(3)).await.unwrap();
     let found = catalog.lives_in(LiveState::Live, 10).await.unwrap();
     assert_eq!(found.iter().map(|found| &found.id).collect::<Vec<_>>(), [&live.id]);
 }
@@ -91,9 +100,9 @@ pub(in crate::storage) async fn leases_count_up_until_the_end(catalog: &Arc<dyn 
     for generation in 1..4 {
         assert_eq!(catalog.lease_live(&live.id, at(2)).await.unwrap(), generation);
     }
-    let kept = catalog.step_live(&live.id, LiveStep::Opened, at(3)).await.unwrap();
+    let kept = catalog.step_live(&live.id, LiveStep::Opened { recording: None }, at(3)).await.unwrap();
     assert_eq!((kept.generation, kept.revision), (3, 2), "leases are no edits, and edits keep them");
-    catalog.step_live(&live.id, LiveStep::Closed { video_id: None }, at(4)).await.unwrap();
+    catalog.step_live(&live.id, LiveStep::Closed { archive: None }, at(4)).await.unwrap();
     assert_eq!(catalog.lease_live(&live.id, at(5)).await, Err(CatalogError::NotFound));
     assert_eq!(catalog.lease_live(&LiveId::random(&Counting), at(5)).await, Err(CatalogError::NotFound));
 }
@@ -121,7 +130,7 @@ pub(in crate::storage) async fn lists_show_what_is_live(catalog: &Arc<dyn Catalo
     };
     catalog.create_live(hidden.clone()).await.unwrap();
     for live in [&own[1], &own[3], &hidden] {
-        catalog.step_live(&live.id, LiveStep::Opened, at(9)).await.unwrap();
+        catalog.step_live(&live.id, LiveStep::Opened { recording: None }, at(9)).await.unwrap();
     }
     let page = |cursor| PageRequest { limit: 3, cursor };
     let titles = |lives: &[Live]| lives.iter().map(|live| live.details.title.clone()).collect::<Vec<_>>();
@@ -138,9 +147,9 @@ pub(in crate::storage) async fn lists_show_what_is_live(catalog: &Arc<dyn Catalo
 pub(in crate::storage) async fn only_what_is_not_live_is_deleted(catalog: &Arc<dyn Catalog>) {
     let user = registered(&**catalog, "gus").await;
     let live = created(catalog, &user, "gone", 1).await;
-    catalog.step_live(&live.id, LiveStep::Opened, at(2)).await.unwrap();
+    catalog.step_live(&live.id, LiveStep::Opened { recording: None }, at(2)).await.unwrap();
     assert_eq!(catalog.delete_live(&live.id, at(3)).await, Err(CatalogError::Conflict("live")));
-    catalog.step_live(&live.id, LiveStep::Closed { video_id: None }, at(4)).await.unwrap();
+    catalog.step_live(&live.id, LiveStep::Closed { archive: None }, at(4)).await.unwrap();
     catalog.delete_live(&live.id, at(5)).await.unwrap();
     assert_eq!(catalog.live(&live.id).await.unwrap(), None);
     assert_eq!(catalog.delete_live(&live.id, at(6)).await, Err(CatalogError::NotFound));

@@ -23,7 +23,7 @@ fn video(width: u32, height: u32) -> VideoInfo {
 
 fn grid(seconds: i64) -> Grid {
     let cuts = (0..seconds).step_by(4).chain([seconds]).map(|at| (at + 1) * 1000).collect();
-    Grid { timescale: 1000, start_ns: 5, cuts, frame_rate: (30, 1), reading: Reading::Sought }
+    Grid { timescale: 1000, start_ns: 5, cuts, frame_rate: (30, 1), reading: Reading::Sought, runs: Vec::new() }
 }
 
 fn planned(video: VideoInfo, keeps_pictures: bool) -> LadderPlan {

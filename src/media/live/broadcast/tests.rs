@@ -1,48 +1,5 @@
 use super::*;
-use crate::media::testing::avcc;
-
-fn video() -> TrackConfig {
-    TrackConfig::new(CodecConfig::H264 { avcc: avcc() }, 90_000)
-}
-
-fn audio() -> TrackConfig {
-    TrackConfig::new(CodecConfig::Aac { config: Bytes::from_static(&[0x11, 0x90]) }, 48_000)
-}
-
-fn visit(tracks: Vec<TrackConfig>) -> Visit {
-    Visit { clock: IngestClock::RTMP, tracks, frame_rate: Some((30, 1)) }
-}
-
-/// A publisher of 30 pictures a second with a key frame every two seconds, and sound with it.
-struct Publisher {
-    base: i64,
-    with_sound: bool,
-}
-
-impl Publisher {
-    /// Publishes from `from` to `to`, milliseconds of wall-clock time and of its own clock alike.
-    fn publish(&self, broadcast: &mut Broadcast, from: i64, to: i64, out: &mut Vec<Cut>) {
-        let mut packet = from * 48 / 1024;
-        for number in (from * 30).div_euclid(1000)..(to * 30).div_euclid(1000) {
-            let at = number * 1000 / 30;
-            let arrival = Duration::from_millis(at as u64);
-            let now = Timestamp::from_millis(at);
-            while self.with_sound && packet * 1024 / 48 <= at {
-                let stamp = Stamp { dts: self.base + packet * 1024 / 48, composition: 0, keyframe: false, arrival };
-                broadcast.push(1, stamp, Bytes::from_static(&[1; 30]), now, out);
-                packet += 1;
-            }
-            let keyframe = (number - (from * 30).div_euclid(1000)) % 60 == 0;
-            let stamp = Stamp { dts: self.base + at, composition: 0, keyframe, arrival };
-            broadcast.push(0, stamp, Bytes::from_static(&[2; 100]), now, out);
-            broadcast.tick(now, out);
-        }
-    }
-}
-
-fn at(ms: i64) -> Timestamp {
-    Timestamp::from_millis(ms)
-}
+use crate::media::live::testing::{Publisher, at, audio, video, visit};
 
 /// Checks what viewers rely on, and returns the kinds of segments by rendition: `m` media, `-` gap.
 fn check(broadcast: &Broadcast) -> Vec<String> {
@@ -72,7 +29,7 @@ fn check(broadcast: &Broadcast) -> Vec<String> {
 }
 
 fn broadcast() -> Broadcast {
-    Broadcast::new(BroadcastSettings { window: Duration::from_secs(600), generation: 0 })
+    Broadcast::new(BroadcastSettings::new(Duration::from_secs(600), 0))
 }
 
 #[test]
@@ -166,7 +123,7 @@ fn sound_that_is_new_begins_where_the_stream_is() {
 
 #[test]
 fn old_epochs_are_forgotten_with_their_segments() {
-    let mut broadcast = Broadcast::new(BroadcastSettings { window: Duration::from_secs(6), generation: 0 });
+    let mut broadcast = Broadcast::new(BroadcastSettings::new(Duration::from_secs(6), 0));
     let out = &mut Vec::new();
     for turn in 0..20 {
         broadcast.begin_visit(visit(vec![video(), audio()]), at(turn * 4000), out).unwrap();

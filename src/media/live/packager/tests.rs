@@ -37,7 +37,7 @@ fn gather(out: &[Packaged], tracks: usize) -> Vec<Vec<Seen>> {
     for event in out {
         match event {
             Packaged::TargetDuration(_) => {}
-            Packaged::Begin { track, number, start } => {
+            Packaged::Begin { track, number, start, .. } => {
                 assert!(seen[*track].last().is_none_or(|last| last.ended && last.number + 1 == *number), "{event:?}");
                 seen[*track].push(Seen { number: *number, start: *start, ..Seen::default() });
             }

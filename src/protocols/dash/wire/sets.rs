@@ -1,4 +1,6 @@
 //! Which tracks are one adaptation set.
+use std::ops::Range;
+
 use crate::domain::asset::{Asset, AssetTrack, TrackKind};
 use crate::media::view::{View, family};
 
@@ -36,11 +38,11 @@ impl AdaptationSet<'_> {
 
 /// The adaptation sets of a view: pictures first, each group as the view orders its tracks, from the largest down; then
 /// sound, as the asset orders it.
-pub(super) fn adaptation_sets(asset: &Asset, view: View) -> Vec<AdaptationSet<'_>> {
+pub(super) fn adaptation_sets<'a>(asset: &'a Asset, view: View, segments: &Range<u32>) -> Vec<AdaptationSet<'a>> {
     let mut sets: Vec<AdaptationSet> = Vec::new();
     for track in view.pictures(&asset.tracks) {
         let fits = |set: &&mut AdaptationSet| {
-            set.tracks.first().is_some_and(|first| family(first) == family(track) && is_aligned(first, track))
+            set.tracks.first().is_some_and(|first| family(first) == family(track) && is_aligned(first, track, segments))
         };
         match sets.iter_mut().find(fits) {
             Some(set) => set.tracks.push(track),
@@ -69,10 +71,12 @@ fn is_default(track: &AssetTrack) -> bool {
     track.audio.as_ref().is_some_and(|audio| audio.default)
 }
 
-/// Whether segments of both begin at the same times in the same ticks.
-pub(super) fn is_aligned(one: &AssetTrack, other: &AssetTrack) -> bool {
-    one.kind == other.kind
-        && one.timescale == other.timescale
-        && one.segments.len() == other.segments.len()
-        && one.segments.iter().zip(&other.segments).all(|(one, other)| one.start == other.start)
+/// Whether these segments of both begin at the same times in the same ticks.
+pub(super) fn is_aligned(one: &AssetTrack, other: &AssetTrack, segments: &Range<u32>) -> bool {
+    let starts = |track: &AssetTrack| -> Vec<i64> {
+        let end = track.segments.len().min(segments.end as usize);
+        let listed = track.segments.get(segments.start as usize..end).unwrap_or_default();
+        listed.iter().map(|segment| segment.start).collect()
+    };
+    one.kind == other.kind && one.timescale == other.timescale && starts(one) == starts(other)
 }

@@ -19,6 +19,7 @@ fn beginning(number: u64, epoch: u32) -> Beginning {
         start: Ticks { value: 0, timescale: 1000 },
         date: Timestamp::from_millis(number as i64 * 2000),
         epoch,
+        independent: true,
     }
 }
 

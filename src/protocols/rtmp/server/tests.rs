@@ -48,7 +48,7 @@ impl Clock for Wall {
 }
 
 async fn server() -> (Arc<OneStream>, u16) {
-    let settings = BroadcastSettings { window: Duration::from_secs(60), generation: 0 };
+    let settings = BroadcastSettings::new(Duration::from_secs(60), 0);
     let stream = Arc::new(LiveStream::new(settings, Box::new(Forgetful)));
     let gate = Arc::new(OneStream { stream, fence: Mutex::default(), ended: Arc::default() });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

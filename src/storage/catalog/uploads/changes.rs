@@ -3,7 +3,7 @@ use serde_json::json;
 
 use super::super::statement::{Statement, Transaction};
 use super::super::to_json;
-use super::super::videos::rows::{insert_source, own_blobs};
+use super::super::videos::rows::{self as videos, insert_source, own_blobs};
 use super::rows::{self, Stored};
 use crate::domain::asset::Extent;
 use crate::domain::events::NewEvent;
@@ -51,25 +51,12 @@ pub(super) fn create(
 }
 
 fn insert_video(upload: &Upload, video: &VideoId, playback: &PlaybackId) -> Result<Statement, CatalogError> {
-    let insert = "INSERT INTO videos (id, playback_id, user_id, channel_id, title, description, category, tags, \
-        privacy, status, non_standard, file_size, file_name, expected_digest, created_at, updated_at) \
-        SELECT :id, :playback, :user, c.id, :title, :description, :category, :tags, :privacy, :status, '[]', \
-        :file_size, :file_name, :expected_digest, :now, :now FROM channels c WHERE c.user_id = :user";
-    Ok(Statement::new(insert)
-        .bind("id", video)
-        .bind("playback", playback)
-        .bind("user", &upload.user_id)
-        .bind("title", &upload.details.title)
-        .bind("description", &upload.details.description)
-        .bind("category", upload.details.category.as_ref())
-        .bind("tags", to_json(&upload.details.tags)?)
-        .bind("privacy", upload.details.privacy)
+    let insert = videos::insert((video, playback), &upload.user_id, &upload.details, upload.created_at)?;
+    Ok(insert
         .bind("status", VideoStatus::Uploading)
         .bind("file_size", upload.length.unwrap_or(0))
         .bind("file_name", upload.file_name.as_ref())
-        .bind("expected_digest", upload.expected_digest.as_ref())
-        .bind("now", upload.created_at)
-        .one_row("channel"))
+        .bind("expected_digest", upload.expected_digest.as_ref()))
 }
 
 fn take_parts(upload: &Upload, parts: &[UploadId]) -> Vec<Statement> {

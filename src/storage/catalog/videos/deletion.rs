@@ -95,7 +95,7 @@ fn distinct<'a>(ids: impl Iterator<Item = &'a str>) -> Vec<String> {
 }
 
 /// Queries for what needs these keys, in one snapshot: blobs of living videos, uploads under way (also as parts of a
-/// concatenation that is), videos being worked on.
+/// concatenation that is), videos being worked on, broadcasts being recorded.
 pub(super) fn select_needed(keys: &[BlobKey]) -> Vec<Statement> {
     let owned = "SELECT b.blob_key FROM blobs b JOIN videos v ON v.id = b.owner_id \
         WHERE b.owner_kind = 'video' AND v.deleted_at IS NULL AND b.blob_key IN";
@@ -104,11 +104,13 @@ pub(super) fn select_needed(keys: &[BlobKey]) -> Vec<Statement> {
     let in_work = "SELECT v.id FROM videos v WHERE v.deleted_at IS NULL \
         AND (v.status IN ('verifying', 'processing', 'playable') \
         OR EXISTS (SELECT 1 FROM ladders l WHERE l.video_id = v.id AND l.state = 'open')) AND v.id IN";
+    let recorded = "SELECT recording AS id FROM lives WHERE recording IN";
     let all: Vec<String> = keys.iter().map(|key| key.as_str().to_owned()).collect();
     vec![
         select_in(owned, "key", &all),
         select_in(filling, "upload", &distinct(keys.iter().filter_map(upload_in))),
         select_in(in_work, "video", &distinct(keys.iter().filter_map(video_in))),
+        select_in(recorded, "video", &distinct(keys.iter().filter_map(video_in))),
     ]
 }
 
@@ -117,11 +119,12 @@ pub(super) fn not_needed(keys: &[BlobKey], answers: &[Vec<Row>]) -> Result<Vec<B
     let texts = |index: usize, column: &'static str| -> Result<HashSet<&str>, CatalogError> {
         answers.get(index).into_iter().flatten().map(|row| row.text(column)).collect()
     };
-    let (owned, filling, in_work) = (texts(0, "blob_key")?, texts(1, "id")?, texts(2, "id")?);
+    let (owned, filling) = (texts(0, "blob_key")?, texts(1, "id")?);
+    let (in_work, recorded) = (texts(2, "id")?, texts(3, "id")?);
     let is_needed = |key: &&BlobKey| {
         owned.contains(key.as_str())
             || upload_in(key).is_some_and(|id| filling.contains(id))
-            || video_in(key).is_some_and(|id| in_work.contains(id))
+            || video_in(key).is_some_and(|id| in_work.contains(id) || recorded.contains(id))
     };
     Ok(keys.iter().filter(|key| !is_needed(key)).cloned().collect())
 }

@@ -3,10 +3,12 @@ use super::super::executor::Row;
 use super::super::statement::{Statement, in_list};
 use super::super::to_json;
 use crate::domain::asset::{BlobKey, Extent};
-use crate::domain::ids::VideoId;
+use crate::domain::ids::{PlaybackId, UserId, VideoId};
 use crate::domain::ports::CatalogError;
 use crate::domain::time::Timestamp;
-use crate::domain::video::{Privacy, Rendition, RenditionState, Thumbnail, ThumbnailMoment, Video, VideoStatus};
+use crate::domain::video::{
+    Privacy, Rendition, RenditionState, Thumbnail, ThumbnailMoment, Video, VideoDetails, VideoStatus,
+};
 
 pub(super) const VIDEO_COLUMNS: &str = "id, playback_id, user_id, channel_id, title, description, category, tags, \
     privacy, status, progress_percent, ready_at, failure, non_standard, media, asset_generation, file_size, file_name, \
@@ -136,6 +138,30 @@ pub(super) fn video_from(row: &Row, children: &[Vec<Row>]) -> Result<Video, Cata
         updated_at: row.time("updated_at")?,
         deleted_at: row.optional_time("deleted_at")?,
     })
+}
+
+/// A new video; `status`, `file_size`, `file_name` and `expected_digest` are still to be bound.
+pub(in super::super) fn insert(
+    (id, playback): (&VideoId, &PlaybackId),
+    user: &UserId,
+    details: &VideoDetails,
+    now: Timestamp,
+) -> Result<Statement, CatalogError> {
+    let insert = "INSERT INTO videos (id, playback_id, user_id, channel_id, title, description, category, tags, \
+        privacy, status, non_standard, file_size, file_name, expected_digest, created_at, updated_at) \
+        SELECT :id, :playback, :user, c.id, :title, :description, :category, :tags, :privacy, :status, '[]', \
+        :file_size, :file_name, :expected_digest, :now, :now FROM channels c WHERE c.user_id = :user";
+    Ok(Statement::new(insert)
+        .bind("id", id)
+        .bind("playback", playback)
+        .bind("user", user)
+        .bind("title", &details.title)
+        .bind("description", &details.description)
+        .bind("category", details.category.as_ref())
+        .bind("tags", to_json(&details.tags)?)
+        .bind("privacy", details.privacy)
+        .bind("now", now)
+        .one_row("channel"))
 }
 
 /// Writes what steps and edits may change, if the row is still as it was read. Counters have writers of their own.
