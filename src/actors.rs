@@ -7,6 +7,7 @@ pub mod describe;
 pub mod dispatcher;
 pub mod janitor;
 pub mod live_ingest;
+pub mod live_picture;
 mod live_recording;
 pub mod lives;
 pub mod node_root;

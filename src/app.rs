@@ -93,7 +93,7 @@ impl Node {
         let transcodes = TranscodesHandle::new(Arc::new(transcode_dependencies(&settings, &storage, workers.clone())));
         let uploads = UploadsHandle::new(Arc::new(uploads_context(&settings, &storage, transcodes.clone())));
         let playback = PlaybackHandle::new(Arc::new(playback_context(&settings, &storage)));
-        let lives = LivesHandle::new(Arc::new(lives_context(&settings, &storage)));
+        let lives = LivesHandle::new(Arc::new(lives_context(&settings, &storage, workers.clone())));
         let rtmp = listen_rtmp(&settings, lives.clone(), ephemeral_ports).await?;
         let (root, janitor) = (RootHandle::default(), JanitorHandle::default());
         let ports = http_ports(&settings, &storage, &transcodes);
@@ -207,7 +207,7 @@ fn http_address(settings: &Settings, ephemeral_ports: bool) -> SocketAddr {
     SocketAddr::new(settings.http.address, settings.http.port)
 }
 
-fn lives_context(settings: &Settings, storage: &Storage) -> Lives {
+fn lives_context(settings: &Settings, storage: &Storage, workers: WorkerPoolHandle) -> Lives {
     Lives {
         catalog: Arc::clone(&storage.catalog),
         blobs: Arc::clone(&storage.blobs),
@@ -217,6 +217,9 @@ fn lives_context(settings: &Settings, storage: &Storage) -> Lives {
         recordings: storage.data_dir.recordings(),
         memory_window: settings.live.memory_window.0,
         unrecorded_window_max: settings.live.unrecorded_window_max.0,
+        workers,
+        work_dir: storage.data_dir.work(),
+        picture_interval: settings.live.thumbnail_interval.0,
         grace: settings.live.reconnect_grace.0,
         linger: settings.live.linger.0,
         streams: Streams::default(),

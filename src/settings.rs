@@ -300,6 +300,8 @@ section!(
         /// How far viewers can go back in a stream that is not recorded, whatever its owner chooses: all of it is kept in
         /// memory.
         unrecorded_window_max: HumanDuration = HumanDuration::secs(900),
+        /// Time between pictures of a stream, each one key frame decoded.
+        thumbnail_interval: HumanDuration = HumanDuration::secs(30),
         /// How long a broadcast that has ended can still be watched to its end.
         linger: HumanDuration = HumanDuration::secs(300),
     }

@@ -8,18 +8,20 @@ use std::time::Duration;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use serde::Serialize;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use super::describe::{DescribeReply, Description};
+use super::live_picture::take_pictures;
 use super::live_recording::LiveRecording;
 use super::lives::Lives;
 use super::reply::{AskError, Reply};
 use crate::domain::live::machine::{LiveEffect, LiveInput, LiveLimits, LiveMachine, PublisherId, Refusal};
 use crate::domain::live::{Live, LiveState, LiveStep};
 use crate::domain::ports::CatalogError;
-use crate::media::live::broadcast::{BroadcastSettings, Health};
+use crate::media::live::broadcast::BroadcastSettings;
 use crate::media::live::gate::{Feed, TurnedAway};
 use crate::media::live::stream::{Forgetful, LiveStream};
+use crate::media::live::vitals::Vitals;
 
 /// How often a broadcast is told that time passes: gaps are made by the clock.
 const TICK: Duration = Duration::from_millis(100);
@@ -88,17 +90,13 @@ pub enum LiveMessage {
 }
 
 /// What is known of a broadcast's ingest.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct IngestStats {
-    /// Whether a publisher is sending.
-    pub connected: bool,
     /// Whether it is recorded; `false` also while the disk does not take it.
     pub recording: bool,
-    /// Frames per second of its pictures; 0 until known.
-    pub frame_rate: f64,
-    /// Repairs, drops, epochs and gaps.
+    /// How it does.
     #[serde(flatten)]
-    pub health: Health,
+    pub vitals: Vitals,
 }
 
 /// A live stream's own state.
@@ -113,10 +111,21 @@ pub struct LiveIngestState {
     /// Tells the feed of a generation that it is over.
     fence: Option<(u64, watch::Sender<Option<Refusal>>)>,
     generation: u64,
+    /// Ends with the actor.
+    pictures: Option<AbortOnDrop>,
     /// What is kept of the broadcast.
     recording: Option<LiveRecording>,
     /// The last step's way into the catalog, awaited by the next.
     recorded: Option<JoinHandle<()>>,
+}
+
+/// A task that ends when nobody needs it any more.
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 pub(crate) struct LiveIngestActor;
@@ -158,6 +167,7 @@ impl Actor for LiveIngestActor {
             next_publisher: 0,
             fence: None,
             generation,
+            pictures: None,
             recording,
             recorded: None,
         })
@@ -280,6 +290,11 @@ impl LiveIngestState {
         let stream = Arc::new(self.new_stream());
         self.stream = Some(Arc::clone(&stream));
         self.context.streams.note(&self.live, Some(&stream));
+        if let Some(watched) = self.context.streams.find(&self.live.playback_id) {
+            let (context, live) = (Arc::clone(&self.context), self.live.clone());
+            let pictures = take_pictures(context, live, (Arc::clone(&stream), watched.picture));
+            self.pictures = Some(AbortOnDrop(tokio::spawn(pictures).abort_handle()));
+        }
         me.send_after(TICK, || LiveMessage::Tick);
         stream
     }
@@ -369,16 +384,9 @@ impl LiveIngestState {
     }
 
     fn stats(&self) -> Option<IngestStats> {
-        self.stream.as_ref().map(|stream| {
-            stream.look(|broadcast| IngestStats {
-                connected: broadcast.is_fed(),
-                recording: self.recording.as_ref().is_some_and(|recording| !recording.is_failing()),
-                frame_rate: broadcast
-                    .frame_rate()
-                    .map_or(0.0, |(frames, seconds)| f64::from(frames) / f64::from(seconds.max(1))),
-                health: broadcast.health(),
-            })
-        })
+        let vitals = self.stream.as_ref()?.look(Vitals::of);
+        let recording = self.recording.as_ref().is_some_and(|recording| !recording.is_failing());
+        Some(IngestStats { recording, vitals })
     }
 
     fn describe(&self) -> Description {

@@ -10,8 +10,10 @@ use ractor::{Actor, ActorCell, ActorRef, SpawnErr};
 use super::describe::DescribeReply;
 pub use super::live_ingest::IngestStats;
 use super::live_ingest::{LiveArguments, LiveIngestActor, LiveMessage};
+use super::live_picture::NewestPicture;
 use super::reply::{AskError, Post};
 use super::supervisor::{ChildError, Family, FamilyHandle};
+use super::transcode_worker::WorkerPoolHandle;
 use crate::domain::ids::{LiveId, PlaybackId};
 use crate::domain::live::{Live, LiveState, StreamKey};
 use crate::domain::ports::{AssetStore, BlobStore, Catalog, CatalogError, Clock, Entropy};
@@ -42,6 +44,12 @@ pub struct Lives {
     pub memory_window: Duration,
     /// How far back one can go in a stream that is not recorded.
     pub unrecorded_window_max: Duration,
+    /// Take pictures.
+    pub workers: WorkerPoolHandle,
+    /// An existing directory for pictures in the making.
+    pub work_dir: PathBuf,
+    /// Time between pictures.
+    pub picture_interval: Duration,
     /// How long a broadcast waits for its publisher's return.
     pub grace: Duration,
     /// How long a stream that is over stays in memory, so that viewers see its end.
@@ -53,6 +61,36 @@ pub struct Lives {
 /// The media of live streams by playback id, read by delivery without a question to any actor.
 pub struct Streams(Cache<PlaybackId, Watched>);
 
+/// How long somebody who has fetched something counts as watching: longer than any segment.
+const WATCHING: Duration = Duration::from_secs(15);
+/// Most viewers of a stream that are told apart.
+const VIEWERS_MAX: u64 = 1_000_000;
+
+/// Who watches a stream: everyone who fetched something of it lately.
+#[derive(Clone)]
+pub struct Viewers(Cache<u64, ()>);
+
+impl Default for Viewers {
+    fn default() -> Self {
+        Self(Cache::builder().max_capacity(VIEWERS_MAX).time_to_idle(WATCHING).build())
+    }
+}
+
+impl Viewers {
+    /// Somebody told apart by this fingerprint fetches something.
+    pub fn note(&self, fingerprint: u64) {
+        if self.0.get(&fingerprint).is_none() {
+            self.0.insert(fingerprint, ());
+        }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.0.run_pending_tasks();
+        self.0.entry_count()
+    }
+}
+
 /// A live stream as its viewers' requests see it.
 #[derive(Clone)]
 pub struct Watched {
@@ -60,6 +98,10 @@ pub struct Watched {
     pub privacy: Privacy,
     /// Its media.
     pub stream: Arc<LiveStream>,
+    /// Who watches.
+    pub viewers: Viewers,
+    /// What it looks like.
+    pub picture: NewestPicture,
 }
 
 impl Default for Streams {
@@ -76,7 +118,9 @@ impl Streams {
 
     pub(super) fn note(&self, live: &Live, stream: Option<&Arc<LiveStream>>) {
         if let Some(stream) = stream {
-            let watched = Watched { privacy: live.details.privacy, stream: Arc::clone(stream) };
+            let (viewers, picture) =
+                self.find(&live.playback_id).map(|known| (known.viewers, known.picture)).unwrap_or_default();
+            let watched = Watched { privacy: live.details.privacy, stream: Arc::clone(stream), viewers, picture };
             self.0.insert(live.playback_id.clone(), watched);
         }
     }

@@ -34,6 +34,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::video::{Privacy, Video};
 use crate::media::view::View;
 use crate::protocols::dash::paths::MANIFEST;
+use crate::protocols::hls::live::names::PICTURE;
 use crate::protocols::hls::paths::{MULTIVARIANT, MediaPath};
 
 mod answer;
@@ -131,6 +132,11 @@ impl Delivery {
         format!("{}/{MULTIVARIANT}", self.base_of(&live.playback_id, live.details.privacy))
     }
 
+    /// Path of a picture of what is live.
+    pub(crate) fn live_picture_path(&self, live: &Live) -> String {
+        format!("{}/{PICTURE}", self.base_of(&live.playback_id, live.details.privacy))
+    }
+
     /// When links made now end.
     pub(crate) fn links_end(&self) -> Timestamp {
         self.0.context.tokens.expiry(self.0.context.clock.now())
@@ -165,6 +171,7 @@ impl Delivery {
             if watched.privacy != Privacy::Public && !is_signed {
                 return Err(Problem::not_found());
             }
+            watched.viewers.note(request.fingerprint());
             let entity = self.0.live.answer(&watched, &request).await?;
             return Ok(entity.respond(&request.headers, watched.privacy == Privacy::Public));
         }

@@ -14,3 +14,4 @@ pub mod stream;
 #[cfg(test)]
 mod testing;
 pub mod timeline;
+pub mod vitals;

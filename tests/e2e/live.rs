@@ -118,7 +118,16 @@ async fn what_is_published_can_be_watched_at_once() {
     let public: Value = reqwest::get(format!("{}/api/v1/live", server.url())).await.unwrap().json().await.unwrap();
     let listed = &public["data"][0];
     assert_eq!((&listed["id"], listed.get("stream_key")), (&live["id"], None), "a key is its owner's business");
-    let stats = &show(&creator, &live).await["ingest_stats"];
+    let pictured = until("a picture", PATIENCE, || async {
+        Some(show(&creator, &live).await).filter(|shown| shown["thumbnail"].is_string())
+    })
+    .await;
+    let picture = reqwest::get(text(&pictured, "/thumbnail")).await.expect("the picture").bytes().await.expect("bytes");
+    assert_eq!(picture.get(..3), Some(&[0xff, 0xd8, 0xff][..]), "a JPEG of {} bytes", picture.len());
+    let shown = show(&creator, &live).await;
+    assert_eq!(shown["viewers"], json!(2), "ffmpeg, and this test: {shown}");
+    let stats = &shown["ingest_stats"];
+    assert_eq!((&stats["width"], &stats["gop_secs"]), (&json!(320), &json!(2.0)), "{stats}");
     assert_eq!((&stats["connected"], &stats["frame_rate"]), (&json!(true), &json!(30.0)), "{stats}");
 }
 

@@ -1,7 +1,7 @@
 //! How a ladder begins: planned and stored, or read again and taken up.
 use std::sync::Arc;
 
-use super::effects::{Beginning, Outcome, Shared};
+use super::effects::{Outcome, Shared};
 use super::publish::all_renditions;
 use super::source::{LadderSource, ORIGIN_NS, SpanSource};
 use crate::actors::transcode_worker::WorkError;
@@ -222,17 +222,13 @@ impl Shared {
         Ok(Some(SpanSource::new(asset, track, files)))
     }
 
-    /// What the first picture of a video without an original is made from.
-    pub(super) async fn beginning(&self, video: &Video) -> Result<Option<Beginning>, Outcome> {
-        if !video.source.is_empty() || video.asset_generation == 0 || !video.thumbnails.is_empty() {
+    /// Pictures of a video that has no original.
+    pub(super) async fn recorded(&self, video: &Video) -> Result<Option<SpanSource>, Outcome> {
+        if !video.source.is_empty() || video.asset_generation == 0 {
             return Ok(None);
         }
         let asset = self.dependencies.assets.load_asset(&self.video_id, video.asset_generation).await?;
-        let spans = self.span_source(video, &asset).map_err(unavailable)?;
-        Ok(spans.and_then(|spans| {
-            let (chunk, duration_ms) = spans.first_media()?;
-            Some(Beginning { source: LadderSource::of_spans(Vec::new(), spans).of_chunk(chunk)?, duration_ms })
-        }))
+        self.span_source(video, &asset).map_err(unavailable)
     }
 }
 

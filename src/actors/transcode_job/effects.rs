@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::begin::Started;
+use super::source::SpanSource;
 use super::{Packaged, TranscodeDependencies};
 use crate::actors::transcode_worker::WorkError;
 use crate::domain::asset::{Asset, AssetTrack, BlobKey, Extent, TrackKind};
@@ -72,14 +73,7 @@ pub struct Loaded {
     pub(super) video: Box<Video>,
     pub(super) ladder: Option<Ladder>,
     pub(super) results: Vec<(Unit, UnitResult)>,
-    pub(super) beginning: Option<Beginning>,
-}
-
-/// The first seconds of a video that has no original: a recorded broadcast.
-#[derive(Clone)]
-pub(super) struct Beginning {
-    pub(super) source: Vec<SourceFile>,
-    pub(super) duration_ms: u64,
+    pub(super) recorded: Option<SpanSource>,
 }
 
 /// What a job knows between effects.
@@ -89,7 +83,8 @@ pub(super) struct Carried {
     pub(super) ladder: Option<Ladder>,
     /// What units of the ladder have made, as far as still pictures are made of it.
     pub(super) results: Vec<(Unit, UnitResult)>,
-    beginning: Option<Beginning>,
+    /// Pictures of a video that has no original: a recorded broadcast.
+    recorded: Option<SpanSource>,
     pub(super) survey: Option<Survey>,
     pub(super) stills: Vec<StillPicture>,
     pub(super) sheets: Option<(Vec<OutputFile>, u32, u32)>,
@@ -115,8 +110,8 @@ pub(super) struct Made {
 
 impl Carried {
     pub(super) fn of(loaded: Loaded) -> Self {
-        let Loaded { video, ladder, results, beginning } = loaded;
-        Self { media: video.media.clone(), video: Some(video), ladder, results, beginning, ..Self::default() }
+        let Loaded { video, ladder, results, recorded } = loaded;
+        Self { media: video.media.clone(), video: Some(video), ladder, results, recorded, ..Self::default() }
     }
 
     /// A step was taken: what was stored for it is the video's now.
@@ -155,12 +150,20 @@ impl Carried {
             WorkKind::Remux => Task::Remux { source, output, limits, media },
             WorkKind::Illustrate => {
                 let rotation = media.video.first().map_or(0, |video| video.rotation);
-                let whole = Beginning { source, duration_ms: media.duration_ms };
-                let Beginning { source, duration_ms } = self.beginning.clone().unwrap_or(whole);
+                let (source, duration_ms) = match &self.recorded {
+                    Some(recorded) => recorded.beginning()?,
+                    None => (source, media.duration_ms),
+                };
                 Task::Thumbnail { source, output, duration_ms, rotation }
             }
             WorkKind::Survey => Task::Survey { source, limits, media },
-            WorkKind::Stills => Task::Stills(Box::new(self.stills_task(source, output)?)),
+            WorkKind::Stills => {
+                let task = self.stills_task(source, output)?;
+                Task::Stills(Box::new(match &self.recorded {
+                    Some(recorded) => recorded.stills_task(self.ladder.as_ref()?.plan.as_ref()?, task)?,
+                    None => task,
+                }))
+            }
             WorkKind::Storyboard => self.storyboard_task(shared, output)?,
         })
     }
@@ -299,8 +302,8 @@ impl Shared {
             }
             _ => Vec::new(),
         };
-        let beginning = self.beginning(&video).await?;
-        Ok(Outcome::Loaded(Some(Box::new(Loaded { video: Box::new(video), ladder, results, beginning }))))
+        let recorded = self.recorded(&video).await?;
+        Ok(Outcome::Loaded(Some(Box::new(Loaded { video: Box::new(video), ladder, results, recorded }))))
     }
 
     pub(super) async fn record_attempt(self, kind: WorkKind) -> Outcome {

@@ -68,7 +68,7 @@ impl Carried {
             start_ns: if is_remuxed { 0 } else { plan.start_ns },
             moments,
             sizes,
-            formats: vec![PictureFormat::Jpeg, PictureFormat::Webp],
+            formats: vec![PictureFormat::Jpeg, PictureFormat::Webp, PictureFormat::Avif],
         })
     }
 

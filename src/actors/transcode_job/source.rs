@@ -1,9 +1,10 @@
 //! What a ladder's units are decoded from.
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::domain::asset::{Asset, AssetTrack, SegmentBytes, TIMELINE_ORIGIN_SECS, Ticks};
-use crate::domain::ladder::{Chunk, LadderPlan, PictureTreatment};
-use crate::media::work::SourceFile;
+use crate::domain::ladder::{Chunk, LadderPlan, PictureTreatment, Reading};
+use crate::media::work::{SourceFile, StillsTask};
 
 /// The source of a ladder, on this machine.
 #[derive(Debug, Clone)]
@@ -33,13 +34,51 @@ impl SpanSource {
         Self { track: track.clone(), files, epochs }
     }
 
-    /// The first segment with pictures, and its length in milliseconds.
-    pub(super) fn first_media(&self) -> Option<(Chunk, u64)> {
+    /// What the first picture is made from, and its length in milliseconds.
+    pub(super) fn beginning(&self) -> Option<(Vec<SourceFile>, u64)> {
         let first = self.track.segments.iter().position(|segment| !segment.is_gap())?;
-        let duration =
-            Ticks { value: i64::from(self.track.segments.get(first)?.duration), timescale: self.track.timescale };
-        let chunk = Chunk { first_segment: u32::try_from(first).ok()?, segments: 1 };
-        Some((chunk, u64::try_from(duration.rescale(1000)).ok()?))
+        let duration = i64::from(self.track.segments.get(first)?.duration);
+        let duration = Ticks { value: duration, timescale: self.track.timescale };
+        let files = self.files_of(std::iter::once(u32::try_from(first).ok()?))?;
+        Some((files, u64::try_from(duration.rescale(1000)).ok()?))
+    }
+
+    /// The task, from the segments alone that its moments lie in; moments of another epoch than the first one are left out.
+    pub(super) fn stills_task(&self, plan: &LadderPlan, task: StillsTask) -> Option<StillsTask> {
+        let segment_at = |at_ms: u64| {
+            let at = Ticks { value: i64::try_from(at_ms).ok()?, timescale: 1000 }.rescale(plan.timescale);
+            let after = plan.cuts.partition_point(|cut| *cut <= plan.cuts.first().map_or(0, |first| first + at));
+            u32::try_from(after.checked_sub(1)?).ok()
+        };
+        let epoch_of = |segment: u32| self.epochs.partition_point(|(first, _)| *first <= segment);
+        let mut found: Vec<_> =
+            task.moments.iter().filter_map(|moment| Some((segment_at(moment.1)?, moment.clone()))).collect();
+        let epoch = epoch_of(found.first()?.0);
+        found.retain(|(segment, _)| epoch_of(*segment) == epoch);
+        let segments: BTreeSet<u32> = found.iter().map(|(segment, _)| *segment).collect();
+        let source = self.files_of(segments)?;
+        let treatment = PictureTreatment { track: 0, reading: Reading::FromStart, ..task.treatment };
+        let moments = found.into_iter().map(|(_, moment)| moment).collect();
+        Some(StillsTask { source, moments, treatment, start_ns: ORIGIN_NS, ..task })
+    }
+
+    /// A small file of these segments: their initialisation segment, and their bytes.
+    fn files_of(&self, segments: impl IntoIterator<Item = u32>) -> Option<Vec<SourceFile>> {
+        let mut ranges: Vec<SourceFile> = Vec::new();
+        for number in segments {
+            let segment = self.track.segments.get(number as usize)?;
+            let SegmentBytes::Span { span, offset, bytes } = &segment.source else { return None };
+            let path = self.files.get(*span as usize)?;
+            if ranges.is_empty() {
+                ranges.push(SourceFile { path: path.clone(), first: 0, bytes: self.init_bytes(number) });
+            }
+            let follows = |range: &&mut SourceFile| range.path == *path && range.first + range.bytes == *offset;
+            match ranges.last_mut().filter(follows) {
+                Some(range) => range.bytes += u64::from(*bytes),
+                None => ranges.push(SourceFile { path: path.clone(), first: *offset, bytes: u64::from(*bytes) }),
+            }
+        }
+        Some(ranges)
     }
 
     fn init_bytes(&self, segment: u32) -> u64 {
@@ -80,23 +119,10 @@ impl LadderSource {
 
     /// What a chunk is decoded from: of spans exactly its segments, which make a small file of their own.
     pub(super) fn of_chunk(&self, chunk: Chunk) -> Option<Vec<SourceFile>> {
-        let Some(spans) = &self.spans else { return Some(self.whole.clone()) };
-        let mut ranges: Vec<SourceFile> = Vec::new();
-        let first = chunk.first_segment as usize;
-        for segment in spans.track.segments.get(first..first.checked_add(chunk.segments as usize)?)? {
-            let SegmentBytes::Span { span, offset, bytes } = &segment.source else { return None };
-            let path = spans.files.get(*span as usize)?;
-            if ranges.is_empty() {
-                let bytes = spans.init_bytes(chunk.first_segment);
-                ranges.push(SourceFile { path: path.clone(), first: 0, bytes });
-            }
-            let follows = |range: &&mut SourceFile| range.path == *path && range.first + range.bytes == *offset;
-            match ranges.last_mut().filter(follows) {
-                Some(range) => range.bytes += u64::from(*bytes),
-                None => ranges.push(SourceFile { path: path.clone(), first: *offset, bytes: u64::from(*bytes) }),
-            }
+        match &self.spans {
+            Some(spans) => spans.files_of(chunk.first_segment..chunk.first_segment.checked_add(chunk.segments)?),
+            None => Some(self.whole.clone()),
         }
-        Some(ranges)
     }
 }
 

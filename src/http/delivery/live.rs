@@ -11,6 +11,7 @@ use moka::sync::Cache;
 use super::answer::{Cacheability, Entity};
 use super::playlists::{HLS_TYPE, Rendered};
 use super::request::MediaRequest;
+use crate::actors::live_picture::Picture;
 use crate::actors::lives::Watched;
 use crate::domain::asset::BlobKey;
 use crate::domain::ids::PlaybackId;
@@ -34,6 +35,9 @@ const PLAYLIST_BYTES_MAX: u64 = 64 << 20;
 const STORED_BYTES_MAX: u64 = 64 << 20;
 /// How long blocking playlists may be kept by caches, in target durations: late followers of a part still find it.
 const KEPT_TARGETS: u32 = 6;
+
+/// How long a picture of what is live may be kept.
+const PICTURE_KEPT: Duration = Duration::from_secs(10);
 
 /// A playlist by stream, rendition (or the name of the multivariant one), version and whether it is a delta update.
 type Key = (PlaybackId, String, u64, bool);
@@ -68,6 +72,7 @@ impl LiveDelivery {
         let stream = &*watched.stream;
         match LivePath::parse(&request.tail).ok_or_else(Problem::not_found)? {
             LivePath::Multivariant => self.multivariant(stream, request).await,
+            LivePath::Picture => picture(watched, &request.playback).ok_or_else(Problem::not_found),
             LivePath::Media { track } => self.media(stream, request, track).await,
             LivePath::Init { track, epoch } => {
                 let init = stream.look(|broadcast| init(broadcast, track, epoch)).ok_or_else(Problem::not_found)?;
@@ -119,6 +124,17 @@ impl LiveDelivery {
         };
         Ok(rendered.entity(crate::http::accepts_gzip(&request.headers), cacheability))
     }
+}
+
+fn picture(watched: &Watched, playback: &PlaybackId) -> Option<Entity> {
+    let Picture { body, segment } = watched.picture.get()?;
+    Some(Entity {
+        body,
+        content_type: HeaderValue::from_static("image/jpeg"),
+        etag: format!("\"{playback}.{segment}\""),
+        encoding: None,
+        cacheability: Cacheability::Kept { max_age: PICTURE_KEPT },
+    })
 }
 
 async fn wait_for_media(stream: &LiveStream) -> Result<(), Problem> {

@@ -27,6 +27,11 @@ pub(super) struct LiveView {
     /// How far back viewers can go, seconds.
     dvr_window: u64,
     permanent: bool,
+    /// Players that fetched something of it lately.
+    viewers: u64,
+    /// A picture of what is live now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thumbnail: Option<String>,
     /// Whether a broadcast becomes a video when it ends.
     archive: bool,
     /// The video of the last broadcast.
@@ -63,6 +68,7 @@ impl LiveView {
         live: &Live,
     ) -> Result<Self, Problem> {
         let author = state.videos.author(&*state.ports.catalog, &live.user_id).await?;
+        let watched = state.actors.lives.find(&live.playback_id);
         let mut view = Self {
             id: live.id.clone(),
             channel_id: live.channel_id.clone(),
@@ -75,6 +81,10 @@ impl LiveView {
             latency: live.choices.latency,
             dvr_window: live.choices.window_ms / 1000,
             permanent: live.choices.permanent,
+            viewers: watched.as_ref().map_or(0, |watched| watched.viewers.count()),
+            thumbnail: watched
+                .filter(|watched| watched.picture.get().is_some())
+                .map(|_| format!("{}{}", info.base_url(&state.settings), state.delivery.live_picture_path(live))),
             archive: live.choices.archive,
             video_id: live.video_id.clone(),
             user: author.map(|author| (*author).clone()),

@@ -137,6 +137,9 @@ struct Ongoing {
     renditions: Vec<usize>,
     timescales: Vec<u32>,
     last_frame: Timestamp,
+    /// When the last key frame is shown, and the distance of the last two; ticks of the pictures' track.
+    key: Option<i64>,
+    gop: Option<Ticks>,
 }
 
 /// Counters of a broadcast.
@@ -242,6 +245,11 @@ impl Broadcast {
         (0..ongoing.renditions.len()).find_map(|track| ongoing.timeline.frame_rate(track))
     }
 
+    /// Time between the last two key frames of the pictures that come now.
+    pub fn gop(&self) -> Option<Ticks> {
+        self.ongoing.as_ref()?.gop
+    }
+
     /// A publisher begins (again). What a publisher before it sent ends here.
     pub fn begin_visit(&mut self, visit: Visit, now: Timestamp, out: &mut Vec<Cut>) -> Result<(), InvalidConfig> {
         let inits = visit.tracks.iter().map(init_segment).collect::<Result<Vec<_>, _>>()?;
@@ -270,7 +278,8 @@ impl Broadcast {
         };
         let timescales = visit.tracks.iter().map(|config| config.timescale).collect();
         let packager = Packager::new(settings);
-        self.ongoing = Some(Ongoing { timeline, packager, renditions, timescales, last_frame: now });
+        self.ongoing =
+            Some(Ongoing { timeline, packager, renditions, timescales, last_frame: now, key: None, gop: None });
         self.last_visit = Some(visit);
         Ok(())
     }
@@ -320,10 +329,13 @@ impl Broadcast {
         let Some(ongoing) = &mut self.ongoing else { return };
         ongoing.last_frame = now;
         let Some(placed) = ongoing.timeline.place(track, stamp) else { return };
-        let keyframe = stamp.keyframe
-            || ongoing.renditions.get(track).is_some_and(|index| {
-                self.renditions.get(*index).is_some_and(|rendition| rendition.kind == TrackKind::Audio)
-            });
+        let rendition = ongoing.renditions.get(track).and_then(|index| self.renditions.get(*index));
+        let is_sound = rendition.is_some_and(|rendition| rendition.kind == TrackKind::Audio);
+        if let Some(timescale) = ongoing.timescales.get(track).copied().filter(|_| stamp.keyframe && !is_sound) {
+            let before = ongoing.key.replace(placed.pts);
+            ongoing.gop = before.map(|before| Ticks { value: placed.pts - before, timescale }).or(ongoing.gop);
+        }
+        let keyframe = stamp.keyframe || is_sound;
         let duration = placed.duration.unwrap_or(0);
         let frame = Frame { dts: placed.dts, pts: placed.pts, duration, keyframe, payload };
         let mut packaged = Vec::new();

@@ -46,7 +46,7 @@ pub(super) fn span_name(track: &str, epoch: u32, first: u64) -> String {
 }
 
 /// A file that is to be made durable, and a blob when it is complete.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Unsettled {
     name: String,
     file: Arc<File>,
@@ -60,6 +60,8 @@ pub struct Recorded {
     recording: Mutex<Recording>,
     /// Each span at most once: bounded by how many are open and how many the store has not taken yet.
     unsettled: Mutex<Vec<Unsettled>>,
+    /// Held by whoever settles.
+    turn: tokio::sync::Mutex<()>,
     moved: Notify,
     failed: AtomicBool,
 }
@@ -71,8 +73,14 @@ fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Recorded {
     /// A recording that lies there, as far as it is known.
     pub fn new(place: RecordingPlace, recording: Recording) -> Self {
-        let (unsettled, moved) = (Mutex::default(), Notify::new());
-        Self { place, recording: Mutex::new(recording), unsettled, moved, failed: AtomicBool::new(false) }
+        Self {
+            place,
+            recording: Mutex::new(recording),
+            unsettled: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+            moved: Notify::new(),
+            failed: AtomicBool::new(false),
+        }
     }
 
     /// What is recorded.
@@ -111,19 +119,17 @@ impl Recorded {
         }
     }
 
-    /// Makes what is written until now durable, and complete spans blobs.
+    /// Makes what is written until now durable, and complete spans blobs. Who calls it while somebody else does waits for
+    /// both; giving it up leaves what is not settled for the next.
     pub async fn settle(&self, blobs: &dyn BlobStore) -> Result<(), BlobError> {
-        let mut taken = std::mem::take(&mut *locked(&self.unsettled)).into_iter();
-        while let Some(one) = taken.next() {
-            if let Err(error) = self.settle_one(&one, blobs).await {
-                let mut all = locked(&self.unsettled);
-                let newer = std::mem::take(&mut *all);
-                all.push(one);
-                all.extend(taken.chain(newer));
-                return Err(error);
-            }
+        let _turn = self.turn.lock().await;
+        loop {
+            let Some(one) = locked(&self.unsettled).first().cloned() else { return Ok(()) };
+            self.settle_one(&one, blobs).await?;
+            // One that was completed meanwhile is not settled yet.
+            let is_settled = |known: &Unsettled| known.name == one.name && known.is_complete == one.is_complete;
+            locked(&self.unsettled).retain(|known| !is_settled(known));
         }
-        Ok(())
     }
 
     async fn settle_one(&self, one: &Unsettled, blobs: &dyn BlobStore) -> Result<(), BlobError> {

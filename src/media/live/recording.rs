@@ -126,7 +126,7 @@ impl Recording {
     /// The video; `None` when nothing was recorded. Segments that cannot be decoded by themselves are joined to those
     /// before them: groups of pictures may be longer than live segments.
     pub fn asset(&self, video_id: VideoId, playback_id: PlaybackId) -> Result<Option<Asset>, InvalidConfig> {
-        let groups = with_holes(self.groups());
+        let groups = with_holes(whole_ends(self.groups()));
         let mut tracks = Vec::new();
         for (index, track) in self.tracks.iter().enumerate() {
             tracks.extend(asset_track(track, index, &groups)?);
@@ -225,6 +225,26 @@ impl Recording {
 
 fn asset_name(track: &RecordedTrack) -> String {
     format!("{}-1", track.name)
+}
+
+/// Leaves out the first and the last segment of each epoch when it lacks a track that the others have: what a publisher sent
+/// of pictures before its first sound, or of one when it broke off. Players cannot go on over a hole in one track alone.
+fn whole_ends(groups: Vec<Group>) -> Vec<Group> {
+    let lacks =
+        |group: &Group, other: &Group| group.present.iter().zip(&other.present).any(|(here, there)| *there && !*here);
+    let neighbour = |index: Option<usize>, group: &Group| {
+        index.and_then(|index| groups.get(index)).filter(|other| other.epoch == group.epoch)
+    };
+    let is_stub = |index: usize, group: &Group| match (
+        neighbour(index.checked_sub(1), group),
+        neighbour(index.checked_add(1), group),
+    ) {
+        (Some(_), Some(_)) => false,
+        (Some(only), None) | (None, Some(only)) => lacks(group, only),
+        (None, None) => groups.iter().any(|other| lacks(group, other)),
+    };
+    let stubs: Vec<bool> = groups.iter().enumerate().map(|(index, group)| is_stub(index, group)).collect();
+    groups.into_iter().zip(stubs).filter(|(_, is_stub)| !is_stub).map(|(group, _)| group).collect()
 }
 
 /// Says where the timeline goes on without media.

@@ -91,6 +91,26 @@ async fn a_broadcast_is_a_video_over_the_bytes_that_were_delivered() {
 }
 
 #[tokio::test]
+async fn what_somebody_gave_up_settling_is_settled_by_the_next() {
+    let mut show = Show::new();
+    show.visit(2, 0, 70_000);
+    show.end();
+    let shared = Arc::clone(&show.recorder.shared);
+    for polls in 1..20 {
+        // Given up after so many steps.
+        let mut settling = Box::pin(shared.settle(&*show.blobs));
+        for _ in 0..polls {
+            let _ = futures::poll!(&mut settling);
+            tokio::task::yield_now().await;
+        }
+    }
+    let asset = show.asset().await;
+    for span in asset.tracks.iter().flat_map(|track| &track.spans) {
+        assert!(show.blobs.read_all(span).await.is_ok(), "{span}");
+    }
+}
+
+#[tokio::test]
 async fn holes_and_missing_tracks_are_gaps_of_the_video() {
     let mut show = Show::new();
     show.visit(2, 0, 6000);
@@ -107,6 +127,19 @@ async fn holes_and_missing_tracks_are_gaps_of_the_video() {
     assert_eq!(firsts, [4, 6]);
     assert_eq!(asset.runs(), [0..3, 4..6, 6..8]);
     assert!(asset.epochs.iter().all(|epoch| epoch.inits.is_empty()), "the publisher sends what it sent before");
+}
+
+#[tokio::test]
+async fn a_visit_that_broke_off_ends_with_what_all_tracks_have() {
+    let mut show = Show::new();
+    show.visit(2, 0, 6000);
+    // Pictures of another segment, and nothing more.
+    let cuts = &mut Vec::new();
+    Publisher { base: 0, with_sound: false }.publish(&mut show.broadcast, 6000, 6700, cuts);
+    show.keep(cuts);
+    show.visit(2, 8000, 12_000);
+    show.end();
+    assert_eq!(pattern(&show.asset().await), ["mmm-mm", "mmm-mm"]);
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 use crate::media::live::ring::Position;
 use crate::protocols::hls::paths::{MEDIA, MULTIVARIANT, split_track};
 
+/// A picture of what is live now.
+pub const PICTURE: &str = "thumbnail.jpg";
 /// Most digits of a number below 2^53, beyond which players err.
 const DIGITS_MAX: usize = 16;
 
@@ -11,6 +13,8 @@ const DIGITS_MAX: usize = 16;
 pub enum LivePath<'a> {
     /// The multivariant playlist.
     Multivariant,
+    /// A picture of what is live now.
+    Picture,
     /// A rendition's media playlist.
     Media {
         /// The rendition's name.
@@ -44,6 +48,9 @@ impl<'a> LivePath<'a> {
     pub fn parse(tail: &'a str) -> Option<Self> {
         if tail == MULTIVARIANT {
             return Some(Self::Multivariant);
+        }
+        if tail == PICTURE {
+            return Some(Self::Picture);
         }
         let (track, name) = split_track(tail)?;
         if name == MEDIA {
