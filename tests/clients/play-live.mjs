@@ -17,6 +17,9 @@ hls.attachMedia(video);
 video.addEventListener('playing', () => video.addEventListener('waiting', () => (window.stalls += 1)), { once: true });
 window.hls = hls;`;
 
+/** What hls.js reports of itself on a machine that is too busy to play. */
+const CATCHING_UP = ['bufferStalledError', 'bufferNudgeOnStall', 'bufferSeekOverHole'];
+
 /** How long it is watched, milliseconds. */
 const WATCHED_MS = 10_000;
 
@@ -55,7 +58,7 @@ async function watch(page, trouble, { server, manifest, input, results }) {
   must(after.time - before.time > (WATCHED_MS / 1000) * 0.5, `only ${round(after.time - before.time)} s were played`);
   must(after.frames > before.frames, 'no pictures are decoded');
   must(behind < Number(input['latency-max']), `${round(behind)} s behind the publisher`);
-  const wrong = errors.filter((error) => !error.includes('bufferStalledError'));
+  const wrong = errors.filter((error) => !CATCHING_UP.some((minor) => error.includes(minor)));
   must(wrong.length === 0, `hls.js reported: ${wrong.join(' | ')}`);
   must(trouble.length === 0, `the page had trouble: ${trouble.join(' | ')}`);
 }

@@ -244,7 +244,9 @@ async fn a_publisher_that_comes_back_goes_on_and_one_that_does_not_ends_the_broa
     let video = creator.video(text(&ended, "/video_id")).await.expect("the recording");
     let hls = playlist(text(&video, "/video_urls/hls")).await;
     let media = text(&video, "/video_urls/hls").replace("master.m3u8", "v0-1/media.m3u8");
-    assert_eq!(playlist(&media).await.matches("#EXT-X-DISCONTINUITY").count(), 2, "{hls}");
+    // What the second one had sent before the crash may be less than a segment of both tracks.
+    let breaks = playlist(&media).await.matches("#EXT-X-DISCONTINUITY").count();
+    assert!((1..=2).contains(&breaks), "{hls}");
     decoded_secs(text(&video, "/video_urls/hls"));
 }
 

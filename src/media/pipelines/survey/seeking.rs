@@ -16,8 +16,9 @@ use crate::media::source::ExtentReader;
 const INDEXED: [&str; 5] = ["mp4", "mov", "matroska", "webm", "avi"];
 /// Bytes read after which a seek is taken to have failed, in parts of the source: one that reads all of it is no use.
 const READ_PARTS: u64 = 2;
-/// Looks in a row (a hundredth of a second apart) that find nothing read: the seek led to the end.
-const IDLE_LOOKS_MAX: u32 = 300;
+/// Looks in a row (a hundredth of a second apart) that find nothing read: the seek led to the end. Long enough for a machine
+/// that does much else.
+const IDLE_LOOKS_MAX: u32 = 1500;
 /// What rounding makes of a time on its way through a demuxer.
 const TOLERANCE_NS: i64 = 1_000_000;
 /// No picture has come yet.
