@@ -10,6 +10,7 @@ use tokio::sync::OnceCell;
 
 use crate::actors::dispatcher::{self, Listener};
 use crate::actors::janitor::{JanitorContext, JanitorHandle};
+use crate::actors::live_priority::{self, PriorityContext};
 use crate::actors::lives::{LIVES_MAX, Lives, LivesHandle, Streams};
 use crate::actors::node_root::{Branch, RootArguments, RootHandle, Tree};
 use crate::actors::playback::{Playback, PlaybackHandle};
@@ -117,6 +118,11 @@ impl Node {
             family(uploads.family(), settings.uploads.sessions_max),
             family(playback.family(), settings.playback.sessions_max),
             family(lives.family(), LIVES_MAX),
+            live_priority::branch(PriorityContext {
+                lives: lives.clone(),
+                workers: workers.clone(),
+                lateness_max: settings.live.lateness_max.0,
+            }),
             dispatcher::branch(Arc::clone(&storage.catalog), vec![listener(state.clone()), worker(transcodes.clone())]),
             janitor.branch(Arc::new(cleaned)),
         ];

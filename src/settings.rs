@@ -300,6 +300,8 @@ section!(
         /// How far viewers can go back in a stream that is not recorded, whatever its owner chooses: all of it is kept in
         /// memory.
         unrecorded_window_max: HumanDuration = HumanDuration::secs(900),
+        /// Encoding of stored videos stands still while live streams are on and the node's clock rings later than this.
+        lateness_max: HumanDuration = HumanDuration::millis(200),
         /// Time between pictures of a stream, each one key frame decoded.
         thumbnail_interval: HumanDuration = HumanDuration::secs(30),
         /// How long a broadcast that has ended can still be watched to its end.

@@ -178,6 +178,12 @@ impl LivesHandle {
         self.context.streams.find(id)
     }
 
+    /// How many streams are in memory: live, or just ended.
+    pub fn count(&self) -> u64 {
+        self.context.streams.0.run_pending_tasks();
+        self.context.streams.0.entry_count()
+    }
+
     async fn running(&self, id: &LiveId) -> Result<Option<Post<LiveMessage>>, ChildError> {
         self.family.find(id.clone()).await
     }

@@ -122,9 +122,37 @@ pub struct WorkerPoolHandle {
     gate: Gate,
 }
 
+/// Who has encoding stand still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PausedBy {
+    /// The node's operator.
+    Operator,
+    /// Live streams, which need the cores.
+    Live,
+}
+
 /// Whether encoding is paused: shared by the handle and all drivers.
 #[derive(Clone, Default)]
-struct Gate(watch::Sender<bool>);
+struct Gate(watch::Sender<Pauses>);
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Pauses {
+    operator: bool,
+    live: bool,
+}
+
+impl Pauses {
+    fn of(&mut self, by: PausedBy) -> &mut bool {
+        match by {
+            PausedBy::Operator => &mut self.operator,
+            PausedBy::Live => &mut self.live,
+        }
+    }
+
+    fn any(self) -> bool {
+        self.operator || self.live
+    }
+}
 
 impl Gate {
     /// Whether this kind of work stands still while encoding is paused.
@@ -133,14 +161,14 @@ impl Gate {
     }
 
     fn is_closed_to(&self, kind: TaskKind) -> bool {
-        Self::holds(kind) && *self.0.borrow()
+        Self::holds(kind) && self.0.borrow().any()
     }
 
     /// Waits until work of this kind may begin.
     async fn pass(&self, kind: TaskKind) {
         if Self::holds(kind) {
             // The sender lives as long as this gate does.
-            let _ = self.0.subscribe().wait_for(|is_paused| !is_paused).await;
+            let _ = self.0.subscribe().wait_for(|pauses| !pauses.any()).await;
         }
     }
 }
@@ -187,15 +215,15 @@ impl WorkerPoolHandle {
         }
     }
 
-    /// Hands out no more work of encoding, or does so again. What is under way goes on.
-    pub fn pause_encoding(&self, is_paused: bool) {
-        self.counters.is_paused.store(is_paused, Ordering::Relaxed);
-        self.gate.0.send_replace(is_paused);
+    /// Hands out no more work of encoding, or does so again once nobody else has it paused. What is under way goes on.
+    pub fn pause_encoding(&self, by: PausedBy, is_paused: bool) {
+        self.gate.0.send_modify(|pauses| *pauses.of(by) = is_paused);
+        self.counters.is_paused.store(self.gate.0.borrow().any(), Ordering::Relaxed);
     }
 
     /// Whether encoding is paused.
     pub fn is_encoding_paused(&self) -> bool {
-        *self.gate.0.borrow()
+        self.gate.0.borrow().any()
     }
 
     /// Starts the pool, linked to `supervisor` if there is one; from then on the handle leads to it. Its processes start

@@ -7,6 +7,7 @@ use ractor::{Actor, ActorCell, ActorRef, SpawnErr};
 use super::describe::DescribeReply;
 use super::supervisor::{ChildError, Family, FamilyHandle};
 use super::transcode_job::{TranscodeArguments, TranscodeDependencies, TranscodeJob, TranscodeMessage};
+use super::transcode_worker::PausedBy;
 use crate::domain::ids::VideoId;
 use crate::domain::ladder::{Ladder, LadderState};
 use crate::domain::ports::{BlobError, CatalogError, MadeSegment, ResolveError, SegmentMaker};
@@ -90,7 +91,7 @@ impl TranscodesHandle {
 
     /// Hands out no more work of encoding on this node, or does so again.
     pub fn pause(&self, is_paused: bool) {
-        self.dependencies.workers.pause_encoding(is_paused);
+        self.dependencies.workers.pause_encoding(PausedBy::Operator, is_paused);
     }
 
     /// Whether encoding is paused on this node.

@@ -10,6 +10,7 @@ use super::time::Timestamp;
 use super::video::{InvalidField, MediaInfo, Rendition, VideoDetails, text_enum};
 
 pub mod machine;
+pub mod priority;
 
 text_enum!(
     /// How far a live stream is.
