@@ -221,6 +221,7 @@ fn lives_context(settings: &Settings, storage: &Storage, workers: WorkerPoolHand
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
         recordings: storage.data_dir.recordings(),
+        disk_reserve_bytes: settings.uploads.disk_reserve.as_u64(),
         memory_window: settings.live.memory_window.0,
         unrecorded_window_max: settings.live.unrecorded_window_max.0,
         workers,

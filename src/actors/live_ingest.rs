@@ -272,11 +272,7 @@ impl LiveIngestState {
     }
 
     fn open(&mut self, me: &ActorRef<LiveMessage>) {
-        if self.live.choices.archive {
-            self.recording = LiveRecording::begin(&self.context)
-                .inspect_err(|error| tracing::error!(live.id = %self.live.id, %error, "a broadcast is not recorded"))
-                .ok();
-        }
+        self.recording = self.live.choices.archive.then(|| LiveRecording::begin(&self.context));
         let recording = self.recording.as_ref().map(|recording| recording.video_id().clone());
         self.record(async move { LiveStep::Opened { recording } });
         self.ensure_stream(me);

@@ -1,5 +1,4 @@
 //! The recording of one broadcast, from its first part to the video that it becomes: no copy is made and nothing is encoded.
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,23 +42,22 @@ fn place_of(lives: &Lives, video_id: &VideoId) -> RecordingPlace {
 
 impl LiveRecording {
     /// Begins to record.
-    pub(super) fn begin(lives: &Lives) -> io::Result<Self> {
+    pub(super) fn begin(lives: &Lives) -> Self {
         Self::go_on(lives, VideoId::random(&*lives.entropy), Recording::default())
     }
 
     /// Goes on with what a node has recorded that has died over it.
     pub(super) async fn recover(lives: &Lives, video_id: VideoId) -> Result<Self, RecoveryError> {
         let recording = recover(&place_of(lives, &video_id), &*lives.blobs).await?;
-        Ok(Self::go_on(lives, video_id, recording)?)
+        Ok(Self::go_on(lives, video_id, recording))
     }
 
-    fn go_on(lives: &Lives, video_id: VideoId, recording: Recording) -> io::Result<Self> {
+    fn go_on(lives: &Lives, video_id: VideoId, recording: Recording) -> Self {
         let place = place_of(lives, &video_id);
-        std::fs::create_dir_all(&place.dir)?;
         let recorded = Arc::new(Recorded::new(place, recording));
-        let (settled, blobs) = (Arc::clone(&recorded), Arc::clone(&lives.blobs));
-        let settling = tokio::spawn(async move { settled.settle_for_ever(&*blobs).await }).abort_handle();
-        Ok(Self { video_id, recorded, settling })
+        let (settled, blobs, reserve) = (Arc::clone(&recorded), Arc::clone(&lives.blobs), lives.disk_reserve_bytes);
+        let settling = tokio::spawn(async move { settled.settle_for_ever(&*blobs, reserve).await }).abort_handle();
+        Self { video_id, recorded, settling }
     }
 
     /// What the broadcast will be as a video.

@@ -40,6 +40,8 @@ pub struct Lives {
     pub entropy: Arc<dyn Entropy>,
     /// Where spans are written: on the file system of a local blob store.
     pub recordings: PathBuf,
+    /// Room on the disk that recordings leave, bytes.
+    pub disk_reserve_bytes: u64,
     /// How much of a recorded stream is kept in memory.
     pub memory_window: Duration,
     /// How far back one can go in a stream that is not recorded.
@@ -214,6 +216,10 @@ impl LivesHandle {
 
     /// Takes up broadcasts that were going on when the process died: their publishers may come back. Returns how many.
     pub async fn resume(&self) -> Result<usize, CatalogError> {
+        // What broadcasts that had just ended have left; only empty ones can be removed so.
+        for entry in std::fs::read_dir(&self.context.recordings).into_iter().flatten().flatten() {
+            let _ = std::fs::remove_dir(entry.path());
+        }
         let lives = self.context.catalog.lives_in(LiveState::Live, LIVES_MAX as u32).await?;
         let mut resumed = 0;
         for live in lives {

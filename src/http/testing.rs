@@ -97,6 +97,7 @@ pub(super) fn idle_lives(storage: &Storage) -> LivesHandle {
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
         recordings: storage.data_dir.recordings(),
+        disk_reserve_bytes: 0,
         memory_window: Duration::from_secs(60),
         unrecorded_window_max: Duration::from_secs(60),
         workers: WorkerPoolHandle::default(),

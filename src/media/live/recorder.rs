@@ -25,6 +25,9 @@ pub(super) const SPAN_SUFFIX: &str = ".mp4";
 /// Pause before a span that the blob store did not take is offered again.
 const SETTLE_RETRY: Duration = Duration::from_secs(1);
 
+/// Longest time between two looks at how much room there is.
+const SPACE_LOOKS: Duration = Duration::from_secs(2);
+
 /// Where a recording lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordingPlace {
@@ -64,6 +67,7 @@ pub struct Recorded {
     turn: tokio::sync::Mutex<()>,
     moved: Notify,
     failed: AtomicBool,
+    is_full: AtomicBool,
 }
 
 fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -80,6 +84,7 @@ impl Recorded {
             turn: tokio::sync::Mutex::default(),
             moved: Notify::new(),
             failed: AtomicBool::new(false),
+            is_full: AtomicBool::new(false),
         }
     }
 
@@ -93,9 +98,9 @@ impl Recorded {
         &self.place.dir
     }
 
-    /// Whether the newest media could not be written: the disk is full or broken.
+    /// Whether the newest media are not kept: the disk is full or broken.
     pub fn is_failing(&self) -> bool {
-        self.failed.load(Ordering::Relaxed)
+        self.failed.load(Ordering::Relaxed) || self.is_full.load(Ordering::Relaxed)
     }
 
     fn offer(&self, unsettled: Unsettled) {
@@ -108,10 +113,16 @@ impl Recorded {
         self.moved.notify_one();
     }
 
-    /// Makes what is written durable, and complete spans blobs, as they come; never ends by itself.
-    pub async fn settle_for_ever(&self, blobs: &dyn BlobStore) {
+    /// Makes what is written durable, and complete spans blobs, as they come; never ends by itself. While the store has less
+    /// than `disk_reserve` bytes left, nothing more is recorded.
+    pub async fn settle_for_ever(&self, blobs: &dyn BlobStore, disk_reserve: u64) {
         loop {
-            self.moved.notified().await;
+            let free = blobs.free_bytes().await.ok().flatten();
+            let is_full = free.is_some_and(|free| free < disk_reserve);
+            if is_full != self.is_full.swap(is_full, Ordering::Relaxed) {
+                tracing::warn!(is_full, free, disk_reserve, "the disk that live streams are recorded to");
+            }
+            let _ = tokio::time::timeout(SPACE_LOOKS, self.moved.notified()).await;
             while let Err(error) = self.settle(blobs).await {
                 tracing::warn!(%error, "a live recording's span is not stored yet");
                 tokio::time::sleep(SETTLE_RETRY).await;
@@ -210,8 +221,8 @@ impl Recorder {
         let configured = epoch.and_then(|epoch| epoch.tracks.get(index)?.as_ref());
         let mut recording = locked(&self.shared.recording);
         let track = track_of(&mut recording, &rendition.name, rendition.kind);
-        let mut has_failed = false;
-        if let (None, Some((config, init))) = (&writer.span, configured) {
+        let mut has_failed = self.shared.is_full.load(Ordering::Relaxed);
+        if let (false, None, Some((config, init))) = (has_failed, &writer.span, configured) {
             if track.epochs.last().is_none_or(|(number, ..)| *number != beginning.epoch) {
                 track.epochs.push((beginning.epoch, config.clone(), init.clone()));
             }
@@ -282,6 +293,7 @@ fn track_of<'a>(recording: &'a mut Recording, name: &str, kind: TrackKind) -> &'
 }
 
 fn create(dir: &Path, name: &str, init: &[u8]) -> io::Result<File> {
+    std::fs::create_dir_all(dir)?;
     let mut file = OpenOptions::new().create(true).write(true).truncate(true).open(dir.join(name))?;
     file.write_all(init)?;
     Ok(file)

@@ -173,6 +173,13 @@ fn read_segments<R: Read + Seek>(reader: &mut R) -> Result<FoundSpan, MovieError
     Ok(FoundSpan { config, init, segments, end })
 }
 
+/// Where segments begin in a span, and their sizes, as far as it is whole.
+#[cfg(test)]
+pub(super) fn segments_of(span: &[u8]) -> Vec<(u64, u32)> {
+    let found = read_segments(&mut io::Cursor::new(span));
+    found.map_or_else(|_| Vec::new(), |span| span.segments.iter().map(|one| (one.offset, one.bytes)).collect())
+}
+
 struct Walk<'a, R> {
     reader: &'a mut R,
     end: u64,

@@ -177,6 +177,49 @@ async fn what_was_recorded_is_found_again_after_a_crash() {
 }
 
 #[tokio::test]
+async fn a_span_torn_anywhere_is_read_as_far_as_it_is_whole() {
+    let mut show = Show::new();
+    show.visit(2, 0, 7000);
+    show.end();
+    let asset = show.asset().await;
+    let span = show.blobs.read_all(&asset.tracks[0].spans[0]).await.unwrap();
+    let mut before = 0;
+    for length in (0..span.len()).step_by(41) {
+        let read = crate::media::live::recovery::segments_of(&span[..length]);
+        let bytes: u64 = read.iter().map(|(_, bytes)| u64::from(*bytes)).sum();
+        assert!(bytes <= length as u64 && bytes >= before, "{length}: {read:?}");
+        before = bytes;
+    }
+    assert!(before > 0);
+}
+
+#[tokio::test]
+async fn a_full_disk_ends_the_recording_until_there_is_room() {
+    let mut show = Show::new();
+    let (shared, blobs) = (Arc::clone(&show.recorder.shared), Arc::clone(&show.blobs));
+    let full = tokio::spawn({
+        let (shared, blobs) = (Arc::clone(&shared), Arc::clone(&blobs));
+        async move { shared.settle_for_ever(&*blobs, u64::MAX).await }
+    });
+    while !shared.is_failing() {
+        tokio::task::yield_now().await;
+    }
+    show.visit(2, 0, 4000);
+    full.abort();
+    let roomy = tokio::spawn({
+        let shared = Arc::clone(&shared);
+        async move { shared.settle_for_ever(&*blobs, 0).await }
+    });
+    while shared.is_failing() {
+        tokio::task::yield_now().await;
+    }
+    show.visit(2, 4000, 8000);
+    show.end();
+    roomy.abort();
+    assert_eq!(pattern(&show.asset().await), ["mm", "mm"], "what came while there was room");
+}
+
+#[tokio::test]
 async fn groups_of_pictures_longer_than_segments_are_joined() {
     let mut show = Show::new();
     let cuts = &mut Vec::new();
@@ -204,11 +247,13 @@ async fn groups_of_pictures_longer_than_segments_are_joined() {
 #[tokio::test]
 async fn a_disk_that_takes_nothing_costs_the_recording_and_not_the_broadcast() {
     let mut show = Show::new();
-    std::fs::remove_dir(show.dir.path().join("open")).unwrap();
+    let open = show.dir.path().join("open");
+    std::fs::remove_dir(&open).unwrap();
+    std::fs::write(&open, "in the way").unwrap();
     show.visit(2, 0, 6000);
     assert!(show.recorder.shared.is_failing());
     assert_eq!(show.broadcast.renditions()[0].ring.segments().count(), 3);
-    let _ = place(&show.dir);
+    std::fs::remove_file(&open).unwrap();
     show.visit(2, 6000, 12_000);
     assert!(!show.recorder.shared.is_failing(), "it takes again");
     show.end();
