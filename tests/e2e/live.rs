@@ -6,7 +6,7 @@ use playhouse::cli::client::Client;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::clients::client;
+use crate::support::clients::{Telling, client};
 use crate::support::server::{Server, ServerOptions};
 use crate::support::tools::{output, until};
 
@@ -140,6 +140,23 @@ async fn hls_js_stays_close_to_the_live_edge() {
     in_state(&creator, &live, "live").await;
     let played = client("play-live.mjs", &[&server.url(), text(&live, "/playback/hls")]);
     eprintln!("{played}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_of_a_stream_goes_with_it_from_before_its_start_to_its_recording() {
+    let server = ServerOptions::new().set("transcode.rungs", "[90]").start();
+    let creator = server.account("creator").await;
+    let live = make(&creator, json!({"title": "Rehearsal"})).await;
+    let mut page = Telling::start("live-page.mjs", &[&server.url(), text(&live, "/id"), "--latency-max", "20"]);
+    page.wait_for("waiting");
+    let publisher = Publisher::standard(text(&live, "/ingest/rtmp"));
+    page.wait_for("plays");
+    drop(publisher);
+    page.wait_for("away");
+    let _publisher = Publisher::standard(text(&live, "/ingest/rtmp"));
+    page.wait_for("returns");
+    end(&creator, &live).await;
+    page.wait_for("ends");
 }
 
 #[tokio::test(flavor = "multi_thread")]

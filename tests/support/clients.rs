@@ -1,6 +1,7 @@
 //! Real clients, unmodified, driven by the scripts in tests/clients.
+use std::io::{BufRead, BufReader, Lines, Read};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, ChildStderr, Command, Stdio};
 
 use serde_json::Value;
 
@@ -8,14 +9,55 @@ use super::tools::run;
 
 /// Runs a client script; returns the JSON line it prints.
 pub(crate) fn client(script: &str, args: &[&str]) -> Value {
+    let printed = run(&mut node(script, args));
+    serde_json::from_str(printed.trim()).unwrap_or_else(|error| panic!("{script} printed {printed}: {error}"))
+}
+
+fn node(script: &str, args: &[&str]) -> Command {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
     let mut node = Command::new("node");
     node.arg(scripts.join(script)).args(args);
     if let Some(browser) = browser() {
         node.env("CHROMIUM", browser);
     }
-    let printed = run(&mut node);
-    serde_json::from_str(printed.trim()).unwrap_or_else(|error| panic!("{script} printed {printed}: {error}"))
+    node
+}
+
+/// A client script that tells on its error stream what has passed; ended by its process id.
+pub(crate) struct Telling {
+    child: Child,
+    told: Lines<BufReader<ChildStderr>>,
+}
+
+impl Telling {
+    /// Starts it.
+    pub(crate) fn start(script: &str, args: &[&str]) -> Self {
+        let mut node = node(script, args);
+        let mut child = node.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("node");
+        let told = BufReader::new(child.stderr.take().expect("its error stream")).lines();
+        Self { child, told }
+    }
+
+    /// Waits until it says that this has passed; panics, quoting it, when it ends without.
+    pub(crate) fn wait_for(&mut self, phase: &str) {
+        let mut said = String::new();
+        for line in self.told.by_ref().map_while(Result::ok) {
+            if line == format!("passed: {phase}") {
+                return;
+            }
+            said = said + &line + "\n";
+        }
+        let mut printed = String::new();
+        let _ = self.child.stdout.take().map(|mut out| out.read_to_string(&mut printed));
+        panic!("{phase} has not passed\n{said}{printed}");
+    }
+}
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 /// The Chromium of this machine, unless the environment names one: in the path, or where playwright keeps its own.
