@@ -1,6 +1,6 @@
 /** Feeds a `<video>` from an HLS manifest: hls.js where Media Source Extensions exist, the browser's own player else. */
 import type HlsClass from 'hls.js';
-import type { Level } from 'hls.js';
+import type { HlsConfig, Level, RetryConfig } from 'hls.js';
 
 /** A rendition of pictures that a viewer can choose. */
 export interface Quality {
@@ -30,7 +30,29 @@ export interface Offer {
   sound: string | null;
 }
 
+/** Where a live stream is, on the element's own timeline; seconds. */
+export interface LiveEdge {
+  /** The oldest that is still there. */
+  start: number;
+  /** The newest that is there. */
+  end: number;
+  /** Where those are who watch it live. */
+  live: number;
+  /** How far the position is behind the publisher; null when the browser does not say. */
+  latency: number | null;
+  /** How long ago something new came. */
+  age: number;
+  /** How long a segment is at most: news come at least that often. */
+  cadence: number;
+  /** Whether the server answers. */
+  reached: boolean;
+  /** Nothing more will come. */
+  over: boolean;
+}
+
 export interface Engine {
+  /** Null for what is not live, and before it is known. */
+  edge(): LiveEdge | null;
   /** Bits per second of what is being played, when known. */
   bitrate(): number | null;
   /** Measured bits per second of the connection, when known. */
@@ -47,8 +69,10 @@ export type FailureKind = 'network' | 'media' | 'unsupported';
 
 export interface EngineRequest {
   url: string;
-  /** Seconds. */
-  startAt: number;
+  /** Seconds; null for the live edge. */
+  startAt: number | null;
+  /** Set for live streams: whether parts of segments are to be played as they come. */
+  live?: 'low' | 'normal';
   /** What there is to choose from has changed. */
   onOffer(offer: Offer): void;
   /** The engine gave up; nothing more comes from it. */
@@ -57,6 +81,27 @@ export interface EngineRequest {
 
 /** How often a decoder is set up anew before the media count as broken. */
 const MEDIA_RECOVERIES_MAX = 2;
+
+/** How much faster than taken a live stream is played to catch up after a hiccup. */
+const CATCH_UP_RATE = 1.1;
+/** The browser's own player does not say where it plays live: so far from the newest. */
+const NATIVE_HOLD_BACK_S = 6;
+
+/** A live playlist is asked for until it comes: its publisher or the network may be away for any time. */
+const PATIENT: RetryConfig = {
+  maxNumRetry: Number.POSITIVE_INFINITY,
+  retryDelayMs: 500,
+  maxRetryDelayMs: 4000,
+  // By itself hls.js takes a server that cannot be reached for one that refuses.
+  shouldRetry: (_config, _count, isTimeout, response) => isTimeout || !response?.code || response.code >= 500,
+};
+const LIVE_CONFIG: Partial<HlsConfig> = {
+  liveDurationInfinity: true,
+  maxLiveSyncPlaybackRate: CATCH_UP_RATE,
+  playlistLoadPolicy: {
+    default: { maxTimeToFirstByteMs: 20_000, maxLoadTimeMs: 30_000, timeoutRetry: PATIENT, errorRetry: PATIENT },
+  },
+};
 
 /** How far ahead pictures of a quality that is no longer wanted are kept, seconds: what loading others may take. */
 const SWITCH_AHEAD_S = 2;
@@ -81,6 +126,7 @@ export async function attachEngine(video: HTMLVideoElement, request: EngineReque
 }
 
 const INERT = {
+  edge: () => null,
   bitrate: () => null,
   throughput: () => null,
   choose: () => undefined,
@@ -99,19 +145,22 @@ class HlsEngine implements Engine {
   #recoveries = 0;
   /** Whether something is buffered that another instance loaded. */
   #inherited = false;
+  /** Whether the server answered the last time. */
+  #reached = true;
 
   constructor(
     private readonly Hls: typeof HlsClass,
     private readonly video: HTMLVideoElement,
     private readonly request: EngineRequest,
   ) {
-    this.#hls = this.#make(request.startAt);
+    this.#hls = this.#make(request.startAt ?? -1);
     this.#follow(this.#hls);
     this.#hls.loadSource(request.url);
     this.#hls.attachMedia(video);
   }
 
   #make(startPosition: number, autoStartLoad = true): HlsClass {
+    const { live } = this.request;
     return new this.Hls({
       // The worker repackages MPEG-TS; what comes here is CMAF already.
       enableWorker: false,
@@ -120,7 +169,8 @@ class HlsEngine implements Engine {
       capLevelToPlayerSize: true,
       maxBufferLength: 30,
       backBufferLength: 60,
-      startFragPrefetch: true,
+      startFragPrefetch: !live,
+      ...(live && { ...LIVE_CONFIG, lowLatencyMode: live === 'low' }),
     });
   }
 
@@ -129,7 +179,10 @@ class HlsEngine implements Engine {
     for (const event of [Events.MANIFEST_PARSED, Events.LEVEL_SWITCHED, Events.LEVELS_UPDATED, Events.AUDIO_TRACKS_UPDATED, Events.AUDIO_TRACK_SWITCHED] as const) {
       hls.on(event, () => this.#tell());
     }
+    hls.on(Events.LEVEL_LOADED, () => (this.#reached = true));
     hls.on(Events.ERROR, (_, error) => {
+      // A server that answers at all is there: 503 is how it says that nothing new has come.
+      if (error.type === this.Hls.ErrorTypes.NETWORK_ERROR && !error.frag) this.#reached = (error.response?.code ?? 0) > 0;
       if (!error.fatal || hls !== this.#hls) return;
       if (error.type === this.Hls.ErrorTypes.MEDIA_ERROR && this.#recoveries < MEDIA_RECOVERIES_MAX) {
         this.#recoveries += 1;
@@ -152,6 +205,25 @@ class HlsEngine implements Engine {
       sounds: hls.audioTracks.map(({ name, lang }) => ({ id: name, label: soundLabel(name, lang) })),
       sound: sound?.name ?? null,
     });
+  }
+
+  edge(): LiveEdge | null {
+    const hls = this.#hls;
+    const details = hls.latestLevelDetails;
+    const { live } = this.request;
+    if (!live || !details || details.fragments.length === 0) return null;
+    const { fragmentStart: start, edge: end, age, targetduration: cadence } = details;
+    const over = !details.live;
+    return {
+      start,
+      end,
+      live: over ? end : (hls.liveSyncPosition ?? end),
+      latency: over ? null : end + age - this.video.currentTime,
+      age,
+      cadence,
+      reached: this.#reached,
+      over,
+    };
   }
 
   bitrate(): number | null {
@@ -273,13 +345,14 @@ export function soundLabel(name: string, language: string | undefined): string {
 function attachNative(video: HTMLVideoElement, request: EngineRequest): Engine {
   const onError = () => request.onFailure(video.error?.code === MediaError.MEDIA_ERR_NETWORK ? 'network' : 'media');
   const onMetadata = () => {
-    if (request.startAt > 0) video.currentTime = request.startAt;
+    if (request.startAt) video.currentTime = request.startAt;
   };
   video.addEventListener('error', onError);
   video.addEventListener('loadedmetadata', onMetadata, { once: true });
   video.src = request.url;
   return {
     ...INERT,
+    edge: () => (request.live ? nativeEdge(video) : null),
     destroy: () => {
       video.removeEventListener('error', onError);
       video.removeEventListener('loadedmetadata', onMetadata);
@@ -287,4 +360,12 @@ function attachNative(video: HTMLVideoElement, request: EngineRequest): Engine {
       video.load();
     },
   };
+}
+
+function nativeEdge({ seekable, duration }: HTMLVideoElement): LiveEdge | null {
+  if (seekable.length === 0) return null;
+  const [start, end] = [seekable.start(0), seekable.end(seekable.length - 1)];
+  const over = Number.isFinite(duration);
+  const live = over ? end : Math.max(start, end - NATIVE_HOLD_BACK_S);
+  return { start, end, live, latency: null, age: 0, cadence: 0, reached: true, over };
 }

@@ -1,0 +1,165 @@
+/** One viewing of one live stream: the engine that feeds the element, set up anew whenever it gives up. */
+import { ApiError, explain } from '../lib/api';
+import { getLive } from '../lib/lives';
+import type { Live } from '../lib/types';
+import { attachEngine, type Engine, type FailureKind, type LiveEdge, type Offer } from './engine';
+import { FAILURES, type Watching } from './watching';
+
+/** How often it is looked where the stream is. */
+const LOOK_EVERY_MS = 500;
+/** Nothing new for this long, and for two segments: its publisher or the network is away. */
+const AWAY_AFTER_S = 4;
+/** Something new comes, and yet the position does not move: after this long it is helped. */
+const STUCK_MS = 4000;
+/** Longest wait before an engine that gave up is set up anew. */
+const REOPEN_MS_MAX = 8000;
+/** How often in a row broken media are tried again by themselves. */
+const BROKEN_MAX = 5;
+
+export class LiveViewing implements Watching {
+  failure = $state<string | null>(null);
+  hiccup = $state<string | null>(null);
+  offer = $state<Offer | null>(null);
+  edge = $state<LiveEdge | null>(null);
+  resumedAt = null;
+
+  #engine: Engine | null = null;
+  /** Openings since it last played. */
+  #attempt = 0;
+  #broken = 0;
+  #reopening = 0;
+  #looking = 0;
+  #closed = false;
+  /** Whether the viewer wants it to play, while the element is without an engine. */
+  #wanted = true;
+  #lost = false;
+  #at = 0;
+  #movedAt = 0;
+  #helped = false;
+  #controller = new AbortController();
+
+  constructor(
+    private live: Live,
+    private readonly video: HTMLVideoElement,
+  ) {
+    const { signal } = this.#controller;
+    video.addEventListener('playing', () => this.#plays(), { signal });
+    this.#looking = window.setInterval(() => this.#look(), LOOK_EVERY_MS);
+  }
+
+  async open(): Promise<void> {
+    this.failure = null;
+    this.#engine?.destroy();
+    this.#engine = null;
+    const engine = await attachEngine(this.video, {
+      url: this.live.playback.hls,
+      startAt: null,
+      live: this.live.latency,
+      onOffer: (offer) => (this.offer = offer),
+      onFailure: (kind) => this.#engineFailed(kind),
+    });
+    if (this.#closed) return engine.destroy();
+    this.#engine = engine;
+    this.#movedAt = performance.now();
+    // Where the browser does not let it begin by itself, the viewer presses play.
+    if (this.#wanted) await this.video.play().catch(() => undefined);
+  }
+
+  async retry(): Promise<void> {
+    this.#attempt = 0;
+    this.#broken = 0;
+    this.#wanted = true;
+    await this.#reopen();
+  }
+
+  choose(quality: string | null): void {
+    this.#engine?.choose(quality);
+  }
+
+  listen(sound: string): void {
+    this.#engine?.listen(sound);
+  }
+
+  refresh(): void {}
+
+  #plays(): void {
+    this.#attempt = 0;
+    this.#broken = 0;
+    this.#lost = false;
+  }
+
+  #engineFailed(kind: FailureKind): void {
+    if (this.#closed) return;
+    if (kind === 'media') this.#broken += 1;
+    if (kind === 'unsupported' || this.#broken > BROKEN_MAX) {
+      this.failure = FAILURES[kind];
+      return;
+    }
+    this.#reopenLater();
+  }
+
+  #reopenLater(): void {
+    this.#lost = true;
+    if (this.#engine) this.#wanted = !this.video.paused;
+    clearTimeout(this.#reopening);
+    const delay = Math.min(500 * 2 ** this.#attempt, REOPEN_MS_MAX);
+    this.#attempt += 1;
+    this.#reopening = window.setTimeout(() => void this.#reopen(), delay);
+  }
+
+  /** With a new link: the old one may have expired. */
+  async #reopen(): Promise<void> {
+    try {
+      const live = (await getLive(this.live.id)).data;
+      if (this.#closed) return;
+      this.live = live;
+      if (live.state === 'live') await this.open();
+      else this.failure = 'The stream has ended.';
+    } catch (error) {
+      if (this.#closed) return;
+      if (error instanceof ApiError && [401, 403, 404].includes(error.status)) this.failure = explain(error);
+      else this.#reopenLater();
+    }
+  }
+
+  #look(): void {
+    this.edge = this.#engine?.edge() ?? null;
+    this.hiccup = this.#hiccupNow();
+    this.#helpIfStuck();
+  }
+
+  #hiccupNow(): string | null {
+    const lost = 'The connection is lost. Trying again…';
+    if (this.#lost) return lost;
+    const { edge } = this;
+    if (!edge || edge.over || edge.age < Math.max(AWAY_AFTER_S, 2 * edge.cadence)) return null;
+    return edge.reached ? 'The broadcaster is away. It goes on when they are back.' : lost;
+  }
+
+  /** Moves on over what the engine does not get over, and failing that sets it up anew. */
+  #helpIfStuck(): void {
+    const { edge, video } = this;
+    const now = performance.now();
+    if (video.currentTime !== this.#at || video.paused || video.ended || !edge || edge.over || this.hiccup) {
+      if (video.currentTime !== this.#at) this.#helped = false;
+      this.#at = video.currentTime;
+      this.#movedAt = now;
+      return;
+    }
+    if (now - this.#movedAt < STUCK_MS) return;
+    this.#movedAt = now;
+    if (this.#helped) this.#reopenLater();
+    else video.currentTime = edge.live;
+    this.#helped = !this.#helped;
+    this.#at = video.currentTime;
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#reopening);
+    clearInterval(this.#looking);
+    this.#controller.abort();
+    this.#engine?.destroy();
+    this.#engine = null;
+  }
+}
