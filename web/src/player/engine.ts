@@ -1,6 +1,7 @@
 /** Feeds a `<video>` from an HLS manifest: hls.js where Media Source Extensions exist, the browser's own player else. */
 import type HlsClass from 'hls.js';
 import type { HlsConfig, Level, RetryConfig } from 'hls.js';
+import { edgeOf, nativeEdge, type LiveEdge } from './edge';
 
 /** A rendition of pictures that a viewer can choose. */
 export interface Quality {
@@ -28,26 +29,6 @@ export interface Offer {
   playing: string | null;
   sounds: Sound[];
   sound: string | null;
-}
-
-/** Where a live stream is, on the element's own timeline; seconds. */
-export interface LiveEdge {
-  /** The oldest that is still there. */
-  start: number;
-  /** The newest that is there. */
-  end: number;
-  /** Where those are who watch it live. */
-  live: number;
-  /** How far the position is behind the publisher; null when the browser does not say. */
-  latency: number | null;
-  /** How long ago something new came. */
-  age: number;
-  /** How long a segment is at most: news come at least that often. */
-  cadence: number;
-  /** Whether the server answers. */
-  reached: boolean;
-  /** Nothing more will come. */
-  over: boolean;
 }
 
 export interface Engine {
@@ -84,8 +65,6 @@ const MEDIA_RECOVERIES_MAX = 2;
 
 /** How much faster than taken a live stream is played to catch up after a hiccup. */
 const CATCH_UP_RATE = 1.1;
-/** The browser's own player does not say where it plays live: so far from the newest. */
-const NATIVE_HOLD_BACK_S = 6;
 
 /** A live playlist is asked for until it comes: its publisher or the network may be away for any time. */
 const PATIENT: RetryConfig = {
@@ -208,22 +187,9 @@ class HlsEngine implements Engine {
   }
 
   edge(): LiveEdge | null {
-    const hls = this.#hls;
-    const details = hls.latestLevelDetails;
-    const { live } = this.request;
-    if (!live || !details || details.fragments.length === 0) return null;
-    const { fragmentStart: start, edge: end, age, targetduration: cadence } = details;
-    const over = !details.live;
-    return {
-      start,
-      end,
-      live: over ? end : (hls.liveSyncPosition ?? end),
-      latency: over ? null : end + age - this.video.currentTime,
-      age,
-      cadence,
-      reached: this.#reached,
-      over,
-    };
+    const details = this.#hls.latestLevelDetails;
+    if (!this.request.live || !details || details.fragments.length === 0) return null;
+    return edgeOf(details, { at: this.video.currentTime, live: this.#hls.liveSyncPosition, reached: this.#reached });
   }
 
   bitrate(): number | null {
@@ -360,12 +326,4 @@ function attachNative(video: HTMLVideoElement, request: EngineRequest): Engine {
       video.load();
     },
   };
-}
-
-function nativeEdge({ seekable, duration }: HTMLVideoElement): LiveEdge | null {
-  if (seekable.length === 0) return null;
-  const [start, end] = [seekable.start(0), seekable.end(seekable.length - 1)];
-  const over = Number.isFinite(duration);
-  const live = over ? end : Math.max(start, end - NATIVE_HOLD_BACK_S);
-  return { start, end, live, latency: null, age: 0, cadence: 0, reached: true, over };
 }

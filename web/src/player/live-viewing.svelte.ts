@@ -2,15 +2,16 @@
 import { ApiError, explain } from '../lib/api';
 import { getLive } from '../lib/lives';
 import type { Live } from '../lib/types';
-import { attachEngine, type Engine, type FailureKind, type LiveEdge, type Offer } from './engine';
+import type { LiveEdge } from './edge';
+import { attachEngine, type Engine, type FailureKind, type Offer } from './engine';
 import { FAILURES, type Watching } from './watching';
 
 /** How often it is looked where the stream is. */
 const LOOK_EVERY_MS = 500;
-/** Nothing new for this long, and for two segments: its publisher or the network is away. */
-const AWAY_AFTER_S = 4;
+const LOST = 'The connection is lost. Trying again…';
+const AWAY = 'The broadcaster is away. It goes on when they are back.';
 /** Something new comes, and yet the position does not move: after this long it is helped. */
-const STUCK_MS = 4000;
+const STUCK_MS = 3000;
 /** Longest wait before an engine that gave up is set up anew. */
 const REOPEN_MS_MAX = 8000;
 /** How often in a row broken media are tried again by themselves. */
@@ -124,16 +125,9 @@ export class LiveViewing implements Watching {
 
   #look(): void {
     this.edge = this.#engine?.edge() ?? null;
-    this.hiccup = this.#hiccupNow();
+    const stalled = this.#lost ? 'server' : this.edge?.stalled;
+    this.hiccup = stalled ? (stalled === 'server' ? LOST : AWAY) : null;
     this.#helpIfStuck();
-  }
-
-  #hiccupNow(): string | null {
-    const lost = 'The connection is lost. Trying again…';
-    if (this.#lost) return lost;
-    const { edge } = this;
-    if (!edge || edge.over || edge.age < Math.max(AWAY_AFTER_S, 2 * edge.cadence)) return null;
-    return edge.reached ? 'The broadcaster is away. It goes on when they are back.' : lost;
   }
 
   /** Moves on over what the engine does not get over, and failing that sets it up anew. */
@@ -149,7 +143,7 @@ export class LiveViewing implements Watching {
     if (now - this.#movedAt < STUCK_MS) return;
     this.#movedAt = now;
     if (this.#helped) this.#reopenLater();
-    else video.currentTime = edge.live;
+    else video.currentTime = edge.next;
     this.#helped = !this.#helped;
     this.#at = video.currentTime;
   }

@@ -1,7 +1,7 @@
 /** The `<video>` element as reactive state, and what a viewer can do to it. */
 import { clock, clockBack } from '../lib/format';
 import { recall, remember } from '../lib/storage';
-import type { LiveEdge } from './engine';
+import type { LiveEdge } from './edge';
 
 const VOLUME = 'playhouse.volume';
 export const RATES = [0.5, 0.75, 1, 1.25, 1.5, 1.75, 2];

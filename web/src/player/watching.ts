@@ -1,5 +1,6 @@
 /** What the player shows and asks of a viewing, whether of a video or of a live stream. */
-import type { FailureKind, LiveEdge, Offer } from './engine';
+import type { LiveEdge } from './edge';
+import type { FailureKind, Offer } from './engine';
 
 export interface Watching {
   /** Why it cannot be watched; the viewer may try again. */
