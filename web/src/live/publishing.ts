@@ -41,7 +41,8 @@ export function figuresOf(stats: IngestStats, archive: boolean): Figure[] {
     gop !== undefined && { label: 'Key frames', text: `every ${Math.round(gop * 10) / 10} s`, bad: gop > 4 },
     { label: 'Repaired times', text: counted(stats.repairs) },
     { label: 'Left out', text: counted(stats.dropped) },
-    { label: 'Interruptions', text: stats.epochs > 1 ? `${stats.epochs - 1}, with ${plural(stats.gaps, 'missing segment')}` : plural(stats.gaps, 'missing segment') },
+    { label: 'Interruptions', text: stats.epochs > 1 ? String(stats.epochs - 1) : 'none' },
+    stats.gaps > 0 && { label: 'Missing', text: plural(stats.gaps, 'segment') },
   ];
-  return all.filter((figure): figure is Figure => figure !== false && figure !== undefined);
+  return all.filter((figure) => figure !== false);
 }

@@ -66,6 +66,9 @@ const MEDIA_RECOVERIES_MAX = 2;
 /** How much faster than taken a live stream is played to catch up after a hiccup. */
 const CATCH_UP_RATE = 1.1;
 
+/** How the server says that a live playlist does not go on. */
+const NOTHING_NEW = 503;
+
 /** A live playlist is asked for until it comes: its publisher or the network may be away for any time. */
 const PATIENT: RetryConfig = {
   maxNumRetry: Number.POSITIVE_INFINITY,
@@ -160,8 +163,7 @@ class HlsEngine implements Engine {
     }
     hls.on(Events.LEVEL_LOADED, () => (this.#reached = true));
     hls.on(Events.ERROR, (_, error) => {
-      // A server that answers at all is there: 503 is how it says that nothing new has come.
-      if (error.type === this.Hls.ErrorTypes.NETWORK_ERROR && !error.frag) this.#reached = (error.response?.code ?? 0) > 0;
+      if (error.type === this.Hls.ErrorTypes.NETWORK_ERROR && !error.frag) this.#reached = error.response?.code === NOTHING_NEW;
       if (!error.fatal || hls !== this.#hls) return;
       if (error.type === this.Hls.ErrorTypes.MEDIA_ERROR && this.#recoveries < MEDIA_RECOVERIES_MAX) {
         this.#recoveries += 1;
