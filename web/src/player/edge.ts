@@ -26,6 +26,9 @@ const HOLE_AHEAD_S = 1;
 /** The browser's own player does not say where it plays live: so far from the newest. */
 const NATIVE_HOLD_BACK_S = 6;
 
+/** Whoever is no further than this from where it is live watches live. */
+const LIVE_WITHIN_S = 3;
+
 type Segment = Pick<Fragment, 'start' | 'end' | 'tagList'>;
 type Details = Pick<LevelDetails, 'live' | 'age' | 'edge' | 'partEnd' | 'fragmentStart' | 'fragmentEnd' | 'targetduration'> & {
   fragments: Segment[];
@@ -55,6 +58,11 @@ export function edgeOf(details: Details, { at, live, reached }: Spot): LiveEdge 
     next: behindHole(fragments, at) ?? sync,
     over: !isLive,
   };
+}
+
+/** Whether going live from here would show something newer. */
+export function isBehind(edge: LiveEdge, at: number): boolean {
+  return !edge.over && edge.live - at > LIVE_WITHIN_S;
 }
 
 /** A segment without media: its publisher was away. */

@@ -34,6 +34,8 @@ export interface Offer {
 export interface Engine {
   /** Null for what is not live, and before it is known. */
   edge(): LiveEdge | null;
+  /** Plays as close to the publisher as at first: the last stall was not the connection's. */
+  closeUp(): void;
   /** Bits per second of what is being played, when known. */
   bitrate(): number | null;
   /** Measured bits per second of the connection, when known. */
@@ -109,6 +111,7 @@ export async function attachEngine(video: HTMLVideoElement, request: EngineReque
 
 const INERT = {
   edge: () => null,
+  closeUp: () => undefined,
   bitrate: () => null,
   throughput: () => null,
   choose: () => undefined,
@@ -192,6 +195,12 @@ class HlsEngine implements Engine {
     const details = this.#hls.latestLevelDetails;
     if (!this.request.live || !details || details.fragments.length === 0) return null;
     return edgeOf(details, { at: this.video.currentTime, live: this.#hls.liveSyncPosition, reached: this.#reached });
+  }
+
+  closeUp(): void {
+    const details = this.#hls.latestLevelDetails;
+    const close = (this.request.live === 'low' && details?.partHoldBack) || details?.holdBack;
+    if (close) this.#hls.targetLatency = close;
   }
 
   bitrate(): number | null {

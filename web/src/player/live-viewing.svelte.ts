@@ -2,7 +2,7 @@
 import { ApiError, explain } from '../lib/api';
 import { getLive } from '../lib/lives';
 import type { Live } from '../lib/types';
-import type { LiveEdge } from './edge';
+import { isBehind, type LiveEdge } from './edge';
 import { attachEngine, type Engine, type FailureKind, type Offer } from './engine';
 import { FAILURES, type Watching } from './watching';
 
@@ -34,6 +34,8 @@ export class LiveViewing implements Watching {
   /** Whether the viewer wants it to play, while the element is without an engine. */
   #wanted = true;
   #lost = false;
+  /** Whether it was watched live when the interruption began. */
+  #wasLive = false;
   #at = 0;
   #movedAt = 0;
   #helped = false;
@@ -124,10 +126,21 @@ export class LiveViewing implements Watching {
   }
 
   #look(): void {
+    const { hiccup, video } = this;
     this.edge = this.#engine?.edge() ?? null;
     const stalled = this.#lost ? 'server' : this.edge?.stalled;
     this.hiccup = stalled ? (stalled === 'server' ? LOST : AWAY) : null;
+    if (this.hiccup && !hiccup) this.#wasLive = !video.paused && (!this.edge || !isBehind(this.edge, video.currentTime));
+    if (hiccup && !this.hiccup) this.#goOn(hiccup);
     this.#helpIfStuck();
+  }
+
+  /** Something comes again: who watched live before goes on doing so. */
+  #goOn(hiccup: string): void {
+    const { edge, video } = this;
+    // The engine itself gets over the hole that an absence leaves, and what it has waited for is live.
+    if (hiccup === AWAY) this.#engine?.closeUp();
+    else if (this.#wasLive && edge && video.readyState > 0) video.currentTime = edge.live;
   }
 
   /** Moves on over what the engine does not get over, and failing that sets it up anew. */

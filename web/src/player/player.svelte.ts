@@ -1,12 +1,10 @@
 /** The `<video>` element as reactive state, and what a viewer can do to it. */
 import { clock, clockBack } from '../lib/format';
 import { recall, remember } from '../lib/storage';
-import type { LiveEdge } from './edge';
+import { isBehind, type LiveEdge } from './edge';
 
 const VOLUME = 'playhouse.volume';
 export const RATES = [0.5, 0.75, 1, 1.25, 1.5, 1.75, 2];
-/** Whoever is no further than this from the live edge watches live. */
-const LIVE_WITHIN_S = 3;
 /** The oldest of a live stream goes away while it is being loaded. */
 const OLDEST_MARGIN_S = 3;
 
@@ -25,7 +23,7 @@ export class Player {
   start = $derived(this.edge?.start ?? 0);
   end = $derived(this.edge?.end ?? this.duration);
   /** Going live would show something newer. */
-  behind = $derived(this.edge !== null && !this.edge.over && this.edge.live - this.time > LIVE_WITHIN_S);
+  behind = $derived(this.edge !== null && isBehind(this.edge, this.time));
   bufferedTo = $state(0);
   /** While a stream is live its speed is the engine's, which catches up by it. */
   hasRates = $derived(this.edge === null || this.edge.over);
