@@ -13,8 +13,8 @@ export interface LiveEdge {
   latency: number | null;
   /** Who is away, when nothing new comes. */
   stalled: 'publisher' | 'server' | null;
-  /** Where to go on when the position does not move: behind the hole it is in, else where it is live. */
-  next: number;
+  /** Where media go on behind the hole that the position is in; null when it is in none. */
+  next: number | null;
   /** Nothing more will come. */
   over: boolean;
 }
@@ -55,7 +55,7 @@ export function edgeOf(details: Details, { at, live, reached }: Spot): LiveEdge 
     live: sync,
     latency: isLive ? newest + age - at : null,
     stalled: isStalled ? (reached ? 'publisher' : 'server') : null,
-    next: behindHole(fragments, at) ?? sync,
+    next: behindHole(fragments, at),
     over: !isLive,
   };
 }
@@ -89,5 +89,5 @@ export function nativeEdge({ seekable, duration }: HTMLVideoElement): LiveEdge |
   const [start, end] = [seekable.start(0), seekable.end(seekable.length - 1)];
   const over = Number.isFinite(duration);
   const live = over ? end : Math.max(start, end - NATIVE_HOLD_BACK_S);
-  return { start, end, live, latency: null, stalled: null, next: live, over };
+  return { start, end, live, latency: null, stalled: null, next: null, over };
 }

@@ -10,8 +10,10 @@ import { FAILURES, type Watching } from './watching';
 const LOOK_EVERY_MS = 500;
 const LOST = 'The connection is lost. Trying again…';
 const AWAY = 'The broadcaster is away. It goes on when they are back.';
-/** Something new comes, and yet the position does not move: after this long it is helped. */
-const STUCK_MS = 3000;
+/** The engine gets over holes by itself, as a rule sooner than this. */
+const HOLE_MS = 3000;
+/** Something new comes, and yet who watches live sees nothing move for this long. */
+const STUCK_MS = 10_000;
 /** Longest wait before an engine that gave up is set up anew. */
 const REOPEN_MS_MAX = 8000;
 /** How often in a row broken media are tried again by themselves. */
@@ -51,6 +53,15 @@ export class LiveViewing implements Watching {
   }
 
   async open(): Promise<void> {
+    try {
+      await this.#load();
+    } catch {
+      // What plays could not be fetched itself.
+      if (!this.#closed) this.#reopenLater();
+    }
+  }
+
+  async #load(): Promise<void> {
     this.failure = null;
     this.#engine?.destroy();
     this.#engine = null;
@@ -58,7 +69,10 @@ export class LiveViewing implements Watching {
       url: this.live.playback.hls,
       startAt: null,
       live: this.live.latency,
-      onOffer: (offer) => (this.offer = offer),
+      onOffer: (offer) => {
+        this.offer = offer;
+        this.#lost = false;
+      },
       onFailure: (kind) => this.#engineFailed(kind),
     });
     if (this.#closed) return engine.destroy();
@@ -88,7 +102,6 @@ export class LiveViewing implements Watching {
   #plays(): void {
     this.#attempt = 0;
     this.#broken = 0;
-    this.#lost = false;
   }
 
   #engineFailed(kind: FailureKind): void {
@@ -126,8 +139,10 @@ export class LiveViewing implements Watching {
   }
 
   #look(): void {
-    const { hiccup, video } = this;
+    const { hiccup, video, edge } = this;
     this.edge = this.#engine?.edge() ?? null;
+    // Catching up is over with the stream.
+    if (this.edge?.over && !edge?.over) video.playbackRate = 1;
     const stalled = this.#lost ? 'server' : this.edge?.stalled;
     this.hiccup = stalled ? (stalled === 'server' ? LOST : AWAY) : null;
     if (this.hiccup && !hiccup) this.#wasLive = !video.paused && (!this.edge || !isBehind(this.edge, video.currentTime));
@@ -153,10 +168,12 @@ export class LiveViewing implements Watching {
       this.#movedAt = now;
       return;
     }
-    if (now - this.#movedAt < STUCK_MS) return;
+    // Who has gone back and waits there for a slow connection is left alone.
+    const isHole = edge.next !== null;
+    if (now - this.#movedAt < (isHole ? HOLE_MS : STUCK_MS) || (!isHole && isBehind(edge, video.currentTime))) return;
     this.#movedAt = now;
     if (this.#helped) this.#reopenLater();
-    else video.currentTime = edge.next;
+    else video.currentTime = edge.next ?? edge.live;
     this.#helped = !this.#helped;
     this.#at = video.currentTime;
   }
