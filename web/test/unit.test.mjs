@@ -217,7 +217,8 @@ describe('live', () => {
 
   test('shows the figures that there are', async () => {
     const { figuresOf } = await load('live/publishing.ts');
-    const stats = { connected: true, recording: false, frame_rate: 0, repairs: { jumps: 0 }, dropped: { early_sound: 2, undecodable: 0 }, epochs: 3, gaps: 0 };
+    const unknown = { bits_per_sec: 0, frame_rate: 0, gop_secs: null, width: null, height: null, video_codec: null, audio_codec: null };
+    const stats = { connected: true, recording: false, ...unknown, repairs: { jumps: 0 }, dropped: { early_sound: 2, undecodable: 0 }, epochs: 3, gaps: 0 };
     const text = (all) => all.map(({ label, text, bad }) => `${label}: ${text}${bad ? '!' : ''}`);
     assert.deepEqual(text(figuresOf(stats, false)), ['Publisher: connected', 'Repaired times: none', 'Left out: 2 (early sound: 2)', 'Interruptions: 2']);
     const later = { ...stats, frame_rate: 29.97, width: 1280, height: 720, bits_per_sec: 1_600_000, gop_secs: 10, video_codec: 'H.264', gaps: 1 };

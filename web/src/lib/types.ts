@@ -146,12 +146,18 @@ export interface LiveChoices {
   archive: boolean;
 }
 
-/** How publishing goes; what is not known yet is left out. */
+/** How publishing goes; what is not known yet is null or 0. */
 export interface IngestStats {
   connected: boolean;
   recording: boolean;
-  /** 0 until known. */
+  bits_per_sec: number;
   frame_rate: number;
+  gop_secs: number | null;
+  width: number | null;
+  height: number | null;
+  /** As RFC 6381 names them. */
+  video_codec: string | null;
+  audio_codec: string | null;
   /** Times that were mended, by kind. */
   repairs: Record<string, number>;
   /** Frames that were left out, by kind. */
@@ -159,12 +165,6 @@ export interface IngestStats {
   /** Times that the publisher came. */
   epochs: number;
   gaps: number;
-  bits_per_sec?: number;
-  gop_secs?: number;
-  width?: number;
-  height?: number;
-  video_codec?: string;
-  audio_codec?: string;
 }
 
 export interface Live extends Details, LiveChoices {
@@ -178,7 +178,9 @@ export interface Live extends Details, LiveChoices {
   started_at: string | null;
   ended_at: string | null;
   playback: { hls: string };
-  viewers?: number;
+  viewers: number;
+  /** What is live now. */
+  thumbnail?: string;
   /** These three are for its owner only. */
   stream_key?: string;
   ingest?: { rtmp: string };
