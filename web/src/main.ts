@@ -8,7 +8,7 @@ import './styles/base.css';
 router.start();
 void session.start();
 // The largest file by far, and needed for the first picture.
-if (router.route.name === 'watch') void preloadEngine().catch(() => undefined);
+if (router.route.name === 'watch' || router.route.name === 'live') void preloadEngine().catch(() => undefined);
 
 const target = document.getElementById('app');
 if (target) mount(App, { target });

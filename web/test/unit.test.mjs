@@ -19,6 +19,8 @@ describe('paths', () => {
   test('name pages', async () => {
     const { match } = await load('lib/paths.ts');
     assert.deepEqual(match('/watch/vid_3fk'), { name: 'watch', id: 'vid_3fk' });
+    assert.deepEqual(match('/live/live_2Eh/'), { name: 'live', id: 'live_2Eh' });
+    assert.equal(match('/live/').name, 'go-live');
     assert.equal(match('/').name, 'home');
     assert.equal(match('/upload/').name, 'upload');
     for (const path of ['/watch/', '/watch/a/b', '/watch/%2e%2e', '/nothing']) assert.equal(match(path).name, 'missing', path);
@@ -35,8 +37,11 @@ describe('paths', () => {
 
 describe('figures', () => {
   test('read as people write them', async () => {
-    const { bytes, clock, parseTags, remaining, spoken, titleOf } = await load('lib/format.ts');
+    const { behind, bitRate, bytes, clock, clockBack, parseTags, remaining, spoken, titleOf } = await load('lib/format.ts');
     assert.deepEqual([0, 59.9, 60, 3600, Number.NaN].map(clock), ['0:00', '0:59', '1:00', '1:00:00', '0:00']);
+    assert.deepEqual([-1, 0.9, 1, 65.4, 3600].map(clockBack), ['0:00', '0:00', '−0:01', '−1:05', '−1:00:00']);
+    assert.deepEqual([0.4, 1, 2.4].map(behind), ['Under 1 s behind', '1 s behind', '2 s behind']);
+    assert.deepEqual([600_400, 2_540_000].map(bitRate), ['600 kb/s', '2.5 Mb/s']);
     assert.equal(spoken(3661), '1 hour 1 minute 1 second');
     assert.equal(spoken(0), '0 seconds');
     assert.deepEqual([999, 1000, 12_345, 4_294_967_296].map(bytes), ['999 B', '1.00 kB', '12.3 kB', '4.29 GB']);
@@ -156,5 +161,70 @@ describe('player', () => {
     assert.match(soundLabel('de 2', 'de'), / 2$/);
     assert.equal(soundLabel('Commentary', 'en'), 'Commentary');
     assert.equal(soundLabel('Audio', undefined), 'Audio');
+  });
+});
+
+describe('live', () => {
+  /** Segments of 2 s from 0, `-` being one without media, and how far parts go beyond them. */
+  const playlist = (segments, { live = true, age = 0.1, parts = 0 } = {}) => {
+    const fragments = [...segments].map((one, i) => ({ start: 2 * i, end: 2 * i + 2, tagList: one === '-' ? [['GAP']] : [['INF', '2']] }));
+    const fragmentEnd = 2 * fragments.length;
+    const partEnd = fragmentEnd + parts;
+    return { fragments, live, age, edge: partEnd, partEnd, fragmentStart: 0, fragmentEnd, targetduration: 2 };
+  };
+  const seen = async (details, at, live = null, reached = true) => {
+    const { edgeOf } = await load('player/edge.ts');
+    return edgeOf(details, { at, live, reached });
+  };
+
+  test('is watched live close to its newest part', async () => {
+    const { isBehind } = await load('player/edge.ts');
+    const edge = await seen(playlist('xxxxx', { parts: 0.5 }), 9.5, 9.75);
+    assert.deepEqual([edge.start, edge.end, edge.live, edge.stalled, edge.over], [0, 10.5, 9.75, null, false]);
+    assert.equal(edge.latency.toFixed(3), '1.100');
+    assert.deepEqual([9.5, 7, 6.7, 0].map((at) => isBehind(edge, at)), [false, false, true, true]);
+  });
+
+  test('says who is away', async () => {
+    assert.equal((await seen(playlist('xxx', { age: 3.9 }), 5)).stalled, null);
+    assert.equal((await seen(playlist('xxx', { age: 4.1 }), 5)).stalled, 'publisher');
+    assert.equal((await seen(playlist('xxx', { age: 4.1 }), 5, 5, false)).stalled, 'server');
+    const away = await seen(playlist('xx--'), 3.9, 7);
+    assert.deepEqual([away.stalled, away.end, away.live], ['publisher', 4, 4], 'there is nothing to see in a hole');
+    assert.equal((await seen(playlist('xx--', { parts: 0.5 }), 3.9, 7.7)).stalled, null, 'a part has come');
+  });
+
+  test('goes on behind the hole it is in', async () => {
+    const details = playlist('xx--xxxx');
+    assert.deepEqual(await Promise.all([3.5, 5, 7.9].map(async (at) => (await seen(details, at, 15)).next)), [8, 8, 8]);
+    assert.deepEqual(await Promise.all([0, 2.5, 8, 14].map(async (at) => (await seen(details, at, 15)).next)), [null, null, null, null]);
+  });
+
+  test('that is over has an end and no latency', async () => {
+    const { isBehind } = await load('player/edge.ts');
+    const edge = await seen(playlist('xxxx', { live: false, age: 99 }), 1);
+    assert.deepEqual([edge.over, edge.live, edge.latency, edge.stalled], [true, 8, null, null]);
+    assert.equal(isBehind(edge, 1), false);
+  });
+
+  test('is told to publishers as their programs want it', async () => {
+    const { ffmpegCommand, serverOf } = await load('live/publishing.ts');
+    const url = 'rtmp://host:1936/live/KEY';
+    assert.equal(serverOf(url, 'KEY'), 'rtmp://host:1936/live');
+    assert.equal(serverOf(url, 'OTHER'), url);
+    assert.match(ffmpegCommand(url), /^ffmpeg .* rtmp:\/\/host:1936\/live\/KEY$/);
+  });
+
+  test('shows the figures that there are', async () => {
+    const { figuresOf } = await load('live/publishing.ts');
+    const unknown = { bits_per_sec: 0, frame_rate: 0, gop_secs: null, width: null, height: null, video_codec: null, audio_codec: null };
+    const stats = { connected: true, recording: false, ...unknown, repairs: { jumps: 0 }, dropped: { early_sound: 2, undecodable: 0 }, epochs: 3, gaps: 0 };
+    const text = (all) => all.map(({ label, text, bad }) => `${label}: ${text}${bad ? '!' : ''}`);
+    assert.deepEqual(text(figuresOf(stats, false)), ['Publisher: connected', 'Repaired times: none', 'Left out: 2 (early sound: 2)', 'Interruptions: 2']);
+    const later = { ...stats, frame_rate: 29.97, width: 1280, height: 720, bits_per_sec: 1_600_000, gop_secs: 10, video_codec: 'H.264', gaps: 1 };
+    assert.deepEqual(text(figuresOf(later, true)).slice(1, 7), [
+      'Recording: no: the disk does not take it!', 'Bit rate: 1.6 Mb/s', 'Frame rate: 29.97 per second', 'Pictures: 1280×720', 'Codecs: H.264', 'Key frames: every 10 s!',
+    ]);
+    assert.equal(text(figuresOf(later, true)).at(-1), 'Missing: 1 segment');
   });
 });

@@ -9,6 +9,21 @@ export function clock(seconds: number): string {
   return h > 0 ? `${h}:${String(m).padStart(2, '0')}:${s}` : `${m}:${s}`;
 }
 
+/** Seconds before the newest of a live stream, as `−1:05`. */
+export function clockBack(seconds: number): string {
+  return seconds < 1 ? clock(0) : `−${clock(seconds)}`;
+}
+
+/** How far behind its publisher a live stream is watched. */
+export function behind(seconds: number): string {
+  return seconds < 1 ? 'Under 1 s behind' : `${Math.round(seconds)} s behind`;
+}
+
+/** Bits per second. */
+export function bitRate(bitsPerSec: number): string {
+  return bitsPerSec < 1_000_000 ? `${Math.round(bitsPerSec / 1000)} kb/s` : `${(bitsPerSec / 1_000_000).toFixed(1)} Mb/s`;
+}
+
 /** Seconds in words, for screen readers: `1 minute 5 seconds`. */
 export function spoken(seconds: number): string {
   const whole = Number.isFinite(seconds) ? Math.max(0, Math.round(seconds)) : 0;
@@ -23,6 +38,11 @@ export function spoken(seconds: number): string {
 /** `1 view`, `2 views`. */
 export function plural(count: number, noun: string): string {
   return `${count.toLocaleString('en')} ${noun}${count === 1 ? '' : 's'}`;
+}
+
+/** How many watch a live stream now. */
+export function watching(viewers: number): string {
+  return `${viewers.toLocaleString('en')} watching`;
 }
 
 /** Bytes with three significant digits and decimal units. */

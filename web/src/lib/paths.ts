@@ -1,16 +1,17 @@
 /** Which page a path names, and the way back to one. */
 
 export type Route =
-  | { name: 'home' | 'upload' | 'login' | 'register' | 'account' | 'missing' }
-  | { name: 'watch'; id: string };
+  | { name: 'home' | 'upload' | 'go-live' | 'login' | 'register' | 'account' | 'missing' }
+  | { name: 'watch' | 'live'; id: string };
 
 /** Which page a path names. */
 export function match(path: string): Route {
-  const watch = /^\/watch\/([A-Za-z0-9_]+)\/?$/.exec(path);
-  if (watch?.[1]) return { name: 'watch', id: watch[1] };
+  const shown = /^\/(watch|live)\/([A-Za-z0-9_]+)\/?$/.exec(path);
+  if (shown?.[2]) return { name: shown[1] === 'live' ? 'live' : 'watch', id: shown[2] };
   switch (path.replace(/\/+$/, '') || '/') {
     case '/': return { name: 'home' };
     case '/upload': return { name: 'upload' };
+    case '/live': return { name: 'go-live' };
     case '/login': return { name: 'login' };
     case '/register': return { name: 'register' };
     case '/account': return { name: 'account' };

@@ -133,6 +133,60 @@ export interface PlaybackReply {
   heartbeat_interval?: number;
 }
 
+export type LiveState = 'idle' | 'live' | 'ended';
+
+/** What the owner of a live stream chooses beside its details. */
+export interface LiveChoices {
+  latency: 'low' | 'normal';
+  /** How far back viewers can go, seconds. */
+  dvr_window: number;
+  /** Can be published to again after a broadcast. */
+  permanent: boolean;
+  /** A broadcast becomes a video when it ends. */
+  archive: boolean;
+}
+
+/** How publishing goes; what is not known yet is null or 0. */
+export interface IngestStats {
+  connected: boolean;
+  recording: boolean;
+  bits_per_sec: number;
+  frame_rate: number;
+  gop_secs: number | null;
+  width: number | null;
+  height: number | null;
+  /** As RFC 6381 names them. */
+  video_codec: string | null;
+  audio_codec: string | null;
+  /** Times that were mended, by kind. */
+  repairs: Record<string, number>;
+  /** Frames that were left out, by kind. */
+  dropped: Record<string, number>;
+  /** Times that the publisher came. */
+  epochs: number;
+  gaps: number;
+}
+
+export interface Live extends Details, LiveChoices {
+  id: string;
+  state: LiveState;
+  /** The recording of the last broadcast. */
+  video_id: string | null;
+  /** Null when the account is gone. */
+  user: User | null;
+  created_at: string;
+  started_at: string | null;
+  ended_at: string | null;
+  playback: { hls: string };
+  viewers: number;
+  /** What is live now. */
+  thumbnail?: string;
+  /** These three are for its owner only. */
+  stream_key?: string;
+  ingest?: { rtmp: string };
+  ingest_stats?: IngestStats | null;
+}
+
 /** Whether renditions are still being made: it may be ready, and more have been asked for. */
 export function isGrowing({ status, renditions }: Pick<Video, 'status' | 'renditions'>): boolean {
   return status === 'playable' || (status === 'ready' && renditions.some(({ state }) => state === 'queued' || state === 'processing'));

@@ -1,6 +1,7 @@
 /** Feeds a `<video>` from an HLS manifest: hls.js where Media Source Extensions exist, the browser's own player else. */
 import type HlsClass from 'hls.js';
-import type { Level } from 'hls.js';
+import type { HlsConfig, Level, RetryConfig } from 'hls.js';
+import { edgeOf, nativeEdge, type LiveEdge } from './edge';
 
 /** A rendition of pictures that a viewer can choose. */
 export interface Quality {
@@ -31,6 +32,10 @@ export interface Offer {
 }
 
 export interface Engine {
+  /** Null for what is not live, and before it is known. */
+  edge(): LiveEdge | null;
+  /** Plays as close to the publisher as at first: the last stall was not the connection's. */
+  closeUp(): void;
   /** Bits per second of what is being played, when known. */
   bitrate(): number | null;
   /** Measured bits per second of the connection, when known. */
@@ -47,8 +52,10 @@ export type FailureKind = 'network' | 'media' | 'unsupported';
 
 export interface EngineRequest {
   url: string;
-  /** Seconds. */
-  startAt: number;
+  /** Seconds; null for the live edge. */
+  startAt: number | null;
+  /** Set for live streams: whether parts of segments are to be played as they come. */
+  live?: 'low' | 'normal';
   /** What there is to choose from has changed. */
   onOffer(offer: Offer): void;
   /** The engine gave up; nothing more comes from it. */
@@ -57,6 +64,28 @@ export interface EngineRequest {
 
 /** How often a decoder is set up anew before the media count as broken. */
 const MEDIA_RECOVERIES_MAX = 2;
+
+/** How much faster than taken a live stream is played to catch up after a hiccup. */
+const CATCH_UP_RATE = 1.1;
+
+/** How the server says that a live playlist does not go on. */
+const NOTHING_NEW = 503;
+
+/** A live playlist is asked for until it comes: its publisher or the network may be away for any time. */
+const PATIENT: RetryConfig = {
+  maxNumRetry: Number.POSITIVE_INFINITY,
+  retryDelayMs: 500,
+  maxRetryDelayMs: 4000,
+  // By itself hls.js takes a server that cannot be reached for one that refuses.
+  shouldRetry: (_config, _count, isTimeout, response) => isTimeout || !response?.code || response.code >= 500,
+};
+const LIVE_CONFIG: Partial<HlsConfig> = {
+  liveDurationInfinity: true,
+  maxLiveSyncPlaybackRate: CATCH_UP_RATE,
+  playlistLoadPolicy: {
+    default: { maxTimeToFirstByteMs: 20_000, maxLoadTimeMs: 30_000, timeoutRetry: PATIENT, errorRetry: PATIENT },
+  },
+};
 
 /** How far ahead pictures of a quality that is no longer wanted are kept, seconds: what loading others may take. */
 const SWITCH_AHEAD_S = 2;
@@ -81,6 +110,8 @@ export async function attachEngine(video: HTMLVideoElement, request: EngineReque
 }
 
 const INERT = {
+  edge: () => null,
+  closeUp: () => undefined,
   bitrate: () => null,
   throughput: () => null,
   choose: () => undefined,
@@ -99,19 +130,22 @@ class HlsEngine implements Engine {
   #recoveries = 0;
   /** Whether something is buffered that another instance loaded. */
   #inherited = false;
+  /** Whether the server answered the last time. */
+  #reached = true;
 
   constructor(
     private readonly Hls: typeof HlsClass,
     private readonly video: HTMLVideoElement,
     private readonly request: EngineRequest,
   ) {
-    this.#hls = this.#make(request.startAt);
+    this.#hls = this.#make(request.startAt ?? -1);
     this.#follow(this.#hls);
     this.#hls.loadSource(request.url);
     this.#hls.attachMedia(video);
   }
 
   #make(startPosition: number, autoStartLoad = true): HlsClass {
+    const { live } = this.request;
     return new this.Hls({
       // The worker repackages MPEG-TS; what comes here is CMAF already.
       enableWorker: false,
@@ -120,7 +154,8 @@ class HlsEngine implements Engine {
       capLevelToPlayerSize: true,
       maxBufferLength: 30,
       backBufferLength: 60,
-      startFragPrefetch: true,
+      startFragPrefetch: !live,
+      ...(live && { ...LIVE_CONFIG, lowLatencyMode: live === 'low' }),
     });
   }
 
@@ -129,7 +164,9 @@ class HlsEngine implements Engine {
     for (const event of [Events.MANIFEST_PARSED, Events.LEVEL_SWITCHED, Events.LEVELS_UPDATED, Events.AUDIO_TRACKS_UPDATED, Events.AUDIO_TRACK_SWITCHED] as const) {
       hls.on(event, () => this.#tell());
     }
+    hls.on(Events.LEVEL_LOADED, () => (this.#reached = true));
     hls.on(Events.ERROR, (_, error) => {
+      if (error.type === this.Hls.ErrorTypes.NETWORK_ERROR && !error.frag) this.#reached = error.response?.code === NOTHING_NEW;
       if (!error.fatal || hls !== this.#hls) return;
       if (error.type === this.Hls.ErrorTypes.MEDIA_ERROR && this.#recoveries < MEDIA_RECOVERIES_MAX) {
         this.#recoveries += 1;
@@ -152,6 +189,18 @@ class HlsEngine implements Engine {
       sounds: hls.audioTracks.map(({ name, lang }) => ({ id: name, label: soundLabel(name, lang) })),
       sound: sound?.name ?? null,
     });
+  }
+
+  edge(): LiveEdge | null {
+    const details = this.#hls.latestLevelDetails;
+    if (!this.request.live || !details || details.fragments.length === 0) return null;
+    return edgeOf(details, { at: this.video.currentTime, live: this.#hls.liveSyncPosition, reached: this.#reached });
+  }
+
+  closeUp(): void {
+    const details = this.#hls.latestLevelDetails;
+    const close = (this.request.live === 'low' && details?.partHoldBack) || details?.holdBack;
+    if (close) this.#hls.targetLatency = close;
   }
 
   bitrate(): number | null {
@@ -273,13 +322,14 @@ export function soundLabel(name: string, language: string | undefined): string {
 function attachNative(video: HTMLVideoElement, request: EngineRequest): Engine {
   const onError = () => request.onFailure(video.error?.code === MediaError.MEDIA_ERR_NETWORK ? 'network' : 'media');
   const onMetadata = () => {
-    if (request.startAt > 0) video.currentTime = request.startAt;
+    if (request.startAt) video.currentTime = request.startAt;
   };
   video.addEventListener('error', onError);
   video.addEventListener('loadedmetadata', onMetadata, { once: true });
   video.src = request.url;
   return {
     ...INERT,
+    edge: () => (request.live ? nativeEdge(video) : null),
     destroy: () => {
       video.removeEventListener('error', onError);
       video.removeEventListener('loadedmetadata', onMetadata);

@@ -9,8 +9,8 @@ export const SHORTCUTS: { keys: string[]; does: string }[] = [
   { keys: ['M'], does: 'Mute' },
   { keys: ['F'], does: 'Full screen' },
   { keys: ['0', '…', '9'], does: 'Jump to 0–90 %' },
-  { keys: ['Home', 'End'], does: 'Jump to the start or the end' },
-  { keys: ['<', '>'], does: 'Slower or faster' },
+  { keys: ['Home', 'End'], does: 'Jump to the start or the end; End goes live' },
+  { keys: ['<', '>'], does: 'Slower or faster; not while it is live' },
   { keys: ['?'], does: 'This help' },
 ];
 
@@ -25,8 +25,8 @@ const ACTIONS: Record<string, (player: Player) => void> = {
   ArrowDown: (player) => player.volumeBy(-0.05),
   m: (player) => player.toggleMute(),
   f: (player) => void player.toggleFullscreen(),
-  Home: (player) => player.seek(0),
-  End: (player) => player.seek(player.duration),
+  Home: (player) => player.seek(player.start),
+  End: (player) => (player.edge && !player.edge.over ? player.goLive() : player.seek(player.end)),
   '<': (player) => player.rateStep(-1),
   '>': (player) => player.rateStep(1),
 };
@@ -38,7 +38,7 @@ export function pressKey(event: KeyboardEvent, player: Player, showHelp: () => v
   if (belongsTo(target, event.key)) return false;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   if (key === '?') showHelp();
-  else if (/^[0-9]$/.test(key)) player.seek((player.duration * Number(key)) / 10);
+  else if (/^[0-9]$/.test(key)) player.seekToShare(Number(key) / 10);
   else if (ACTIONS[key]) ACTIONS[key](player);
   else return false;
   event.preventDefault();

@@ -1,9 +1,12 @@
 /** The `<video>` element as reactive state, and what a viewer can do to it. */
-import { clock } from '../lib/format';
+import { clock, clockBack } from '../lib/format';
 import { recall, remember } from '../lib/storage';
+import { isBehind, type LiveEdge } from './edge';
 
 const VOLUME = 'playhouse.volume';
 export const RATES = [0.5, 0.75, 1, 1.25, 1.5, 1.75, 2];
+/** The oldest of a live stream goes away while it is being loaded. */
+const OLDEST_MARGIN_S = 3;
 
 export class Player {
   paused = $state(true);
@@ -14,7 +17,16 @@ export class Player {
   touched = $state(false);
   time = $state(0);
   duration = $state(0);
+  /** Where a live stream is; null for videos. */
+  edge = $state<LiveEdge | null>(null);
+  /** What can be watched now goes from here to the end. */
+  start = $derived(this.edge?.start ?? 0);
+  end = $derived(this.edge?.end ?? this.duration);
+  /** Going live would show something newer. */
+  behind = $derived(this.edge !== null && isBehind(this.edge, this.time));
   bufferedTo = $state(0);
+  /** While a stream is live its speed is the engine's, which catches up by it. */
+  hasRates = $derived(this.edge === null || this.edge.over);
   volume = $state(1);
   muted = $state(false);
   rate = $state(1);
@@ -80,15 +92,35 @@ export class Player {
 
   seek(to: number): void {
     const video = this.#video;
-    if (!video || !this.duration) return;
-    video.currentTime = Math.min(Math.max(0, to), this.duration);
+    if (!video || this.end <= this.start) return;
+    const isGoingOn = this.edge !== null && !this.edge.over;
+    const first = isGoingOn ? Math.min(this.start + OLDEST_MARGIN_S, this.edge?.live ?? 0) : this.start;
+    const last = this.edge?.live ?? this.duration;
+    video.currentTime = Math.min(Math.max(first, to), last);
     this.time = video.currentTime;
+  }
+
+  /** Shows this share of what there is. */
+  seekToShare(share: number): void {
+    this.seek(this.start + (this.end - this.start) * share);
+  }
+
+  /** Shows the newest of a live stream, and plays it. */
+  goLive(): void {
+    this.seek(this.end);
+    if (this.#video?.paused) this.toggle();
+    this.say('Live');
+  }
+
+  /** A position as viewers read it: from the start, or in a live stream back from its end. */
+  clockAt(time: number): string {
+    return this.edge ? clockBack(this.edge.end - time) : clock(time);
   }
 
   /** Moves by seconds and says where to. */
   seekBy(seconds: number): void {
     this.seek((this.#video?.currentTime ?? 0) + seconds);
-    this.say(clock(this.time));
+    this.say(this.edge && !this.behind && !this.edge.over ? 'Live' : this.clockAt(this.time));
   }
 
   setVolume(volume: number): void {
@@ -120,7 +152,7 @@ export class Player {
 
   rateStep(step: 1 | -1): void {
     const next = RATES[RATES.indexOf(this.rate) + step];
-    if (next) this.setRate(next);
+    if (next && this.hasRates) this.setRate(next);
   }
 
   async toggleFullscreen(): Promise<void> {

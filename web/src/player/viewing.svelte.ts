@@ -5,6 +5,7 @@ import type { PlaybackReply } from '../lib/types';
 import { openPlayback } from '../lib/videos';
 import { Beacon, type Beat } from './beacon';
 import { attachEngine, preloadEngine, type Engine, type FailureKind, type Offer } from './engine';
+import { FAILURES, type Watching } from './watching';
 
 /** When the server names no interval of its own. */
 const BEAT_EVERY_S = 10;
@@ -13,18 +14,14 @@ const REOPEN_AFTER_MS = [500, 2000, 5000];
 /** A position closer than this to either end is not resumed. */
 const RESUME_MARGIN_S = 5;
 
-const FAILURES: Record<FailureKind, string> = {
-  network: 'The video cannot be loaded. Check your connection and try again.',
-  media: 'This browser cannot play the video.',
-  unsupported: 'This browser can play neither Media Source Extensions nor HLS.',
-};
-
-export class Viewing {
+export class Viewing implements Watching {
   failure = $state<string | null>(null);
   /** Seconds where an earlier viewing left off, when this one began there. */
   resumedAt = $state<number | null>(null);
   /** Qualities and tracks of sound there are to choose from; null before the manifest is there. */
   offer = $state<Offer | null>(null);
+  readonly edge = null;
+  readonly hiccup = null;
 
   #engine: Engine | null = null;
   #beacon: Beacon | null = null;

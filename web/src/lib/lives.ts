@@ -1,0 +1,42 @@
+/** Calls about live streams. */
+import type { Reply } from './api';
+import { session } from './session.svelte';
+import type { Details, Live, LiveChoices, Page } from './types';
+
+const PAGE_LIMIT = 24;
+
+/** What is live now, or all of one's own. */
+export async function listLives(cursor: string | null, mine: boolean): Promise<Page<Live>> {
+  const query = new URLSearchParams({ limit: String(PAGE_LIMIT) });
+  if (cursor) query.set('cursor', cursor);
+  if (mine) query.set('owner', 'me');
+  return (await session.call<Page<Live>>('GET', `/live?${query}`)).data;
+}
+
+/** The record and its ETag, which an edit must bring back. */
+export function getLive(id: string, signal?: AbortSignal): Promise<Reply<Live>> {
+  return session.call<Live>('GET', `/live/${id}`, { signal });
+}
+
+export async function createLive(live: Details & Partial<LiveChoices>): Promise<Live> {
+  return (await session.call<Live>('POST', '/live', { body: live })).data;
+}
+
+/** Changes what is given; with an ETag only if nobody else changed it meanwhile. */
+export function editLive(id: string, change: Details & Partial<LiveChoices>, etag: string | null): Promise<Reply<Live>> {
+  const headers: Record<string, string> = etag ? { 'If-Match': etag } : {};
+  return session.call<Live>('PATCH', `/live/${id}`, { body: change, headers });
+}
+
+export async function endLive(id: string): Promise<void> {
+  await session.call('POST', `/live/${id}/end`);
+}
+
+/** Makes a new stream key; whoever publishes with the old one is cut off. */
+export function renewKey(id: string): Promise<Reply<Live>> {
+  return session.call<Live>('POST', `/live/${id}/key`);
+}
+
+export async function deleteLive(id: string): Promise<void> {
+  await session.call('DELETE', `/live/${id}`);
+}
