@@ -226,6 +226,9 @@ impl LiveIngestState {
         self.machine.set_limits(limits(&self.live, &self.context));
         self.context.streams.note(&self.live, self.stream.as_ref());
         if key_changed {
+            if let Some((_, fence)) = self.fence.take() {
+                fence.send_replace(Some(Refusal::KeyChanged));
+            }
             self.step(me, LiveInput::KeyChanged);
         }
     }

@@ -95,6 +95,9 @@ pub enum Refusal {
     /// Another publisher came while this one waited.
     #[error("another publisher has taken over")]
     TakenOver,
+    /// The stream has another key now.
+    #[error("the stream key has changed")]
+    KeyChanged,
     /// The catalog does not answer.
     #[error("the server cannot take streams right now, try again")]
     Unavailable,
