@@ -217,27 +217,16 @@ impl Recorder {
         if is_leader && writer.span.is_none() {
             self.rolled_at = beginning.number;
         }
-        let epoch = broadcast.epochs().find(|epoch| epoch.number == beginning.epoch);
-        let configured = epoch.and_then(|epoch| epoch.tracks.get(index)?.as_ref());
-        let mut recording = locked(&self.shared.recording);
-        let track = track_of(&mut recording, &rendition.name, rendition.kind);
-        let mut has_failed = self.shared.is_full.load(Ordering::Relaxed);
-        if let (false, None, Some((config, init))) = (has_failed, &writer.span, configured) {
-            if track.epochs.last().is_none_or(|(number, ..)| *number != beginning.epoch) {
-                track.epochs.push((beginning.epoch, config.clone(), init.clone()));
-            }
-            let name = span_name(&rendition.name, beginning.epoch, beginning.number);
-            match create(&self.shared.place.dir, &name, init) {
-                Ok(file) => {
-                    let opened = u32::try_from(track.spans.len()).unwrap_or(u32::MAX);
-                    track.spans.push(self.shared.place.key(&name));
-                    let (epoch, first) = (beginning.epoch, beginning.number);
-                    let (bytes, start) = (init.len() as u64, beginning.start.rescale(MICROS));
-                    writer.span =
-                        Some(OpenSpan { file: Arc::new(file), name, index: opened, epoch, bytes, first, start });
-                }
-                Err(error) => has_failed = failed(&self.shared, &error),
-            }
+        let is_full = self.shared.is_full.load(Ordering::Relaxed);
+        let opened = if is_full || writer.span.is_some() {
+            Ok(None)
+        } else {
+            open(&self.shared, broadcast, (index, &beginning))
+        };
+        let has_failed = is_full || opened.is_err();
+        match opened {
+            Ok(opened) => writer.span = writer.span.take().or(opened),
+            Err(error) => note_failure(&self.shared, &error),
         }
         let offset = writer.span.as_ref().map_or(0, |span| span.bytes);
         writer.segment = Some(OpenSegment { beginning, offset, duration: 0, has_failed });
@@ -251,7 +240,11 @@ impl Recorder {
         }
         match (&*span.file).write_all(&part.bytes) {
             Ok(()) => span.bytes += part.bytes.len() as u64,
-            Err(error) => segment.has_failed = failed(&self.shared, &error),
+            // What could not be written is a gap in the recording, and the broadcast goes on.
+            Err(error) => {
+                segment.has_failed = true;
+                note_failure(&self.shared, &error);
+            }
         }
     }
 
@@ -292,6 +285,29 @@ fn track_of<'a>(recording: &'a mut Recording, name: &str, kind: TrackKind) -> &'
     &mut recording.tracks[index]
 }
 
+/// A new span that begins with this segment; `None` for a rendition that its epoch does not have.
+fn open(
+    shared: &Recorded,
+    broadcast: &Broadcast,
+    (index, beginning): (usize, &Beginning),
+) -> io::Result<Option<OpenSpan>> {
+    let Beginning { number: first, epoch, start, .. } = *beginning;
+    let configured = broadcast.epochs().find(|known| known.number == epoch).and_then(|known| known.tracks.get(index));
+    let (Some(Some((config, init))), Some(rendition)) = (configured, broadcast.renditions().get(index)) else {
+        return Ok(None);
+    };
+    let name = span_name(&rendition.name, epoch, first);
+    let file = Arc::new(create(&shared.place.dir, &name, init)?);
+    let mut recording = locked(&shared.recording);
+    let track = track_of(&mut recording, &rendition.name, rendition.kind);
+    if track.epochs.last().is_none_or(|(number, ..)| *number != epoch) {
+        track.epochs.push((epoch, config.clone(), init.clone()));
+    }
+    let index = u32::try_from(track.spans.len()).unwrap_or(u32::MAX);
+    track.spans.push(shared.place.key(&name));
+    Ok(Some(OpenSpan { file, name, index, epoch, bytes: init.len() as u64, first, start: start.rescale(MICROS) }))
+}
+
 fn create(dir: &Path, name: &str, init: &[u8]) -> io::Result<File> {
     std::fs::create_dir_all(dir)?;
     let mut file = OpenOptions::new().create(true).write(true).truncate(true).open(dir.join(name))?;
@@ -299,13 +315,11 @@ fn create(dir: &Path, name: &str, init: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
-/// Always `true`: what could not be written is a gap in the recording, and the broadcast goes on.
-fn failed(shared: &Recorded, error: &io::Error) -> bool {
+fn note_failure(shared: &Recorded, error: &io::Error) {
     if !shared.failed.swap(true, Ordering::Relaxed) {
         tracing::error!(%error, dir = %shared.place.dir.display(), "a live stream cannot be recorded");
     }
     metrics::counter!("playhouse_live_recording_failures_total").increment(1);
-    true
 }
 
 /// Nothing more is written to a span.
