@@ -83,6 +83,16 @@ function behindHole(segments: Segment[], at: number): number | null {
   return segments.slice(hole).find((one) => !isHole(one))?.start ?? null;
 }
 
+/** Where what is buffered goes on behind a hole that the position is at; null when it is at none. */
+export function nextBuffered({ buffered, currentTime }: HTMLVideoElement): number | null {
+  for (let index = 0; index < buffered.length; index += 1) {
+    const [start, end] = [buffered.start(index), buffered.end(index)];
+    if (start > currentTime) return start;
+    if (end > currentTime + HOLE_AHEAD_S) return null;
+  }
+  return null;
+}
+
 /** By what the element says, where the browser plays HLS itself. */
 export function nativeEdge({ seekable, duration }: HTMLVideoElement): LiveEdge | null {
   if (seekable.length === 0) return null;

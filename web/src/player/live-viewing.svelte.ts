@@ -2,7 +2,7 @@
 import { ApiError, explain } from '../lib/api';
 import { getLive } from '../lib/lives';
 import type { Live } from '../lib/types';
-import { isBehind, type LiveEdge } from './edge';
+import { isBehind, nextBuffered, type LiveEdge } from './edge';
 import { attachEngine, type Engine, type FailureKind, type Offer } from './engine';
 import { FAILURES, type Watching } from './watching';
 
@@ -14,6 +14,8 @@ const AWAY = 'The broadcaster is away. It goes on when they are back.';
 const HOLE_MS = 3000;
 /** Something new comes, and yet who watches live sees nothing move for this long. */
 const STUCK_MS = 10_000;
+/** As long for who has gone back, where a slow connection may be the reason. */
+const WAITING_MS = 20_000;
 /** Longest wait before an engine that gave up is set up anew. */
 const REOPEN_MS_MAX = 8000;
 /** How often in a row broken media are tried again by themselves. */
@@ -168,12 +170,13 @@ export class LiveViewing implements Watching {
       this.#movedAt = now;
       return;
     }
-    // Who has gone back and waits there for a slow connection is left alone.
-    const isHole = edge.next !== null;
-    if (now - this.#movedAt < (isHole ? HOLE_MS : STUCK_MS) || (!isHole && isBehind(edge, video.currentTime))) return;
+    const next = edge.next ?? nextBuffered(video);
+    // Who has gone back and waits there for a slow connection is given time.
+    const isWaiting = next === null && video.readyState < video.HAVE_FUTURE_DATA && isBehind(edge, video.currentTime);
+    if (now - this.#movedAt < (next !== null ? HOLE_MS : isWaiting ? WAITING_MS : STUCK_MS)) return;
     this.#movedAt = now;
     if (this.#helped) this.#reopenLater();
-    else video.currentTime = edge.next ?? edge.live;
+    else video.currentTime = next ?? edge.live;
     this.#helped = !this.#helped;
     this.#at = video.currentTime;
   }
