@@ -8,7 +8,8 @@ use std::time::Duration;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use serde::Serialize;
 use tokio::sync::watch;
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::describe::{DescribeReply, Description};
 use super::live_picture::take_pictures;
@@ -112,20 +113,11 @@ pub struct LiveIngestState {
     fence: Option<(u64, watch::Sender<Option<Refusal>>)>,
     generation: u64,
     /// Ends with the actor.
-    pictures: Option<AbortOnDrop>,
+    pictures: Option<AbortOnDropHandle<()>>,
     /// What is kept of the broadcast.
     recording: Option<LiveRecording>,
     /// The last step's way into the catalog, awaited by the next.
     recorded: Option<JoinHandle<()>>,
-}
-
-/// A task that ends when nobody needs it any more.
-struct AbortOnDrop(AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 pub(crate) struct LiveIngestActor;
@@ -292,7 +284,7 @@ impl LiveIngestState {
         if let Some(watched) = self.context.streams.find(&self.live.playback_id) {
             let (context, live) = (Arc::clone(&self.context), self.live.clone());
             let pictures = take_pictures(context, live, (Arc::clone(&stream), watched.picture));
-            self.pictures = Some(AbortOnDrop(tokio::spawn(pictures).abort_handle()));
+            self.pictures = Some(AbortOnDropHandle::new(tokio::spawn(pictures)));
         }
         me.send_after(TICK, || LiveMessage::Tick);
         stream

@@ -2,7 +2,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::AbortHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::lives::Lives;
 use super::transcode_job::rendition;
@@ -23,7 +23,8 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) struct LiveRecording {
     video_id: VideoId,
     recorded: Arc<Recorded>,
-    settling: AbortHandle,
+    /// Ends with it.
+    _settling: AbortOnDropHandle<()>,
 }
 
 /// Why a recording is no video yet.
@@ -56,8 +57,8 @@ impl LiveRecording {
         let place = place_of(lives, &video_id);
         let recorded = Arc::new(Recorded::new(place, recording));
         let (settled, blobs, reserve) = (Arc::clone(&recorded), Arc::clone(&lives.blobs), lives.disk_reserve_bytes);
-        let settling = tokio::spawn(async move { settled.settle_for_ever(&*blobs, reserve).await }).abort_handle();
-        Self { video_id, recorded, settling }
+        let settling = tokio::spawn(async move { settled.settle_for_ever(&*blobs, reserve).await });
+        Self { video_id, recorded, _settling: AbortOnDropHandle::new(settling) }
     }
 
     /// What the broadcast will be as a video.
@@ -112,11 +113,5 @@ impl LiveRecording {
         let renditions = asset.tracks.iter().map(rendition).collect();
         let media = recording.media(&asset);
         Ok(Some(Archive { video_id: self.video_id.clone(), playback_id, media, renditions, blobs }))
-    }
-}
-
-impl Drop for LiveRecording {
-    fn drop(&mut self) {
-        self.settling.abort();
     }
 }

@@ -17,8 +17,8 @@ use crate::media::codecs::aac::AacConfig;
 use crate::media::frames::{CodecConfig, Frame, InvalidConfig, TrackConfig};
 use crate::media::packager::init_segment;
 
-/// A gap shorter than this before a publisher's return is not worth a segment.
-const GAP_MICROS_MIN: i64 = 100_000;
+/// A gap shorter than this before a publisher's return is not worth a segment, microseconds.
+pub(super) const GAP_MICROS_MIN: i64 = 100_000;
 
 /// Segments of a broadcast are numbered from its generation times this: names are never used twice, whatever caches hold.
 const NUMBERS_OF_GENERATION: u64 = 1 << 24;

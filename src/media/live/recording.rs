@@ -5,6 +5,7 @@ use std::io::Cursor;
 
 use bytes::Bytes;
 
+use super::broadcast::GAP_MICROS_MIN;
 use super::ring::MICROS;
 use crate::domain::asset::{Asset, AssetEpoch, AssetTrack, BlobKey, Segment, SegmentBytes, Ticks, TrackKind};
 use crate::domain::ids::{PlaybackId, VideoId};
@@ -12,9 +13,6 @@ use crate::domain::video::{AudioInfo, MediaInfo, VideoInfo};
 use crate::media::frames::{InvalidConfig, TrackConfig};
 use crate::media::index::describe;
 use crate::media::movie::{Movie, MovieLimits};
-
-/// A hole in the timeline shorter than this is none, microseconds.
-const HOLE_MICROS_MIN: i64 = 100_000;
 
 /// Where a segment's bytes lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -253,7 +251,7 @@ fn with_holes(groups: Vec<Group>) -> Vec<Group> {
     for group in groups {
         if let Some(last) = all.last() {
             let start = last.start + last.micros;
-            if group.start - start >= HOLE_MICROS_MIN {
+            if group.start - start >= GAP_MICROS_MIN {
                 let present = vec![false; group.present.len()];
                 let micros = group.start - start;
                 let epoch = last.epoch;
