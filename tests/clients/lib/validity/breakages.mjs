@@ -5,6 +5,8 @@ const swap = (from, to) => ({ playlist: (text) => text.replaceAll(from, to) });
 const ofSound = (from, to) => ({ playlist: (text, { name }) => (name === 'a0' ? text.replaceAll(from, to) : text) });
 const inMaster = (from, to) => ({ multivariant: (text) => text.replaceAll(from, to) });
 const inMpd = (from, to) => ({ mpd: (text) => text.replaceAll(from, to) });
+/** What is late is so by this: more than the validator is told to allow. */
+const LATE_MS = 2500;
 /** After the session has gone on for a while. */
 const LATER = 22;
 const later = (change) => ({ playlist: (text, context) => (context.state.whole >= LATER ? change(text, context) : text) });
@@ -49,8 +51,8 @@ const TIME = {
   'time.forward': { clock: (secs) => (Math.floor(secs * 4) % 5 === 0 ? secs - 1 : secs) },
   'time.removal': { settings: { window: 2, partsFor: 2 } },
   'time.discontinuity-sequence': { playlist: (text) => text.replace(/#EXT-X-DISCONTINUITY-SEQUENCE.*\n/, '') },
-  'time.segment-cadence': { clock: (secs) => (secs > 21.1 && secs < 23.9 ? 21.1 : secs) },
-  'time.part-cadence': { clock: (secs) => (secs > 21.3 && secs < 22.6 ? 21.3 : secs) },
+  'time.segment-cadence': { clock: (secs) => (secs > 21.1 && secs < 25 ? 21.1 : secs) },
+  'time.part-cadence': { clock: (secs) => (secs > 20.6 && secs < 22.9 ? 20.6 : secs) },
   'time.dates': { date: (ms, { n }) => (n > LATER ? ms + 1200 : ms) },
   'time.dates-order': { date: (ms, { n }) => (n > LATER - 1 ? ms - 1500 : ms) },
   'time.wall-clock': { date: (ms) => ms - 60_000 },
@@ -68,10 +70,10 @@ const PARTS = {
 
 const RELOADS = {
   'reload.early': { hurries: ({ k }) => k !== undefined },
-  'reload.late': { delay: ({ query }) => (query.includes('_HLS_part') ? 900 : 0) },
+  'reload.late': { delay: ({ query }) => (query.includes('_HLS_part') ? LATE_MS : 0) },
   'reload.segment': { hurries: ({ k }) => k === undefined },
   'reload.beyond-last-part': { hurries: ({ k }) => Number(k) >= 4 },
-  'reload.old': { delay: ({ query }) => (query.includes('_HLS_other') ? 900 : 0) },
+  'reload.old': { delay: ({ query }) => (query.includes('_HLS_other') ? LATE_MS : 0) },
   'reload.too-far': { forgives: true },
   'reload.too-far-part': { forgives: true },
   'reload.part-alone': { forgives: true },
@@ -92,7 +94,7 @@ const HINTS = {
   'hint.bytes': { hinted: (bytes) => Buffer.concat([bytes, Buffer.from([0, 0, 0, 8, 102, 114, 101, 101])]) },
   'hint.next': { settings: { hintAhead: 1 } },
   'hint.answered': { reply: ({ status, file }) => (/\.\d\.m4s$/.test(file) && status === 200 ? { status: 500 } : {}) },
-  'hint.late': { delay: (() => ((asked) => ({ name, file }) => (/\.\d\.m4s$/.test(file) && !asked.has(name + file) ? (asked.add(name + file), 1200) : 0))(new Set()))() },
+  'hint.late': { delay: (() => ((asked) => ({ name, file }) => (/\.\d\.m4s$/.test(file) && !asked.has(name + file) ? (asked.add(name + file), LATE_MS) : 0))(new Set()))() },
 };
 
 const REPORTS = {
