@@ -14,13 +14,13 @@ use crate::support::tools::{output, until};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// ffmpeg feeding a stream; ended by its process id.
-struct Publisher(Child);
+pub(crate) struct Publisher(Child);
 
 /// H.264 as encoders for live streams are set up, a key frame every two seconds.
-const H264: &str = "-c:v libx264 -preset ultrafast -tune zerolatency -g 60 -pix_fmt yuv420p -b:v 600k";
+pub(crate) const H264: &str = "-c:v libx264 -preset ultrafast -tune zerolatency -g 60 -pix_fmt yuv420p -b:v 600k";
 
 impl Publisher {
-    fn start(url: &str, codecs: &str) -> Self {
+    pub(crate) fn start(url: &str, codecs: &str) -> Self {
         let source = "-re -f lavfi -i testsrc2=size=320x180:rate=30 -re -f lavfi -i sine=440:sample_rate=48000";
         let mut command = Command::new("ffmpeg");
         command.args(["-nostdin", "-v", "error"]).args(source.split_whitespace()).args(codecs.split_whitespace());
@@ -28,7 +28,7 @@ impl Publisher {
         Self(command.spawn().expect("ffmpeg"))
     }
 
-    fn standard(url: &str) -> Self {
+    pub(crate) fn standard(url: &str) -> Self {
         Self::start(url, &format!("{H264} -c:a aac -b:a 96k"))
     }
 
@@ -57,7 +57,7 @@ async fn ask(client: &Client, request: RequestBuilder) -> Value {
     answer.json().await.expect("JSON")
 }
 
-async fn make(client: &Client, body: Value) -> Value {
+pub(crate) async fn make(client: &Client, body: Value) -> Value {
     ask(client, client.request(Method::POST, "/api/v1/live").json(&body)).await
 }
 
@@ -66,14 +66,14 @@ async fn show(client: &Client, live: &Value) -> Value {
     ask(client, client.request(Method::GET, &path)).await
 }
 
-async fn in_state(client: &Client, live: &Value, state: &str) -> Value {
+pub(crate) async fn in_state(client: &Client, live: &Value, state: &str) -> Value {
     until(&format!("the stream to be {state}"), PATIENCE, || async {
         Some(show(client, live).await).filter(|shown| shown["state"] == state)
     })
     .await
 }
 
-fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+pub(crate) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("no {pointer} in {value}"))
 }
 

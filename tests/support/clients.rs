@@ -60,6 +60,33 @@ impl Drop for Telling {
     }
 }
 
+/// A client script that watches on its own and tells at its end; ended by its process id.
+pub(crate) struct Checking(Option<Child>);
+
+impl Checking {
+    /// Starts it.
+    pub(crate) fn start(script: &str, args: &[&str]) -> Self {
+        let mut node = node(script, args);
+        Self(Some(node.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("node")))
+    }
+
+    /// The JSON line it prints at its end, whatever it found.
+    pub(crate) fn summary(mut self) -> Value {
+        let output = self.0.take().expect("a script").wait_with_output().expect("its end");
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        serde_json::from_str(printed.trim()).unwrap_or_else(|error| panic!("it printed {printed}: {error}"))
+    }
+}
+
+impl Drop for Checking {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
 /// The Chromium of this machine, unless the environment names one: in the path, or where playwright keeps its own.
 fn browser() -> Option<PathBuf> {
     if std::env::var_os("CHROMIUM").is_some() {

@@ -1,6 +1,6 @@
 // Reads fragmented MP4 (ISO/IEC 14496-12): initialisation segments, and moof/mdat with every sample's time, size and flags.
 
-export class BoxError extends Error {}
+class BoxError extends Error {}
 
 /** Boxes of `[from, to)` as `{ type, start, end, body }`, `body` being where the header ends. */
 export function boxes(data, from = 0, to = data.length) {

@@ -29,6 +29,8 @@ export function checkInit(report, data, where) {
 export class MediaInspector {
   /** End of what was read last, per track: `{ msn, part, dsn, end }`. */
   #last = null;
+  /** Seconds that were read of a segment. */
+  #lengths = new Map();
   /** Per segment: when it begins, for comparing renditions. */
   starts = new Map();
 
@@ -51,6 +53,7 @@ export class MediaInspector {
     this.report.check('media.part-duration', Math.abs(seconds - part.duration) <= ROUNDING_S, at, () => `lasts ${seconds}, listed as ${part.duration}`);
     const first = read.chunks[0].tracks[0].samples[0];
     this.report.check('media.independent', first?.sync === part.independent, at, () => `begins with ${first?.sync ? 'a' : 'no'} sync sample, listed ${part.independent ? '' : 'not '}as independent`);
+    this.#lengths.set(segment.msn, (this.#lengths.get(segment.msn) ?? 0) + seconds);
     this.#checkSync(data, init, read, at);
     const rate = this.rates.get(segment.map) ?? { frames: 0, seconds: 0 };
     this.rates.set(segment.map, { frames: rate.frames + read.chunks[0].tracks[0].samples.length, seconds: rate.seconds + seconds });
@@ -67,11 +70,15 @@ export class MediaInspector {
     this.#checkHead(read, true, at);
     this.#begins(read, init, segment, independentSegments);
     this.#checkTime(read, init, { segment, part: -1 }, at);
-    this.duration(this.#seconds(read, init), segment);
+    this.#lengths.set(segment.msn, this.#seconds(read, init));
+    this.duration(segment);
   }
 
-  /** The length of a whole segment by its samples. */
-  duration(seconds, segment) {
+  /** The length of a whole segment, by the samples that were read of it. */
+  duration(segment) {
+    const seconds = this.#lengths.get(segment.msn);
+    if (seconds === undefined) return;
+    this.#lengths.delete(segment.msn);
     this.report.check('media.segment-duration', Math.abs(seconds - segment.duration) <= ROUNDING_S, `${this.where} ${segment.msn}`, () => `lasts ${seconds}, EXTINF says ${segment.duration}`);
   }
 
@@ -125,7 +132,10 @@ export class MediaInspector {
     if (independentSegments) this.report.check('media.independent-segments', samples[0].sync, at, 'EXT-X-INDEPENDENT-SEGMENTS is said, it begins with no sync sample');
     for (const { ms, mediaTime, track } of read.prft) {
       const expected = segment.date + ((mediaTime - start) / timescale) * 1000;
-      this.report.check('media.reference-time', Math.abs(ms - expected) <= REFERENCE_MS && track === init.track.id, at, () => `prft says ${new Date(ms).toISOString()} for media time ${mediaTime} of ${timescale}, EXT-X-PROGRAM-DATE-TIME ${new Date(expected).toISOString()} for it`);
+      this.report.check(
+        'media.reference-time', Math.abs(ms - expected) <= REFERENCE_MS && track === init.track.id, at,
+        () => `prft says ${new Date(ms).toISOString()} for media time ${mediaTime} of ${timescale}, EXT-X-PROGRAM-DATE-TIME ${new Date(expected).toISOString()} for it`,
+      );
     }
   }
 

@@ -163,7 +163,10 @@ export class History {
     for (const { list: old } of this.#recent.filter((one) => one.headAt <= answer.askedAt).slice(-1)) {
       report.check('time.forward', compare(edge(list), edge(old)) >= 0 || list.ended, where, () => `edge ${JSON.stringify(edge(list))} after ${JSON.stringify(edge(old))}`);
       report.check('time.forward', list.mediaSequence >= old.mediaSequence, where, () => `EXT-X-MEDIA-SEQUENCE ${list.mediaSequence} after ${old.mediaSequence}`);
-      report.check('time.forward', list.discontinuitySequence >= old.discontinuitySequence, where, () => `EXT-X-DISCONTINUITY-SEQUENCE ${list.discontinuitySequence} after ${old.discontinuitySequence}`);
+      report.check(
+        'time.forward', list.discontinuitySequence >= old.discontinuitySequence, where,
+        () => `EXT-X-DISCONTINUITY-SEQUENCE ${list.discontinuitySequence} after ${old.discontinuitySequence}`,
+      );
       report.check('time.forward', list.ended || !old.ended, where, 'the end has gone');
     }
     this.#recent.push({ list, headAt: answer.headAt });
@@ -204,14 +207,17 @@ export class History {
       } else if (known.parts.length > 0 && !segment.gap) {
         // The last of its parts begins this far from the end.
         const distance = before + known.parts.at(-1).duration;
-        report.check('part.listed', distance > near, `${where} ${segment.msn}`, () => `a part that begins ${distance.toFixed(3)} s from the end is not listed (its segment begins ${start.toFixed(3)} s from it)`);
+        report.check(
+          'part.listed', distance > near, `${where} ${segment.msn}`,
+          () => `a part that begins ${distance.toFixed(3)} s from the end is not listed (its segment begins ${start.toFixed(3)} s from it)`,
+        );
       }
     }
   }
 
-  /** Whether a date is near the clock when its segment begins to be listed. */
+  /** Whether a segment's end, by its date, is near the clock when the whole of it begins to be listed. */
   checkClock(segment, answer) {
-    const behind = answer.headAt - segment.date;
+    const behind = answer.headAt - segment.date - segment.duration * 1000;
     this.report.check('time.wall-clock', behind > -DATE_STEP_MAX_MS && behind < CLOCK_MAX_MS, `${this.where} ${segment.msn}`, () => `${segment.dateText} is listed ${Math.round(behind)} ms later`);
   }
 }

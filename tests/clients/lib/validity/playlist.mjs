@@ -21,7 +21,7 @@ export function attributes(text) {
 }
 
 /** The content of a quoted string; `undefined` for anything else. */
-export function unquoted(value) {
+function unquoted(value) {
   return /^"[^"]*"$/.test(value ?? '') ? value.slice(1, -1) : undefined;
 }
 

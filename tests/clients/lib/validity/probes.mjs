@@ -153,7 +153,10 @@ async function inPieces(rendition) {
   const again = await rendition.get(segment.url, { headers: { 'if-none-match': whole.headers.etag ?? '"none"' } });
   if (again) report.check('http.conditional', again.status === 304 && again.body.length === 0, `${name} ${segment.msn}`, () => `${again.status}`);
   const head = await rendition.get(segment.url, { method: 'HEAD' });
-  if (head) report.check('http.conditional', head.status === 200 && Number(head.headers['content-length']) === whole.body.length, `${name} ${segment.msn}`, () => `HEAD: ${head.status}, ${head.headers['content-length']} bytes`);
+  if (head) report.check(
+    'http.conditional', head.status === 200 && Number(head.headers['content-length']) === whole.body.length, `${name} ${segment.msn}`,
+    () => `HEAD: ${head.status}, ${head.headers['content-length']} bytes`,
+  );
 }
 
 /** Directives are ignored when nothing more will come. */

@@ -72,7 +72,7 @@ export const RULES = {
   'media.available': '6.2.1: what is listed can be fetched at once',
   'media.kept-part': '6.2.2: parts for three target durations after they are unlisted',
   'media.kept-segment': '6.2.2: segments for their availability duration',
-  'media.gap': '4.4.4.7, promise: gaps have no media',
+  'media.gap': '4.4.4.7: gaps have no media',
   'media.concatenation': '3.2: a segment is its parts',
   'media.boxes': 'ISO/IEC 14496-12, 23000-19 7.3: one moof and mdat per part, nothing after',
   'media.segment-head': '23000-19 7.3.3.1, promise: styp and prft begin segments and nothing else',

@@ -1,0 +1,109 @@
+//! Live sessions against the letter of what they claim to follow, by a validator that shares no code with the server.
+use std::time::Duration;
+
+use playhouse::cli::client::Client;
+use serde_json::{Value, json};
+
+use crate::live::{H264, Publisher, in_state, make, text};
+use crate::support::clients::{Checking, client};
+use crate::support::server::Server;
+
+/// How long a session is watched, seconds; `SOAK_LIVE_SECS` says otherwise.
+const WATCHED_SECS: u64 = 30;
+/// One publisher is killed, comes back, and is taken over in this time.
+const ROUND: Duration = Duration::from_secs(30);
+/// How long a publisher is away: longer than a target duration, so that there are gaps.
+const ABSENCE: Duration = Duration::from_secs(4);
+/// What is due may come this late on a machine that runs the whole suite.
+const LATE_MS: &str = "2000";
+
+/// Rules that the server does not follow yet: whoever mends one takes it from here.
+const NOT_FOLLOWED_YET: &[&str] = &[
+    "dash.decode-time",
+    "dash.initialisation",
+    "dash.reference-time",
+    "delta.boundary",
+    "media.independent-segments",
+    "media.kept-segment",
+    "multivariant.bandwidth",
+    "part.listed",
+    "playlist.date-format",
+    "reload.too-far-part",
+    "report.true",
+];
+
+/// What has to have been looked at when publishers come and go, beyond what any session has.
+const SEEN_IN_BREAKS: &[&str] =
+    &["media.gap", "time.new-initialisation", "align.discontinuity", "time.discontinuity-sequence"];
+
+/// What any session has.
+const SEEN_ALWAYS: &[&str] = &[
+    "align.time",
+    "delta.merge",
+    "hint.bytes",
+    "media.concatenation",
+    "media.decode-time",
+    "media.independent",
+    "multivariant.codecs",
+    "part.duration-min",
+    "reload.beyond-last-part",
+    "reload.early",
+    "report.fresh",
+    "time.part-cadence",
+];
+
+fn judge(summary: &Value, seen: &[&str]) {
+    let broken = summary["broken"].as_object().expect("what is broken");
+    let unexpected: Vec<_> = broken.keys().filter(|rule| !NOT_FOLLOWED_YET.contains(&rule.as_str())).collect();
+    let told: Vec<&Value> = summary["violations"].as_array().expect("violations").iter().collect();
+    let about: Vec<_> = told.iter().filter(|one| unexpected.iter().any(|rule| one["rule"] == **rule)).collect();
+    assert!(unexpected.is_empty(), "{unexpected:?}: {about:#?}\n{}", summary["own"]);
+    for rule in SEEN_ALWAYS.iter().chain(seen) {
+        assert!(summary["checked"][*rule].as_u64() > Some(0), "{rule} was never looked at: {}", summary["checked"]);
+    }
+    eprintln!("{} {} {}", summary["renditions"], summary["measured"], summary["broken"]);
+}
+
+async fn broadcast(creator: &Client, title: &str) -> (Value, Publisher) {
+    let live = make(creator, json!({"title": title, "dvr_window": 30})).await;
+    let publisher = Publisher::standard(text(&live, "/ingest/rtmp"));
+    in_state(creator, &live, "live").await;
+    (live, publisher)
+}
+
+/// A round of publishers: the one that is there is killed and comes back, then another one takes over with pictures and sound
+/// of other sizes. Returns that one.
+async fn come_and_go(url: &str, publisher: Publisher) -> Publisher {
+    tokio::time::sleep(ROUND / 4).await;
+    // Killed, as dropping it does: nobody says good-bye.
+    drop(publisher);
+    tokio::time::sleep(ABSENCE).await;
+    let former = Publisher::standard(url);
+    tokio::time::sleep(ROUND / 4).await;
+    let newest = Publisher::start(url, &format!("{H264} -vf scale=160:90 -c:a aac -ar 44100"));
+    tokio::time::sleep(ROUND / 6).await;
+    drop(former);
+    newest
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_holds_through_restarts_and_changes_of_size() {
+    let seconds = std::env::var("SOAK_LIVE_SECS").map_or(WATCHED_SECS, |text| text.parse().expect("seconds"));
+    let server = Server::start();
+    let creator = server.account("creator").await;
+    let (live, mut publisher) = broadcast(&creator, "Festival").await;
+    let arguments = [text(&live, "/playback/hls"), "--seconds", &seconds.to_string(), "--late-ms", LATE_MS];
+    let checking = Checking::start("validate-live.mjs", &arguments);
+    for _ in 0..(seconds / ROUND.as_secs()).max(1) {
+        publisher = come_and_go(text(&live, "/ingest/rtmp"), publisher).await;
+    }
+    let summary = checking.summary();
+    drop(publisher);
+    judge(&summary, SEEN_IN_BREAKS);
+}
+
+#[test]
+fn the_validator_notices_every_rule_that_is_broken() {
+    let proved = client("validate-live-selftest.mjs", &[]);
+    assert_eq!(proved["missed"], json!([]), "{proved}");
+}
