@@ -256,7 +256,8 @@ export class Presentation {
     const rendition = this.renditions.get(url);
     const target = rendition?.list?.targetDuration ?? 1;
     let peak = 0;
-    const sizes = rendition?.sizes ?? [];
+    // What is not listed any more is nobody's to play.
+    const sizes = (rendition?.sizes ?? []).filter(({ msn }) => msn >= rendition.list.mediaSequence);
     sizes.forEach((_, from) => {
       let [bytes, seconds] = [0, 0];
       for (let to = from; to < sizes.length && seconds <= 1.5 * target && sizes[to].msn === sizes[from].msn + (to - from); to += 1) {
