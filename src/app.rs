@@ -4,9 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use http::Uri;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::OnceCell;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::actors::dispatcher::{self, Listener};
 use crate::actors::janitor::{JanitorContext, JanitorHandle};
@@ -30,7 +33,7 @@ use crate::http::ensure_first_admin;
 use crate::http::metrics as http_metrics;
 use crate::http::pipeline::Pipeline;
 use crate::http::server::Server;
-use crate::http::state::{HttpActors, HttpPorts, HttpServices, HttpState};
+use crate::http::state::{HttpActors, HttpPorts, HttpServices, HttpState, RtmpPorts};
 use crate::media::resolve::Resolver;
 use crate::media::work::{MediaLimits, ProcessLimits};
 use crate::protocols::rtmp::listener::RtmpListener;
@@ -39,6 +42,7 @@ use crate::protocols::rtmp::session::ServerConfig;
 use crate::settings::{HumanDuration, Settings};
 use crate::storage::{Embedded, EmbeddedOptions, Storage};
 use crate::system::{SystemClock, SystemEntropy};
+use crate::tls::Tls;
 
 /// Name of the file in the data directory that says which ports were bound.
 const PORTS_FILE: &str = "ports.json";
@@ -50,8 +54,14 @@ const NODE: &str = "local";
 pub struct Ports {
     /// HTTP.
     pub http: u16,
+    /// HTTPS, unless there is no TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub https: Option<u16>,
     /// RTMP.
     pub rtmp: u16,
+    /// RTMPS, unless there is no TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rtmps: Option<u16>,
 }
 
 /// A running node.
@@ -60,6 +70,8 @@ pub struct Node {
     pub ports: Ports,
     server: Server,
     rtmp: RtmpListener,
+    rtmps: Option<RtmpListener>,
+    certificates: Option<AbortOnDropHandle<()>>,
     tree: Tree,
     playback: PlaybackHandle,
     ports_file: PathBuf,
@@ -95,7 +107,9 @@ impl Node {
         let uploads = UploadsHandle::new(Arc::new(uploads_context(&settings, &storage, transcodes.clone())));
         let playback = PlaybackHandle::new(Arc::new(playback_context(&settings, &storage)));
         let lives = LivesHandle::new(Arc::new(lives_context(&settings, &storage, workers.clone())));
-        let rtmp = listen_rtmp(&settings, lives.clone(), ephemeral_ports).await?;
+        let tls = open_tls(&settings, &storage).await?;
+        let rtmp = listen_rtmp(&settings, lives.clone(), None, ephemeral_ports).await?;
+        let rtmps = listen_rtmps(&settings, lives.clone(), tls.as_ref(), ephemeral_ports).await?;
         let (root, janitor) = (RootHandle::default(), JanitorHandle::default());
         let ports = http_ports(&settings, &storage, &transcodes);
         let actors = HttpActors {
@@ -107,8 +121,9 @@ impl Node {
             root: root.clone(),
             janitor: janitor.clone(),
         };
-        let services =
-            HttpServices { settings: Arc::clone(&settings), ports, actors, metrics, rtmp_port: rtmp.address().port() };
+        let rtmp_ports =
+            RtmpPorts { clear: rtmp.address().port(), secure: rtmps.as_ref().map(|rtmps| rtmps.address().port()) };
+        let services = HttpServices { settings: Arc::clone(&settings), ports, actors, metrics, rtmp_ports };
         let state = HttpState::open(services).await.context("the HTTP side cannot start")?;
 
         let cleaned = janitor_context(&settings, &storage, (uploads.clone(), transcodes.clone()));
@@ -144,16 +159,14 @@ impl Node {
 
         introduce_admin(&storage, &data_dir).await?;
         let pipeline = Pipeline::new(state.clone(), crate::http::router(state.clone()));
-        let address = http_address(&settings, ephemeral_ports);
-        let server = Server::bind(state, pipeline, address).with_context(|| {
-            format!("cannot listen on {address}; if another program uses that port, set http.port or stop it")
-        })?;
+        let (server, https) = listen_http(&settings, (state, pipeline), tls.as_ref(), ephemeral_ports)?;
+        let certificates = tls.map(|tls| AbortOnDropHandle::new(tokio::spawn(tls.keep())));
 
-        let ports = Ports { http: server.address().port(), rtmp: rtmp.address().port() };
+        let ports = Ports { http: server.address().port(), https, rtmp: rtmp_ports.clear, rtmps: rtmp_ports.secure };
         let ports_file = data_dir.join(PORTS_FILE);
         write_ports(&ports_file, ports).context("cannot write which ports were bound")?;
-        announce(&settings, server.address());
-        Ok(Self { ports, server, rtmp, tree, playback, ports_file, storage })
+        announce(&settings, server.address(), https);
+        Ok(Self { ports, server, rtmp, rtmps, certificates, tree, playback, ports_file, storage })
     }
 
     /// Stops in reverse: no new requests, the ones under way answered, sessions summed up, actors ended, storage closed.
@@ -163,6 +176,10 @@ impl Node {
         self.playback.close_all().await;
         self.tree.stop().await;
         self.rtmp.stop().await;
+        if let Some(rtmps) = self.rtmps {
+            rtmps.stop().await;
+        }
+        drop(self.certificates);
         drop(self.storage);
         tracing::info!("stopped");
     }
@@ -206,11 +223,41 @@ fn worker(transcodes: TranscodesHandle) -> Listener {
     })
 }
 
-fn http_address(settings: &Settings, ephemeral_ports: bool) -> SocketAddr {
-    if ephemeral_ports {
-        return SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+fn listen_address((address, port): (IpAddr, u16), ephemeral_ports: bool) -> SocketAddr {
+    match ephemeral_ports {
+        true => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+        false => SocketAddr::new(address, port),
     }
-    SocketAddr::new(settings.http.address, settings.http.port)
+}
+
+fn occupied(address: SocketAddr, setting: &str) -> String {
+    format!("cannot listen on {address}; if another program uses that port, set {setting} or stop it")
+}
+
+/// Both HTTP listeners; the port of the one with TLS.
+fn listen_http(
+    settings: &Settings,
+    (state, pipeline): (HttpState, Pipeline),
+    tls: Option<&Tls>,
+    ephemeral_ports: bool,
+) -> Result<(Server, Option<u16>)> {
+    let address = listen_address((settings.http.address, settings.http.port), ephemeral_ports);
+    let mut server = Server::bind(state, pipeline, address).with_context(|| occupied(address, "http.port"))?;
+    let Some(tls) = tls else { return Ok((server, None)) };
+    let address = listen_address((settings.http.address, settings.http.https_port), ephemeral_ports);
+    let bound = server.bind_secure(address, tls.https()?).with_context(|| occupied(address, "http.https_port"))?;
+    Ok((server, Some(bound.port())))
+}
+
+/// The certificate, found or made.
+async fn open_tls(settings: &Arc<Settings>, storage: &Storage) -> Result<Option<Tls>> {
+    let (settings, dir) = (Arc::clone(settings), storage.data_dir.tls());
+    let opened = tokio::task::spawn_blocking(move || {
+        let public: Option<Uri> = settings.server.public_url.parse().ok();
+        let host = public.as_ref().and_then(Uri::host);
+        Tls::open(&settings.tls, (&dir, host), Arc::new(SystemClock))
+    });
+    opened.await?.context("there is no certificate for HTTPS and RTMPS; see the settings under [tls]")
 }
 
 fn lives_context(settings: &Settings, storage: &Storage, workers: WorkerPoolHandle) -> Lives {
@@ -233,20 +280,31 @@ fn lives_context(settings: &Settings, storage: &Storage, workers: WorkerPoolHand
     }
 }
 
-async fn listen_rtmp(settings: &Settings, lives: LivesHandle, ephemeral_ports: bool) -> Result<RtmpListener> {
-    let address = match ephemeral_ports {
-        true => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
-        false => SocketAddr::new(settings.live.rtmp_address, settings.live.rtmp_port),
+async fn listen_rtmp(
+    settings: &Settings,
+    lives: LivesHandle,
+    tls: Option<TlsAcceptor>,
+    ephemeral_ports: bool,
+) -> Result<RtmpListener> {
+    let (protocol, port, setting) = match tls {
+        None => ("rtmp", settings.live.rtmp_port, "live.rtmp_port"),
+        Some(_) => ("rtmps", settings.live.rtmps_port, "live.rtmps_port"),
     };
-    let context = RtmpContext {
-        gate: Arc::new(lives),
-        clock: Arc::new(SystemClock),
-        config: ServerConfig::default(),
-        protocol: "rtmp",
-    };
-    RtmpListener::bind(address, context, settings.live.connections_max).await.with_context(|| {
-        format!("cannot listen on {address}; if another program uses that port, set live.rtmp_port or stop it")
-    })
+    let address = listen_address((settings.live.rtmp_address, port), ephemeral_ports);
+    let config = ServerConfig::default();
+    let context = RtmpContext { gate: Arc::new(lives), clock: Arc::new(SystemClock), config, protocol };
+    let bound = RtmpListener::bind(address, context, tls, settings.live.connections_max).await;
+    bound.with_context(|| occupied(address, setting))
+}
+
+async fn listen_rtmps(
+    settings: &Settings,
+    lives: LivesHandle,
+    tls: Option<&Tls>,
+    ephemeral_ports: bool,
+) -> Result<Option<RtmpListener>> {
+    let Some(tls) = tls else { return Ok(None) };
+    Ok(Some(listen_rtmp(settings, lives, Some(tls.rtmps()?), ephemeral_ports).await?))
 }
 
 async fn open_storage(settings: &Settings) -> Result<Storage> {
@@ -403,10 +461,11 @@ fn write_ports(file: &Path, ports: Ports) -> Result<()> {
 }
 
 /// Says on standard output where the node is to be found.
-fn announce(settings: &Settings, address: SocketAddr) {
+fn announce(settings: &Settings, address: SocketAddr, https: Option<u16>) {
     let host = if address.ip().is_unspecified() { "localhost".to_owned() } else { address.ip().to_string() };
+    let secure = https.map(|port| format!(" and https://{host}:{port}")).unwrap_or_default();
     let url = match settings.server.public_url.as_str() {
-        "" => format!("http://{host}:{}", address.port()),
+        "" => format!("http://{host}:{}{secure}", address.port()),
         public_url => public_url.to_owned(),
     };
     println!("Playhouse is ready at {url}");

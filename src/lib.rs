@@ -13,3 +13,4 @@ pub mod protocols;
 pub mod settings;
 pub mod storage;
 pub mod system;
+pub mod tls;

@@ -71,15 +71,21 @@ section!(
         address: IpAddr = IpAddr::from([0, 0, 0, 0]),
         /// Port to listen on.
         port: u16 = 8080,
-        /// Most connections at once; further ones wait in the kernel's queue.
+        /// Port for HTTPS, unless there is no TLS.
+        https_port: u16 = 8443,
+        /// Most connections at once, to each of the two ports; further ones wait in the kernel's queue.
         connections_max: usize = 10_000,
         /// Time a client has to send a request's head; also how long an HTTP/1.1 connection may be idle between two.
         header_timeout: HumanDuration = HumanDuration::secs(15),
-        /// Largest request head.
+        /// Largest request head, in HTTP/2 the size of its header list.
         header_bytes_max: ByteSize = ByteSize::kib(64),
+        /// Requests of one HTTP/2 connection at once.
+        http2_streams_max: u32 = 128,
+        /// Time after which a silent HTTP/2 connection is asked whether it lives; it has as long to say so.
+        http2_ping: HumanDuration = HumanDuration::secs(20),
         /// Largest JSON body.
         json_bytes_max: ByteSize = ByteSize::mib(1),
-        /// Time without a byte after which a request body is given up.
+        /// Time without a byte after which a request body is given up, and a client that takes nothing of its answers.
         body_stall_timeout: HumanDuration = HumanDuration::secs(60),
         /// Addresses or networks (CIDR) whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
         trusted_proxies: Vec<String> = Vec::new(),
@@ -87,6 +93,46 @@ section!(
         cors_origins: Vec<String> = Vec::new(),
         /// Whether the cookie of browser sessions carries `Secure` (set it when the site is reached over HTTPS).
         secure_cookies: bool = false,
+    }
+);
+
+/// Where the certificate of HTTPS and RTMPS comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TlsMode {
+    /// There is none, and nothing is served over TLS.
+    Off,
+    /// Made by the server.
+    SelfSigned,
+    /// Files of the operator.
+    Files,
+    /// A certificate authority, by ACME.
+    Acme,
+}
+
+section!(
+    /// TLS, for HTTPS and RTMPS.
+    TlsSettings {
+        /// Where the certificate comes from.
+        mode: TlsMode = TlsMode::SelfSigned,
+        /// Certificate chain in PEM, with `files`.
+        certificate: PathBuf = PathBuf::new(),
+        /// Its key in PEM, with `files`.
+        key: PathBuf = PathBuf::new(),
+        /// Domains to get a certificate for, with `acme`.
+        acme_domains: Vec<String> = Vec::new(),
+        /// How the authority may reach the operator, as URLs (`mailto:`).
+        acme_contact: Vec<String> = Vec::new(),
+        /// The authority's directory.
+        acme_directory: String = "https://acme-v02.api.letsencrypt.org/directory".into(),
+        /// Whether the operator agrees to the authority's terms of service.
+        acme_terms_accepted: bool = false,
+        /// Certificate, in PEM, that vouches for the authority's own server; empty: those that this machine trusts.
+        acme_authority_roots: PathBuf = PathBuf::new(),
+        /// Time between looks at files that may have changed and certificates that may run out.
+        check_interval: HumanDuration = HumanDuration::secs(10),
+        /// How long browsers are to ask for this site over HTTPS only (HSTS), when its public URL says HTTPS. 0: not said.
+        hsts_max_age: HumanDuration = HumanDuration::secs(180 * 24 * 3600),
     }
 );
 
@@ -287,7 +333,9 @@ section!(
         rtmp_address: IpAddr = IpAddr::from([0, 0, 0, 0]),
         /// Port of it.
         rtmp_port: u16 = 1935,
-        /// Most publishers' connections at once; further ones wait in the kernel's queue.
+        /// Port for RTMPS at the same address, unless there is no TLS.
+        rtmps_port: u16 = 1936,
+        /// Most publishers' connections at once, to each of the two ports; further ones wait in the kernel's queue.
         connections_max: usize = 1000,
         /// How long a broadcast waits for its publisher's return before it ends.
         reconnect_grace: HumanDuration = HumanDuration::secs(30),
@@ -332,6 +380,8 @@ pub struct Settings {
     pub server: ServerSettings,
     /// The HTTP listener.
     pub http: HttpSettings,
+    /// TLS.
+    pub tls: TlsSettings,
     /// Logs.
     pub log: LogSettings,
     /// Accounts and sign-ins.
@@ -396,6 +446,24 @@ impl Settings {
         let url = &self.server.public_url;
         if !(url.is_empty() || url.starts_with("http://") || url.starts_with("https://")) {
             return refuse("server.public_url", "must be empty or start with http:// or https://");
+        }
+        let has_no_files = self.tls.certificate.as_os_str().is_empty() || self.tls.key.as_os_str().is_empty();
+        if self.tls.mode == TlsMode::Files && has_no_files {
+            return refuse("tls.mode", "files needs tls.certificate and tls.key");
+        }
+        if self.tls.mode == TlsMode::Acme {
+            if self.tls.acme_domains.is_empty() || self.tls.acme_domains.iter().any(|domain| domain.contains('*')) {
+                return refuse("tls.acme_domains", "must name at least one domain, without wildcards");
+            }
+            if !self.tls.acme_terms_accepted {
+                return refuse("tls.acme_terms_accepted", "must be true once you have read the authority's terms");
+            }
+        }
+        if self.tls.check_interval.0.is_zero() || self.http.http2_ping.0.is_zero() {
+            return refuse("tls.check_interval", "and http.http2_ping must be above zero");
+        }
+        if self.http.http2_streams_max == 0 {
+            return refuse("http.http2_streams_max", "must be at least 1");
         }
         if self.uploads.chunk_size.as_u64() == 0 || self.uploads.chunk_size > self.uploads.chunk_size_max {
             return refuse("uploads.chunk_size", "must be above zero and at most uploads.chunk_size_max");

@@ -30,5 +30,7 @@ mod playback;
 mod players;
 #[path = "e2e/privacy.rs"]
 mod privacy;
+#[path = "e2e/tls.rs"]
+mod tls;
 #[path = "e2e/uploads.rs"]
 mod uploads;

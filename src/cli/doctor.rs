@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::DoctorArgs;
 use crate::media::pipelines::elements::{self, Inventory};
-use crate::settings::Settings;
+use crate::settings::{Settings, TlsMode};
 
 /// Oldest GStreamer whose elements behave as the pipelines expect: that of Debian 12.
 const GSTREAMER_MIN: (u32, u32) = (1, 22);
@@ -86,6 +86,10 @@ fn examine(args: &DoctorArgs) -> Vec<Check> {
     checks.push(disk(data_dir, &settings));
     checks.push(port(&HTTP, (settings.http.address, settings.http.port), data_dir));
     checks.push(port(&RTMP, (settings.live.rtmp_address, settings.live.rtmp_port), data_dir));
+    if settings.tls.mode != TlsMode::Off {
+        checks.push(port(&HTTPS, (settings.http.address, settings.http.https_port), data_dir));
+        checks.push(port(&RTMPS, (settings.live.rtmp_address, settings.live.rtmps_port), data_dir));
+    }
     checks.push(descriptors(&settings));
     let built = std::env::current_exe().and_then(|file| file.metadata()?.modified()).ok();
     checks.push(clock(SystemTime::now(), built));
@@ -165,6 +169,11 @@ const HTTP: Listener = Listener { name: "http port", setting: "PLAYHOUSE_HTTP__P
 const RTMP: Listener =
     Listener { name: "rtmp port", setting: "PLAYHOUSE_LIVE__RTMP_PORT or live.rtmp_port", bound: "rtmp" };
 
+const HTTPS: Listener =
+    Listener { name: "https port", setting: "PLAYHOUSE_HTTP__HTTPS_PORT or http.https_port", bound: "https" };
+const RTMPS: Listener =
+    Listener { name: "rtmps port", setting: "PLAYHOUSE_LIVE__RTMPS_PORT or live.rtmps_port", bound: "rtmps" };
+
 fn port(listener: &Listener, (address, port): (IpAddr, u16), data_dir: &Path) -> Check {
     let address = SocketAddr::new(address, port);
     match TcpListener::bind(address) {
@@ -189,9 +198,15 @@ fn serves_here(data_dir: &Path, listener: &Listener, port: u16) -> bool {
 fn descriptors(settings: &Settings) -> Check {
     const NAME: &str = "open files";
     match getrlimit(Resource::RLIMIT_NOFILE) {
-        Ok((_, hard)) => judge_descriptors(hard, settings.http.connections_max as u64),
+        Ok((_, hard)) => judge_descriptors(hard, connections_max(settings)),
         Err(error) => Check::with(NAME, Outcome::Warning, error.to_string(), "see `ulimit -n`"),
     }
+}
+
+/// HTTP's and RTMP's, each twice when there is TLS.
+fn connections_max(settings: &Settings) -> u64 {
+    let ports = if settings.tls.mode == TlsMode::Off { 1 } else { 2 };
+    settings.http.connections_max.saturating_add(settings.live.connections_max).saturating_mul(ports) as u64
 }
 
 fn judge_descriptors(limit: u64, connections: u64) -> Check {

@@ -85,7 +85,7 @@ fn status_label(status: u16) -> String {
 }
 
 /// A response body that knows how much of it was sent.
-pub struct TrackedBody {
+pub(crate) struct TrackedBody {
     body: Body,
     entry: AccessEntry,
 }

@@ -76,12 +76,12 @@ impl TrustedProxies {
         self.0.iter().any(|network| network.contains(address))
     }
 
-    /// The client's address and scheme. The list is read from its end, through trusted addresses: the first other one is
+    /// The client's address and scheme, of a request that came from `peer` in this way. The list is read from its end, through trusted addresses: the first other one is
     /// the client; whatever stands before it anyone could have written.
-    pub(crate) fn client_of(&self, peer: IpAddr, headers: &HeaderMap) -> (IpAddr, Scheme) {
+    pub(crate) fn client_of(&self, (peer, scheme): (IpAddr, Scheme), headers: &HeaderMap) -> (IpAddr, Scheme) {
         let peer = peer.to_canonical();
         if !self.trusts(peer) {
-            return (peer, Scheme::Http);
+            return (peer, scheme);
         }
         let lists = headers.get_all(FORWARDED_FOR);
         let mut hops: Vec<&str> =
@@ -94,7 +94,7 @@ impl TrustedProxies {
                 break;
             }
         }
-        let proto = headers.get(FORWARDED_PROTO).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let proto = headers.get(FORWARDED_PROTO).and_then(|value| value.to_str().ok()).unwrap_or(scheme.as_str());
         let nearest = proto.rsplit(',').next().unwrap_or_default().trim();
         (client, if nearest.eq_ignore_ascii_case("https") { Scheme::Https } else { Scheme::Http })
     }
@@ -114,7 +114,7 @@ mod tests {
     fn client(peer: &str, forwarded: &[&str]) -> String {
         let trusted = TrustedProxies::parse(&["10.0.0.0/8".into(), "::1".into(), "fd00::/8".into()]).unwrap();
         let headers = forwarded.iter().map(|list| (FORWARDED_FOR, list.parse().unwrap())).collect();
-        trusted.client_of(peer.parse().unwrap(), &headers).0.to_string()
+        trusted.client_of((peer.parse().unwrap(), Scheme::Http), &headers).0.to_string()
     }
 
     #[test]
@@ -148,7 +148,12 @@ mod tests {
     fn the_scheme_is_the_nearest_proxys_word() {
         let trusted = TrustedProxies::parse(&["10.0.0.1".into()]).unwrap();
         let headers = HeaderMap::from_iter([(FORWARDED_PROTO, "http, https".parse().unwrap())]);
-        assert_eq!(trusted.client_of([10, 0, 0, 1].into(), &headers).1, Scheme::Https);
-        assert_eq!(trusted.client_of([10, 0, 0, 2].into(), &headers).1, Scheme::Http);
+        let scheme = |peer: [u8; 4], own, headers| trusted.client_of((peer.into(), own), headers).1;
+        assert_eq!(scheme([10, 0, 0, 1], Scheme::Http, &headers), Scheme::Https);
+        assert_eq!(scheme([10, 0, 0, 2], Scheme::Http, &headers), Scheme::Http);
+        let silent = HeaderMap::new();
+        for peer in [[10, 0, 0, 1], [10, 0, 0, 2]] {
+            assert_eq!(scheme(peer, Scheme::Https, &silent), Scheme::Https);
+        }
     }
 }

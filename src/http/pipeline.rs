@@ -10,32 +10,48 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 use http::Method;
-use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    CONTENT_LENGTH, HeaderName, HeaderValue, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
+};
 use tower::Service;
 
 use super::access::{AccessEntry, TrackedBody};
+use super::client_address::Scheme;
 use super::problem::{self, Problem};
 use super::request_info::{REQUEST_ID, RequestInfo};
 use super::state::HttpState;
+use crate::settings::Settings;
 
 /// Features a page of ours may use: none of the intrusive ones.
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
+
+/// The other end of a connection, and how it is connected.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer {
+    /// Its address.
+    pub(crate) address: std::net::IpAddr,
+    /// Whether there is TLS between.
+    pub(crate) scheme: Scheme,
+}
 
 /// Everything between a connection and the routes.
 #[derive(Clone)]
 pub struct Pipeline {
     state: HttpState,
     router: Router,
+    /// What answers over HTTPS say about it.
+    transport_security: Option<HeaderValue>,
 }
 
 impl Pipeline {
     /// Around these routes.
     pub fn new(state: HttpState, router: Router) -> Self {
-        Self { state, router }
+        let transport_security = transport_security(&state.settings);
+        Self { state, router, transport_security }
     }
 
     /// Answers one request; never fails and never panics.
-    pub async fn respond(&self, mut request: Request, peer: std::net::IpAddr) -> http::Response<TrackedBody> {
+    pub(crate) async fn respond(&self, mut request: Request, peer: Peer) -> http::Response<TrackedBody> {
         let trust = (&self.state.trusted_proxies, &*self.state.ports.entropy);
         let info = RequestInfo::new(peer, request.uri(), request.headers(), trust);
         let method = request.method().clone();
@@ -49,12 +65,22 @@ impl Pipeline {
         };
         let mut response = problem::write_out(response, info.id());
         write_common_headers(&mut response, info.id());
+        if let Some(value) = self.transport_security.as_ref().filter(|_| info.is_https()) {
+            response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, value.clone());
+        }
         if method == Method::HEAD {
             response = without_body(response);
         }
         entry.answered(response.status());
         response.map(|body| TrackedBody::new(body, entry))
     }
+}
+
+/// Only a site whose own address is HTTPS may say so: browsers would ask for every port of this host by HTTPS from then on.
+fn transport_security(settings: &Settings) -> Option<HeaderValue> {
+    let secs = settings.tls.hsts_max_age.0.as_secs();
+    let is_due = secs > 0 && settings.server.public_url.starts_with("https://");
+    is_due.then(|| HeaderValue::try_from(format!("max-age={secs}")).ok())?
 }
 
 fn answer_panic(panic: &(dyn std::any::Any + Send), info: &RequestInfo) -> Response {

@@ -10,6 +10,7 @@ use http::uri::Authority;
 use http::{HeaderMap, Uri};
 
 use super::client_address::{Scheme, TrustedProxies};
+use super::pipeline::Peer;
 use crate::domain::ids::{RequestId, UserId};
 use crate::domain::ports::Entropy;
 use crate::settings::Settings;
@@ -36,13 +37,13 @@ struct Known {
 impl RequestInfo {
     /// Reads what the head says, believing forwarded addresses only from trusted proxies.
     pub(crate) fn new(
-        peer: IpAddr,
+        peer: Peer,
         uri: &Uri,
         headers: &HeaderMap,
         (trusted, entropy): (&TrustedProxies, &dyn Entropy),
     ) -> Self {
         let id = sane_id(headers).map_or_else(|| RequestId::random(entropy).to_string(), str::to_owned);
-        let (client, scheme) = trusted.client_of(peer, headers);
+        let (client, scheme) = trusted.client_of((peer.address, peer.scheme), headers);
         let host = uri.authority().map(Authority::as_str).or_else(|| headers.get(HOST)?.to_str().ok());
         let host = host.filter(|host| host.parse::<Authority>().is_ok()).map(str::to_owned);
         Self(Arc::new(Known { id, client, scheme, host, route: OnceLock::new(), user: OnceLock::new() }))

@@ -1,46 +1,40 @@
-//! The listener: connections driven by us, so that every wait has an end.
+//! The listeners: connections driven by us, so that every wait has an end.
 //!
-//! HTTP/1.1 and HTTP/2 with prior knowledge on one port, told apart by the first bytes. Bounds: connections at once, time
-//! and size of a request's head, time between two pieces of a body in either direction. At the end the node drains:
-//! `/readyz` says so, listeners close, requests under way are finished, and what is left after the drain time-out is cut.
-use std::convert::Infallible;
+//! Two ports, one in the clear and one for TLS, with the same service behind both. HTTP/1.1 and HTTP/2 on each, told apart
+//! by the first bytes. Bounds: connections at once, time for TLS handshake and a request's head, size of that head, time
+//! between two pieces of a body in either direction, HTTP/2's streams and what is kept ready for each. At the end the node
+//! drains: `/readyz` says so, listeners close, requests under way are finished, and what is left after the drain time-out is
+//! cut.
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use futures::future::join_all;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::pipeline::Pipeline;
 use super::state::HttpState;
-use crate::settings::HttpSettings;
 
+mod backlog;
+mod connection;
 mod first_bytes;
 mod guarded_io;
 mod stall;
 
+use connection::Connections;
 pub(crate) use stall::is_stall;
 
 /// Connections the kernel holds for us while all permits are taken.
 const BACKLOG: u32 = 1024;
 /// Wait after a failed `accept` (out of file descriptors, usually): others must end before the next can succeed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Streams of one HTTP/2 connection at once.
-const H2_STREAMS_MAX: u32 = 128;
-/// Bytes an HTTP/2 client may send ahead on one stream, so that uploads fill a long fat pipe; a connection's is four times this.
-const H2_STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
-/// How often a silent HTTP/2 connection is asked whether it lives, and how long it has to say so.
-const H2_PING: Duration = Duration::from_secs(20);
 /// How often summaries of histograms are drained, so that they stay small when nobody scrapes.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
@@ -50,38 +44,42 @@ pub struct Server {
     address: SocketAddr,
     stop_accepting: CancellationToken,
     cut: CancellationToken,
-    accepting: JoinHandle<GracefulShutdown>,
+    shared: Arc<Connections>,
+    accepting: Vec<JoinHandle<GracefulShutdown>>,
     connections: TaskTracker,
 }
 
-/// What every connection needs.
-struct Connections {
-    pipeline: Pipeline,
-    http1: Builder<TokioExecutor>,
-    http2: Builder<TokioExecutor>,
-    header_timeout: Duration,
-    stall_timeout: Duration,
-    stop_accepting: CancellationToken,
-    cut: CancellationToken,
-}
-
 impl Server {
-    /// Listens on `address` (port 0: a free one) and serves. Must be called within a runtime.
+    /// Listens on `address` (port 0: a free one) and serves in the clear. Must be called within a runtime.
     pub fn bind(state: HttpState, pipeline: Pipeline, address: SocketAddr) -> io::Result<Self> {
-        let listener = listen(address)?;
-        let address = listener.local_addr()?;
         let (stop_accepting, cut) = (CancellationToken::new(), CancellationToken::new());
-        let connections = TaskTracker::new();
         let shared = Arc::new(Connections::new(pipeline, &state.settings.http, (stop_accepting.clone(), cut.clone())));
-        let permits = Arc::new(Semaphore::new(state.settings.http.connections_max.min(Semaphore::MAX_PERMITS)));
-        let acceptor = Acceptor { listener, shared, permits, tasks: connections.clone() };
-        let accepting = tokio::spawn(acceptor.run(stop_accepting.clone()));
-        connections.spawn(keep_metrics_small(state.clone(), cut.clone()));
-        tracing::info!(address = %address, "http is listening");
-        Ok(Self { state, address, stop_accepting, cut, accepting, connections })
+        let (accepting, connections) = (Vec::new(), TaskTracker::new());
+        let mut server = Self { state, address, stop_accepting, cut, shared, accepting, connections };
+        server.address = server.listen(address, None)?;
+        server.connections.spawn(keep_metrics_small(server.state.clone(), server.cut.clone()));
+        tracing::info!(address = %server.address, "http is listening");
+        Ok(server)
     }
 
-    /// Where it listens.
+    /// Listens on a further address and serves the same over TLS there; returns the address.
+    pub fn bind_secure(&mut self, address: SocketAddr, tls: TlsAcceptor) -> io::Result<SocketAddr> {
+        let address = self.listen(address, Some(Arc::new(tls)))?;
+        tracing::info!(address = %address, "https is listening");
+        Ok(address)
+    }
+
+    fn listen(&mut self, address: SocketAddr, tls: Option<Arc<TlsAcceptor>>) -> io::Result<SocketAddr> {
+        let listener = listen(address)?;
+        let address = listener.local_addr()?;
+        let permits = self.state.settings.http.connections_max.min(Semaphore::MAX_PERMITS);
+        let (permits, shared) = (Arc::new(Semaphore::new(permits)), Arc::clone(&self.shared));
+        let acceptor = Acceptor { listener, tls, shared, permits, tasks: self.connections.clone() };
+        self.accepting.push(tokio::spawn(acceptor.run(self.stop_accepting.clone())));
+        Ok(address)
+    }
+
+    /// Where it listens in the clear.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -93,8 +91,9 @@ impl Server {
         self.state.draining().cancel();
         tokio::time::sleep(server.drain_delay.0).await;
         self.stop_accepting.cancel();
-        let graceful = (&mut self.accepting).await.unwrap_or_default();
-        let drained = tokio::time::timeout(server.drain_timeout.0, graceful.shutdown()).await.is_ok();
+        let graceful = join_all(self.accepting.drain(..)).await.into_iter().map(Result::unwrap_or_default);
+        let finished = join_all(graceful.map(GracefulShutdown::shutdown));
+        let drained = tokio::time::timeout(server.drain_timeout.0, finished).await.is_ok();
         if !drained {
             tracing::warn!("requests were still under way at the end of the drain time-out and are cut");
         }
@@ -126,9 +125,10 @@ async fn keep_metrics_small(state: HttpState, cut: CancellationToken) {
     }
 }
 
-/// Takes connections in.
+/// Takes connections in on one port.
 struct Acceptor {
     listener: TcpListener,
+    tls: Option<Arc<TlsAcceptor>>,
     shared: Arc<Connections>,
     permits: Arc<Semaphore>,
     tasks: TaskTracker,
@@ -146,12 +146,12 @@ impl Acceptor {
     async fn accept_all(&self, graceful: &GracefulShutdown) {
         while let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await {
             match self.listener.accept().await {
-                Ok((stream, peer)) => {
-                    let (shared, watcher) = (Arc::clone(&self.shared), graceful.watcher());
+                Ok(accepted) => {
+                    let (shared, tls, watcher) = (Arc::clone(&self.shared), self.tls.clone(), graceful.watcher());
                     self.tasks.spawn(async move {
                         let _permit = permit;
                         let cut = shared.cut.clone();
-                        cut.run_until_cancelled(shared.serve(stream, peer, watcher)).await;
+                        cut.run_until_cancelled(shared.serve(accepted, tls, watcher)).await;
                     });
                 }
                 Err(error) => {
@@ -160,83 +160,5 @@ impl Acceptor {
                 }
             }
         }
-    }
-}
-
-impl Connections {
-    fn new(
-        pipeline: Pipeline,
-        settings: &HttpSettings,
-        (stop_accepting, cut): (CancellationToken, CancellationToken),
-    ) -> Self {
-        let header_bytes_max = usize::try_from(settings.header_bytes_max.as_u64()).unwrap_or(usize::MAX).max(8192);
-        let mut http1 = Builder::new(TokioExecutor::new()).http1_only();
-        http1
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(settings.header_timeout.0)
-            .max_buf_size(header_bytes_max);
-        let mut http2 = Builder::new(TokioExecutor::new()).http2_only();
-        http2
-            .http2()
-            .timer(TokioTimer::new())
-            .max_header_list_size(u32::try_from(header_bytes_max).unwrap_or(u32::MAX))
-            .max_concurrent_streams(H2_STREAMS_MAX)
-            .initial_stream_window_size(H2_STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(4 * H2_STREAM_WINDOW_BYTES)
-            .keep_alive_interval(H2_PING)
-            .keep_alive_timeout(H2_PING);
-        let (header_timeout, stall_timeout) = (settings.header_timeout.0, settings.body_stall_timeout.0);
-        Self { pipeline, http1, http2, header_timeout, stall_timeout, stop_accepting, cut }
-    }
-
-    async fn serve(&self, stream: TcpStream, peer: SocketAddr, watcher: Watcher) {
-        let _counted = Counted::new();
-        if let Err(error) = self.drive(stream, peer, watcher).await {
-            tracing::debug!(peer = %peer, %error, "connection ended");
-        }
-    }
-
-    async fn drive(
-        &self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        watcher: Watcher,
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        stream.set_nodelay(true)?;
-        let read = tokio::time::timeout(self.header_timeout, first_bytes::read(stream));
-        let first = match tokio::select! {
-            read = read => read?,
-            // Nothing was asked yet: a connection without a request does not hold up the end.
-            () = self.stop_accepting.cancelled() => return Ok(()),
-        }? {
-            Some(first) => first,
-            None => return Ok(()),
-        };
-        let builder = if first.is_http2 { &self.http2 } else { &self.http1 };
-        let io = TokioIo::new(guarded_io::GuardedIo::new(first, self.stall_timeout));
-        let (pipeline, stall_timeout) = (self.pipeline.clone(), self.stall_timeout);
-        let service = service_fn(move |request: http::Request<Incoming>| {
-            let pipeline = pipeline.clone();
-            let request = request.map(|body| Body::new(stall::StallGuard::new(body, stall_timeout)));
-            async move { Ok::<_, Infallible>(pipeline.respond(request, peer.ip()).await) }
-        });
-        watcher.watch(builder.serve_connection(io, service)).await
-    }
-}
-
-/// An open connection in the metrics, however it ends.
-struct Counted;
-
-impl Counted {
-    fn new() -> Self {
-        metrics::gauge!("playhouse_http_connections").increment(1.0);
-        Self
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        metrics::gauge!("playhouse_http_connections").decrement(1.0);
     }
 }

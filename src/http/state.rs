@@ -63,6 +63,15 @@ pub struct HttpActors {
     pub transcodes: TranscodesHandle,
 }
 
+/// Where publishers are taken in, for the URLs told to them.
+#[derive(Debug, Clone, Copy)]
+pub struct RtmpPorts {
+    /// In the clear.
+    pub clear: u16,
+    /// Over TLS, when there is any.
+    pub secure: Option<u16>,
+}
+
 /// What the composition root gives.
 #[derive(Clone)]
 pub struct HttpServices {
@@ -75,7 +84,7 @@ pub struct HttpServices {
     /// What `/metrics` renders.
     pub metrics: PrometheusHandle,
     /// Where publishers are taken in.
-    pub rtmp_port: u16,
+    pub rtmp_ports: RtmpPorts,
 }
 
 /// The HTTP side cannot start.
@@ -109,8 +118,8 @@ pub struct HttpContext {
     pub actors: HttpActors,
     /// What `/metrics` renders.
     pub metrics: PrometheusHandle,
-    /// Where publishers are taken in, for the URLs told to them.
-    pub rtmp_port: u16,
+    /// Where publishers are taken in.
+    pub rtmp_ports: RtmpPorts,
     /// Seals stream keys.
     pub(crate) stream_keys: KeySealer,
     /// Signs and checks access tokens.
@@ -163,7 +172,7 @@ async fn open_delivery(
 impl HttpState {
     /// Loads (at first start: makes) the installation's keys.
     pub async fn open(services: HttpServices) -> Result<Self, HttpStateError> {
-        let HttpServices { settings, ports, actors, metrics, rtmp_port } = services;
+        let HttpServices { settings, ports, actors, metrics, rtmp_ports } = services;
         let context = HttpContext {
             access_keys: AccessKeys::load(&*ports.catalog, &ports.entropy).await?,
             passwords: Passwords::new(settings.accounts.hashes_at_once),
@@ -174,7 +183,7 @@ impl HttpState {
             cors_origins: cors::parse_origins(&settings.http.cors_origins)?,
             delivery: open_delivery(&settings, &ports, (actors.playback.clone(), actors.lives.clone())).await?,
             stream_keys: KeySealer::load(&*ports.catalog, &ports.entropy).await?,
-            rtmp_port,
+            rtmp_ports,
             draining: CancellationToken::new(),
             settings,
             ports,

@@ -12,7 +12,7 @@ use tokio::sync::OnceCell;
 
 use super::pipeline::Pipeline;
 use super::server::Server;
-use super::state::{HttpActors, HttpPorts, HttpServices, HttpState};
+use super::state::{HttpActors, HttpPorts, HttpServices, HttpState, RtmpPorts};
 use crate::actors::janitor::JanitorHandle;
 use crate::actors::lives::{Lives, LivesHandle, Streams};
 use crate::actors::node_root::{Branch, RootArguments, Tree};
@@ -139,10 +139,9 @@ impl World {
             entropy: Arc::new(SystemEntropy),
         };
         let metrics = super::metrics::detached();
-        let state =
-            HttpState::open(HttpServices { settings: Arc::new(settings), ports, actors, metrics, rtmp_port: 1935 })
-                .await
-                .unwrap();
+        let rtmp_ports = RtmpPorts { clear: 1935, secure: Some(1936) };
+        let services = HttpServices { settings: Arc::new(settings), ports, actors, metrics, rtmp_ports };
+        let state = HttpState::open(services).await.unwrap();
         let pipeline = Pipeline::new(state.clone(), super::router(state.clone()));
         let server = Server::bind(state.clone(), pipeline, SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();

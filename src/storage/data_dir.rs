@@ -91,6 +91,11 @@ impl DataDir {
         self.root.join("work")
     }
 
+    /// Certificates of this server's own and their keys. Made when there is one to keep.
+    pub fn tls(&self) -> PathBuf {
+        self.root.join("tls")
+    }
+
     /// Recordings of live streams, as far as they are not blobs yet: outlives the process.
     pub fn recordings(&self) -> PathBuf {
         self.root.join("recordings")

@@ -52,7 +52,7 @@ impl Drop for Publisher {
 }
 
 /// What the server answers to a request that it must take.
-async fn ask(client: &Client, request: RequestBuilder) -> Value {
+pub(crate) async fn ask(client: &Client, request: RequestBuilder) -> Value {
     let answer = client.send(request).await.unwrap_or_else(|error| panic!("{error}"));
     answer.json().await.expect("JSON")
 }

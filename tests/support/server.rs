@@ -5,6 +5,7 @@ use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use playhouse::cli::client::Client;
+use serde_json::Value;
 
 /// What every account is registered with.
 pub(crate) const PASSWORD: &str = "correct horse battery";
@@ -44,7 +45,8 @@ impl ServerOptions {
     }
 
     pub(crate) fn start(self) -> Server {
-        let mut server = Server { options: self, dir: tempfile::tempdir().expect("a directory"), child: None, port: 0 };
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut server = Server { options: self, dir, child: None, ports: Value::Null };
         server.restart();
         server
     }
@@ -55,7 +57,7 @@ pub(crate) struct Server {
     options: ServerOptions,
     dir: tempfile::TempDir,
     child: Option<Child>,
-    port: u16,
+    ports: Value,
 }
 
 impl Server {
@@ -75,12 +77,24 @@ impl Server {
 
     /// `http://127.0.0.1:port` of this start.
     pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://127.0.0.1:{}", self.port())
+    }
+
+    /// `https://127.0.0.1:port` of this start.
+    #[allow(dead_code, reason = "benches do without")]
+    pub(crate) fn https_url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port_of("https"))
     }
 
     /// Its HTTP port of this start.
     pub(crate) fn port(&self) -> u16 {
-        self.port
+        self.port_of("http")
+    }
+
+    /// The port of a listener, by its name in `ports.json`.
+    pub(crate) fn port_of(&self, listener: &str) -> u16 {
+        let port = self.ports[listener].as_u64().and_then(|port| port.try_into().ok());
+        port.unwrap_or_else(|| panic!("no port of {listener} in {}", self.ports))
     }
 
     /// Its process id.
@@ -150,15 +164,15 @@ impl Server {
         }
         command.stdin(std::process::Stdio::null()).stdout(log.try_clone().expect("a log file")).stderr(log);
         self.child = Some(command.spawn().expect("the playhouse binary"));
-        self.port = self.wait_for(&ports);
+        self.ports = self.wait_for(&ports);
     }
 
-    fn wait_for(&mut self, ports: &Path) -> u16 {
+    fn wait_for(&mut self, ports: &Path) -> Value {
         let started = Instant::now();
         loop {
             let read = std::fs::read(ports).ok().and_then(|text| serde_json::from_slice(&text).ok());
-            if let Some(port) = read.and_then(|ports: serde_json::Value| ports["http"].as_u64()) {
-                return port.try_into().expect("a port number");
+            if let Some(ports) = read {
+                return ports;
             }
             let ended = self.child.as_mut().and_then(|child| child.try_wait().expect("its state"));
             assert!(ended.is_none(), "the server ended at start: {}\n{}", ended.unwrap_or_default(), self.log_tail());

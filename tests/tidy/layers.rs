@@ -17,6 +17,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("settings", ALL),
     ("logging", ALL),
     ("system", ALL),
+    // Certificates are read as the settings say; their users get acceptors and know nothing of where they come from.
+    ("tls", &["domain", "settings"]),
     ("app", ALL),
     ("cli", ALL),
     ("main", ALL),
@@ -33,6 +35,7 @@ const ALL: &[&str] = &[
     "settings",
     "logging",
     "system",
+    "tls",
     "app",
     "cli",
 ];

@@ -12,6 +12,11 @@ use crate::http::request_info::RequestInfo;
 use crate::http::state::HttpState;
 use crate::http::videos::memory::Author;
 
+/// What clients assume when a URL names no port.
+const RTMP_PORT: u16 = 1935;
+/// The same for RTMPS.
+const RTMPS_PORT: u16 = 443;
+
 /// A live stream's record. The key, where to publish and how that goes are its owner's business.
 #[derive(Debug, Serialize)]
 pub(super) struct LiveView {
@@ -58,6 +63,24 @@ struct Playback {
 #[derive(Debug, Serialize)]
 struct Ingest {
     rtmp: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rtmps: Option<String>,
+}
+
+impl Ingest {
+    /// The server by the name that it was asked by.
+    fn of(state: &HttpState, info: &RequestInfo, key: &str) -> Self {
+        let base = info.base_url(&state.settings).parse::<http::Uri>().ok();
+        let host = base.as_ref().and_then(http::Uri::host).unwrap_or("localhost");
+        let url = |scheme: &str, default: u16, port: u16| match port == default {
+            true => format!("{scheme}://{host}/live/{key}"),
+            false => format!("{scheme}://{host}:{port}/live/{key}"),
+        };
+        Self {
+            rtmp: url("rtmp", RTMP_PORT, state.rtmp_ports.clear),
+            rtmps: state.rtmp_ports.secure.map(|port| url("rtmps", RTMPS_PORT, port)),
+        }
+    }
 }
 
 impl LiveView {
@@ -98,21 +121,10 @@ impl LiveView {
         };
         if viewer.is_some_and(|viewer| viewer.user_id == live.user_id) {
             let key = state.stream_keys.open(&live.key);
-            view.ingest = key.as_ref().map(|key| Ingest { rtmp: rtmp_url(state, info, key.as_str()) });
+            view.ingest = key.as_ref().map(|key| Ingest::of(state, info, key.as_str()));
             view.stream_key = key.map(|key| key.as_str().to_owned());
             view.ingest_stats = state.actors.lives.stats(&live.id).await?;
         }
         Ok(view)
-    }
-}
-
-/// The server by the name that it was asked by.
-fn rtmp_url(state: &HttpState, info: &RequestInfo, key: &str) -> String {
-    let base = info.base_url(&state.settings);
-    let host = base.parse::<http::Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
-    let host = host.unwrap_or_else(|| "localhost".into());
-    match state.rtmp_port {
-        1935 => format!("rtmp://{host}/live/{key}"),
-        port => format!("rtmp://{host}:{port}/live/{key}"),
     }
 }

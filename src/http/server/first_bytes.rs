@@ -1,24 +1,24 @@
 //! The first bytes of a connection say which HTTP it speaks.
-use std::io;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-/// What an HTTP/2 client with prior knowledge begins with (RFC 9113 section 3.4).
+/// What an HTTP/2 client begins with (RFC 9113 section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A connection whose first bytes were read.
-pub(super) struct FirstBytes {
-    /// The connection, behind them.
-    pub(super) stream: TcpStream,
-    /// What was read.
-    pub(super) bytes: Vec<u8>,
+/// A connection whose first bytes were read, and which gives them back.
+pub(super) struct FirstBytes<S> {
+    stream: S,
+    unread: Bytes,
     /// Whether they are HTTP/2's.
     pub(super) is_http2: bool,
 }
 
 /// Reads until it is clear. `None` when the client left before.
-pub(super) async fn read(mut stream: TcpStream) -> io::Result<Option<FirstBytes>> {
+pub(super) async fn read<S: AsyncRead + Unpin>(mut stream: S) -> io::Result<Option<FirstBytes<S>>> {
     let mut buffer = [0; PREFACE.len()];
     let mut filled = 0;
     while filled < PREFACE.len() && buffer[..filled] == PREFACE[..filled] {
@@ -27,6 +27,47 @@ pub(super) async fn read(mut stream: TcpStream) -> io::Result<Option<FirstBytes>
             read => filled += read,
         }
     }
-    let bytes = buffer[..filled].to_vec();
-    Ok(Some(FirstBytes { stream, is_http2: bytes == PREFACE, bytes }))
+    let unread = Bytes::copy_from_slice(&buffer[..filled]);
+    Ok(Some(FirstBytes { stream, is_http2: unread == PREFACE[..], unread }))
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for FirstBytes<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.unread.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        }
+        let taken = self.unread.len().min(buffer.remaining());
+        buffer.put_slice(&self.unread.split_to(taken));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for FirstBytes<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
 }

@@ -1,27 +1,25 @@
-//! A connection that gives its first bytes back and gives up on a peer that takes none of ours.
+//! A connection that gives up on a peer that takes none of our bytes. It lies below TLS: what counts is what the peer took,
+//! not what was encrypted for it.
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::first_bytes::FirstBytes;
 use super::stall::StallTimer;
 
 /// The connection.
 pub(super) struct GuardedIo {
     stream: TcpStream,
-    unread: Bytes,
     stall: StallTimer,
 }
 
 impl GuardedIo {
     /// Fails with `TimedOut` when the peer takes no byte for `stall_timeout` while there are some for it.
-    pub(super) fn new(first: FirstBytes, stall_timeout: Duration) -> Self {
-        Self { stream: first.stream, unread: first.bytes.into(), stall: StallTimer::new(stall_timeout) }
+    pub(super) fn new(stream: TcpStream, stall_timeout: Duration) -> Self {
+        Self { stream, stall: StallTimer::new(stall_timeout) }
     }
 
     fn guard<T>(&mut self, polled: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
@@ -42,12 +40,7 @@ impl AsyncRead for GuardedIo {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.unread.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(context, buffer);
-        }
-        let taken = self.unread.len().min(buffer.remaining());
-        buffer.put_slice(&self.unread.split_to(taken));
-        Poll::Ready(Ok(()))
+        Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
 

@@ -173,6 +173,66 @@ async fn http2_with_prior_knowledge_is_spoken_on_the_same_port() {
     assert_eq!((response.status().as_u16(), response.version()), (200, http::Version::HTTP_2));
 }
 
+/// Asks for the root over HTTP/2 with windows of this size; returns the answer and what becomes of the connection.
+async fn ask_over_http2(
+    server: &Server,
+    window_bytes: u32,
+) -> (http::Response<hyper::body::Incoming>, tokio::task::JoinHandle<hyper::Result<()>>) {
+    let io = hyper_util::rt::TokioIo::new(TcpStream::connect(server.address()).await.unwrap());
+    let mut client = hyper::client::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new());
+    let (mut sender, connection) = client.initial_stream_window_size(window_bytes).handshake(io).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let url = format!("http://{}/", server.address());
+    let request = http::Request::get(url).body(axum::body::Body::empty()).unwrap();
+    (sender.send_request(request).await.unwrap(), connection)
+}
+
+#[tokio::test]
+async fn an_http2_client_that_takes_nothing_of_its_answers_is_cut_off() {
+    let stall = Duration::from_millis(300);
+    let world = World::start_with(|settings| settings.http.body_stall_timeout = HumanDuration(stall)).await;
+    let large = Router::new().route("/", get(async || vec![7_u8; 1 << 20]));
+    let server = serve(&world, large);
+    let (answer, connection) = ask_over_http2(&server, 0).await;
+    assert_eq!((answer.status().as_u16(), &answer.headers()["content-length"]), (200, &"1048576".parse().unwrap()));
+    tokio::time::timeout(Duration::from_secs(10), connection).await.expect("cut off").unwrap().ok();
+}
+
+#[tokio::test]
+async fn an_http2_answer_that_is_long_in_coming_or_slowly_taken_is_not_cut_off() {
+    use http_body_util::BodyExt;
+    let stall = Duration::from_millis(300);
+    let world = World::start_with(|settings| settings.http.body_stall_timeout = HumanDuration(stall)).await;
+    let late = async || {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        vec![7_u8; 100_000]
+    };
+    let server = serve(&world, Router::new().route("/", get(late)));
+    let (mut answer, _connection) = ask_over_http2(&server, 16_384).await;
+    let mut taken = 0;
+    while let Some(frame) = answer.frame().await {
+        taken += frame.unwrap().into_data().unwrap().len();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(taken, 100_000);
+}
+
+#[tokio::test]
+async fn only_a_site_whose_address_is_https_has_browsers_insist_on_it() {
+    for (public_url, said) in [("https://video.example.org", Some("max-age=15552000")), ("", None)] {
+        let world = World::start_with(|settings| {
+            settings.server.public_url = public_url.into();
+            settings.http.trusted_proxies = vec!["127.0.0.1".into()];
+        })
+        .await;
+        let forwarded = world.client.get(world.url("/healthz")).header("x-forwarded-proto", "https");
+        let answer = forwarded.send().await.unwrap();
+        let header = answer.headers().get("strict-transport-security").map(|value| value.to_str().unwrap());
+        assert_eq!(header, said, "{public_url}");
+        assert!(!world.get("/healthz").await.headers().contains_key("strict-transport-security"));
+    }
+}
+
 #[tokio::test]
 async fn operators_are_answered() {
     let world = World::start().await;

@@ -1,14 +1,16 @@
-//! Accepts RTMP connections, each served on a task of its own, up to a bound.
+//! Accepts RTMP connections, in the clear or over TLS (RTMPS), each served on a task of its own, up to a bound.
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::server::{RtmpContext, serve};
+use super::server::{ConnectionError, RtmpContext, serve};
 
 /// Pause after the system refused a connection, for want of file descriptors most likely.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
@@ -24,10 +26,16 @@ pub struct RtmpListener {
 
 impl RtmpListener {
     /// Listens on `address` from now on; further connections than `connections_max` wait in the kernel's queue.
-    pub async fn bind(address: SocketAddr, context: RtmpContext, connections_max: usize) -> std::io::Result<Self> {
+    pub async fn bind(
+        address: SocketAddr,
+        context: RtmpContext,
+        tls: Option<TlsAcceptor>,
+        connections_max: usize,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let (address, stopping, tasks) = (listener.local_addr()?, CancellationToken::new(), TaskTracker::new());
-        let accepting = accept(listener, context, Arc::new(Semaphore::new(connections_max)), tasks.clone());
+        let room = Arc::new(Semaphore::new(connections_max));
+        let accepting = accept(listener, (context, tls), room, tasks.clone());
         let stopped = stopping.clone();
         tasks.spawn(async move {
             stopped.run_until_cancelled(accepting).await;
@@ -49,7 +57,12 @@ impl RtmpListener {
     }
 }
 
-async fn accept(listener: TcpListener, context: RtmpContext, room: Arc<Semaphore>, tasks: TaskTracker) {
+async fn accept(
+    listener: TcpListener,
+    (context, tls): (RtmpContext, Option<TlsAcceptor>),
+    room: Arc<Semaphore>,
+    tasks: TaskTracker,
+) {
     loop {
         // Never closed.
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
@@ -62,13 +75,24 @@ async fn accept(listener: TcpListener, context: RtmpContext, room: Arc<Semaphore
             }
         };
         let _ = socket.set_nodelay(true);
-        let context = context.clone();
+        let (context, tls) = (context.clone(), tls.clone());
         tasks.spawn(async move {
-            match serve(socket, peer, context).await {
+            match serve_socket((socket, peer), context, tls).await {
                 Ok(()) => tracing::debug!(%peer, "rtmp connection ended"),
                 Err(error) => tracing::info!(%peer, %error, "rtmp connection ended"),
             }
             drop(permit);
         });
     }
+}
+
+async fn serve_socket(
+    (socket, peer): (TcpStream, SocketAddr),
+    context: RtmpContext,
+    tls: Option<TlsAcceptor>,
+) -> Result<(), ConnectionError> {
+    let Some(tls) = tls else { return serve(socket, peer, context).await };
+    let greeting = tokio::time::timeout(context.config.timeouts.handshake, tls.accept(socket));
+    let greeted = greeting.await.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)));
+    serve(greeted.map_err(ConnectionError::Tls)?, peer, context).await
 }

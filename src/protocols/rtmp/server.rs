@@ -38,6 +38,9 @@ pub enum ConnectionError {
     /// The connection broke.
     #[error("connection broke: {0}")]
     Io(#[from] std::io::Error),
+    /// The peer did not finish its TLS handshake.
+    #[error("no TLS handshake: {0}")]
+    Tls(std::io::Error),
     /// The peer broke the rules, or is too slow.
     #[error(transparent)]
     Session(#[from] SessionError),
@@ -167,7 +170,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         while !self.session.output().is_empty() {
             self.socket.write_buf(self.session.output()).await?;
         }
-        Ok(())
+        // TLS keeps what the socket did not take at once.
+        Ok(self.socket.flush().await?)
     }
 
     async fn wait(&mut self) -> Result<Woken, ConnectionError> {
@@ -186,7 +190,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         self.input.reserve(READ_BYTES);
         tokio::select! {
-            read = self.socket.read_buf(&mut self.input) => Ok(Woken::Read(read?)),
+            read = self.socket.read_buf(&mut self.input) => match read {
+                // Encoders end TLS as they end TCP: by hanging up.
+                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(Woken::Read(0)),
+                read => Ok(Woken::Read(read?)),
+            },
             refusal = fenced => Ok(Woken::Fenced(refusal)),
             () = at_deadline => Ok(Woken::Deadline),
             () = tokio::time::sleep(SILENCE_MAX) => Ok(Woken::Silent),

@@ -24,7 +24,7 @@ use crate::domain::video::Video;
 use crate::http::pipeline::Pipeline;
 use crate::http::router;
 use crate::http::server::Server;
-use crate::http::state::{HttpActors, HttpPorts, HttpServices, HttpState};
+use crate::http::state::{HttpActors, HttpPorts, HttpServices, HttpState, RtmpPorts};
 use crate::media::resolve::Resolver;
 use crate::settings::Settings;
 use crate::storage::{Embedded, EmbeddedOptions, Storage};
@@ -116,7 +116,7 @@ impl World {
                 lives: crate::http::testing::idle_lives(&storage),
             },
             metrics: PrometheusBuilder::new().build_recorder().handle(),
-            rtmp_port: 1935,
+            rtmp_ports: RtmpPorts { clear: 1935, secure: None },
         };
         let state = HttpState::open(services).await.unwrap();
         let tokens = [
