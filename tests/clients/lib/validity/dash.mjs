@@ -11,6 +11,8 @@ const AGAIN_MS = 1000;
 const OLD_SEGMENTS = 3;
 /** Times are written with milliseconds. */
 const ROUNDING_S = 0.0015;
+/** A timer may ring so much too early. */
+const EARLY_MS = 10;
 /** How far a clock on the same machine may be off. */
 const CLOCK_MS = 100;
 
@@ -295,7 +297,7 @@ export class DashWatch {
     const where = `${at} ${entry.number}`;
     const begins = presented(period, representation, entry.time);
     const availableAt = mpd.availabilityStartMs + (begins + each - representation.availabilityOffset) * 1000;
-    await sleep(availableAt - now(), this.session.signal);
+    await sleep(availableAt + EARLY_MS - now(), this.session.signal);
     if (this.session.signal.aborted) return;
     const got = await this.session.http.get(address(representation, entry));
     if (!got) return;

@@ -61,7 +61,9 @@ class Origin {
 
   /** Waits for that moment; by a rendition's own clock when that is wrong. */
   async until(secs, name) {
-    await sleep(this.start + secs * 1000 + 1 - now());
+    // Timers may ring too early.
+    const at = this.start + secs * 1000;
+    while (now() < at) await sleep(at - now());
     const goneBy = () => this.wrong.clock?.((now() - this.start) / 1000, name) ?? secs;
     while (name && goneBy() < secs) await sleep(20);
   }
