@@ -1,13 +1,17 @@
 //! The command line: what each command is called and which arguments it takes. What a command does is in its own file.
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::settings::{Settings, SettingsError};
 
+pub mod bench;
 pub mod client;
 pub mod demo;
+mod dial;
 pub mod doctor;
+mod rtmp_link;
 
 /// Playhouse: a self-hosted video platform in one binary.
 #[derive(Debug, Parser)]
@@ -23,8 +27,10 @@ pub struct Cli {
 pub enum Command {
     /// Run the server.
     Serve(ServeArgs),
-    /// Upload a generated clip to a running server and print where to watch it.
+    /// Upload a generated clip to a running server, or broadcast one live, and print where to watch it.
     Demo(DemoArgs),
+    /// Put load on a running server by the real protocols, and say how it fares.
+    Bench(BenchArgs),
     /// Check this machine: GStreamer elements, ports, disk, permissions. Says what to install.
     Doctor(DoctorArgs),
     /// Decode outside bytes on behalf of a server, which starts this process by itself.
@@ -80,6 +86,96 @@ pub struct DemoArgs {
     /// Upload this file instead of a generated clip.
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
+    /// Broadcast a picture with a clock over RTMP until interrupted, instead of uploading.
+    #[arg(long, conflicts_with = "file")]
+    pub live: bool,
+    /// End the broadcast after this long.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, requires = "live")]
+    pub duration: Option<Duration>,
+}
+
+/// Arguments of `bench`.
+#[derive(Debug, Clone, Args)]
+pub struct BenchArgs {
+    /// What kind of load.
+    #[command(subcommand)]
+    pub load: Load,
+}
+
+/// The kinds of load.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Load {
+    /// Publish live streams over RTMP or RTMPS, a clip again and again at its own pace.
+    Publishers(PublishersArgs),
+    /// Watch a live stream by low-latency HLS, as players do.
+    Viewers(ViewersArgs),
+}
+
+/// Arguments of `bench publishers`.
+#[derive(Debug, Clone, Args)]
+pub struct PublishersArgs {
+    /// Where to publish, without the key, e.g. `rtmp://127.0.0.1/live`.
+    #[arg(long)]
+    pub url: Option<String>,
+    /// A stream key; may be repeated.
+    #[arg(long)]
+    pub key: Vec<String>,
+    /// A file with a stream key a line.
+    #[arg(long, value_name = "FILE")]
+    pub keys: Option<PathBuf>,
+    /// Make the streams on the server with this address, instead of naming keys.
+    #[arg(long, value_name = "URL", requires = "token", conflicts_with_all = ["url", "key", "keys"])]
+    pub api: Option<String>,
+    /// Access token of the account that makes them.
+    #[arg(long, env = "PLAYHOUSE_BENCH_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Publishers; as many as there are keys, unless given.
+    #[arg(long)]
+    pub count: Option<usize>,
+    /// What to send: an FLV or MP4 file with H.264 and AAC. Unless given, 720p is made with the rates below.
+    #[arg(long, value_name = "FILE")]
+    pub clip: Option<PathBuf>,
+    /// Pictures per second.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=240), conflicts_with = "clip")]
+    pub fps: u32,
+    /// Kilobits per second of the pictures.
+    #[arg(long, default_value_t = 1500, value_parser = clap::value_parser!(u32).range(50..), conflicts_with = "clip")]
+    pub bitrate: u32,
+    /// Pictures from one key frame to the next.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "clip")]
+    pub gop: u32,
+    /// How long.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    pub duration: Duration,
+    /// Time over which they start, one after the other.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = humantime::parse_duration)]
+    pub ramp: Duration,
+    /// Take any certificate, for RTMPS with a self-signed one.
+    #[arg(long)]
+    pub insecure: bool,
+}
+
+/// Arguments of `bench viewers`.
+#[derive(Debug, Clone, Args)]
+pub struct ViewersArgs {
+    /// The stream's multivariant playlist.
+    #[arg(long)]
+    pub url: String,
+    /// Viewers.
+    #[arg(long, default_value_t = 1)]
+    pub count: usize,
+    /// One HTTP/2 connection a viewer, instead of HTTP/1.1.
+    #[arg(long)]
+    pub http2: bool,
+    /// Take any certificate, for HTTPS with a self-signed one.
+    #[arg(long)]
+    pub insecure: bool,
+    /// How long.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    pub duration: Duration,
+    /// Time over which they start, one after the other.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
+    pub ramp: Duration,
 }
 
 /// Arguments of `doctor`.
@@ -114,6 +210,17 @@ mod tests {
         let Command::Serve(args) = cli.command else { panic!("not serve: {cli:?}") };
         assert!(args.ephemeral_ports);
         assert_eq!(args.settings.data.as_deref(), Some(std::path::Path::new("/d")));
+    }
+
+    #[test]
+    fn loads_are_named_with_their_rates() {
+        let args = "playhouse bench publishers --url rtmp://h/live --key a --key b --fps 25 --duration 10s";
+        let cli = Cli::try_parse_from(args.split(' ')).unwrap();
+        let Command::Bench(BenchArgs { load: Load::Publishers(args) }) = cli.command else { panic!("{cli:?}") };
+        assert_eq!((args.key.len(), args.fps, args.duration), (2, 25, Duration::from_secs(10)));
+        for bad in ["bench", "bench viewers", "bench publishers --api http://h", "demo --live --file x"] {
+            assert!(Cli::try_parse_from(format!("playhouse {bad}").split(' ')).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -3,13 +3,17 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use playhouse::cli::{Cli, Command, ServeArgs, demo, doctor};
+use playhouse::cli::{Cli, Command, ServeArgs, bench, demo, doctor};
 use playhouse::{app, logging, media};
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(args) => serve(&args),
         Command::Demo(args) => runtime().and_then(|runtime| runtime.block_on(demo::run(&args))),
+        Command::Bench(args) => match runtime().and_then(|runtime| runtime.block_on(bench::run(&args))) {
+            Ok(status) => return status,
+            Err(error) => Err(error),
+        },
         Command::Doctor(args) => return doctor::run(&args),
         Command::Worker(_) => media::pipelines::worker::run().map_err(Into::into),
     };

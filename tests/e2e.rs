@@ -20,6 +20,8 @@ mod limits;
 mod live;
 #[path = "e2e/live_validity.rs"]
 mod live_validity;
+#[path = "e2e/load.rs"]
+mod load;
 #[path = "e2e/operations.rs"]
 mod operations;
 #[path = "e2e/pictures.rs"]

@@ -104,6 +104,12 @@ impl Client {
         Ok(Self { http, base: base.trim_end_matches('/').to_owned(), token: None })
     }
 
+    /// Signed in by an access token had elsewhere.
+    pub fn with_token(mut self, token: &str) -> Self {
+        self.token = Some(token.to_owned());
+        self
+    }
+
     /// The base URL, without a slash at its end.
     pub fn base(&self) -> &str {
         &self.base

@@ -1,4 +1,4 @@
-//! `playhouse demo`: makes a clip, uploads it by tus as any client would, and prints where to watch it.
+//! `playhouse demo`: makes a clip, uploads it by tus as any client would, and prints where to watch it; or broadcasts live.
 use std::io::SeekFrom;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +12,16 @@ use super::DemoArgs;
 use super::client::{Client, ClientError, UploadRequest};
 use crate::media::pipelines::synthetic::{ClipSpec, make_clip};
 
-const CLIP: ClipSpec = ClipSpec { duration: Duration::from_secs(10), width: 1280, height: 720, frames_per_sec: 30 };
+mod live;
+
+const CLIP: ClipSpec = ClipSpec {
+    duration: Duration::from_secs(10),
+    width: 1280,
+    height: 720,
+    frames_per_sec: 30,
+    kilobits_per_sec: 1500,
+    frames_per_key: 30,
+};
 
 /// Bytes sent in one request: small enough for the bar to move on a slow line.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -31,6 +40,9 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let mut client = Client::new(&args.url)?;
     client.check_ready().await.context("start a server first: `make run`, or `playhouse serve --data data`")?;
     sign_in(&mut client, args).await?;
+    if args.live {
+        return live::broadcast(&client, args.duration).await;
+    }
     let scratch = tempfile::tempdir()?;
     let file = match &args.file {
         Some(file) => file.clone(),
@@ -143,7 +155,10 @@ fn absolute(base: &str, url: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::cli::Cli;
 
     #[test]
     fn urls_are_completed_only_when_relative() {
@@ -154,7 +169,8 @@ mod tests {
     #[tokio::test]
     async fn without_a_server_it_says_how_to_start_one() {
         let free = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
-        let args = DemoArgs { url: format!("http://{free}"), username: None, password: None, file: None };
+        let cli = ["playhouse", "demo", "--url", &format!("http://{free}")];
+        let super::super::Command::Demo(args) = Cli::try_parse_from(cli).unwrap().command else { panic!("no demo") };
         let error = format!("{:#}", run(&args).await.unwrap_err());
         assert!(error.contains("make run") && error.contains("no server answers"), "{error}");
     }

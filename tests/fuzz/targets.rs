@@ -108,7 +108,14 @@ fn read_path(input: &[u8]) -> bool {
 fn movies() -> Vec<Vec<u8>> {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("clip.mp4");
-    let spec = ClipSpec { duration: Duration::from_secs(1), width: 64, height: 64, frames_per_sec: 10 };
+    let spec = ClipSpec {
+        duration: Duration::from_secs(1),
+        width: 64,
+        height: 64,
+        frames_per_sec: 10,
+        kilobits_per_sec: 200,
+        frames_per_key: 10,
+    };
     make_clip(&spec, &path).expect("a clip");
     vec![std::fs::read(&path).expect("the clip")]
 }

@@ -1,5 +1,5 @@
 //! A clip made here: a moving picture with a clock, and a beep once a second. Standard input: H.264 and AAC in MP4, a key
-//! frame every second. What `playhouse demo` uploads.
+//! frame every second unless asked otherwise. What `playhouse demo` uploads and, endless and as it happens, broadcasts.
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -7,7 +7,10 @@ use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app::{AppSrc, AppSrcCallbacks};
 
+mod live;
 mod picture;
+
+pub use live::{LiveClip, LiveUnit};
 
 /// The clip asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +23,10 @@ pub struct ClipSpec {
     pub height: u32,
     /// Frames per second.
     pub frames_per_sec: u32,
+    /// Bits of the pictures per second, in thousands.
+    pub kilobits_per_sec: u32,
+    /// Frames from one key frame to the next.
+    pub frames_per_key: u32,
 }
 
 /// Why no clip came out.
@@ -79,13 +86,13 @@ fn millis(duration: Duration) -> u64 {
 }
 
 fn description(spec: &ClipSpec) -> String {
-    let ClipSpec { width, height, frames_per_sec, .. } = spec;
+    let ClipSpec { width, height, frames_per_sec, kilobits_per_sec, frames_per_key, .. } = spec;
     let buffers = millis(spec.duration).saturating_mul(SAMPLE_RATE) / 1000 / SAMPLES_PER_BUFFER;
     format!(
         "mp4mux name=mux ! filesink name=file \
          appsrc name=pictures format=time \
          caps=video/x-raw,format=I420,width={width},height={height},framerate={frames_per_sec}/1 \
-         ! x264enc speed-preset=veryfast bitrate=1500 key-int-max={frames_per_sec} option-string=scenecut=0 \
+         ! x264enc speed-preset=veryfast bitrate={kilobits_per_sec} key-int-max={frames_per_key} option-string=scenecut=0 \
          ! video/x-h264,profile=high ! h264parse ! queue ! mux. \
          audiotestsrc wave=ticks freq=880 sine-periods-per-tick=88 volume=0.4 \
          samplesperbuffer={SAMPLES_PER_BUFFER} num-buffers={buffers} \
@@ -103,7 +110,8 @@ fn feed(source: &AppSrc, spec: ClipSpec) {
             return;
         }
         let at = |number: u64| gst::ClockTime::from_mseconds(number * 1000 / u64::from(spec.frames_per_sec.max(1)));
-        let mut buffer = gst::Buffer::from_slice(picture::paint(&spec, number));
+        let millis = number * 1000 / u64::from(spec.frames_per_sec.max(1));
+        let mut buffer = gst::Buffer::from_slice(picture::paint(&spec, millis));
         if let Some(buffer) = buffer.get_mut() {
             buffer.set_pts(at(number));
             buffer.set_duration(at(number + 1) - at(number));
@@ -137,7 +145,14 @@ fn run(pipeline: &gst::Pipeline, path: &Path) -> Result<(), ClipError> {
 mod tests {
     use super::*;
 
-    const SPEC: ClipSpec = ClipSpec { duration: Duration::from_secs(2), width: 320, height: 180, frames_per_sec: 25 };
+    const SPEC: ClipSpec = ClipSpec {
+        duration: Duration::from_secs(2),
+        width: 320,
+        height: 180,
+        frames_per_sec: 25,
+        kilobits_per_sec: 500,
+        frames_per_key: 25,
+    };
 
     #[test]
     fn a_clip_is_an_mp4_of_the_asked_length() {

@@ -27,14 +27,13 @@ struct Canvas {
 #[derive(Clone, Copy)]
 struct Area(usize, usize, usize, usize);
 
-/// The picture with this number, as I420 planes without padding. Width and height must be even.
-pub(super) fn paint(spec: &ClipSpec, number: u64) -> Vec<u8> {
+/// The picture of this moment, as I420 planes without padding. Width and height must be even.
+pub(super) fn paint(spec: &ClipSpec, millis: u64) -> Vec<u8> {
     let (width, height) = (spec.width as usize, spec.height as usize);
     let mut bytes = vec![BACKGROUND; width * height];
     bytes.resize(width * height * 3 / 2, NEUTRAL);
     let mut canvas = Canvas { width, height, bytes };
-    let millis = number * 1000 / u64::from(spec.frames_per_sec.max(1));
-    canvas.circle_block(number as f64 / f64::from(spec.frames_per_sec.max(1)));
+    canvas.circle_block(millis as f64 / 1000.0);
     canvas.clock(millis);
     canvas.strip(millis);
     canvas.bytes
@@ -103,8 +102,9 @@ impl Canvas {
         }
     }
 
-    /// The strip along the bottom edge.
+    /// The strip along the bottom edge: as many milliseconds as it has cells for.
     fn strip(&mut self, millis: u64) {
+        let millis = millis & ((1 << (STRIP_CELLS - 1)) - 1);
         let (cell, height) = (self.width / STRIP_CELLS, self.height / 12);
         let parity = millis.count_ones() & 1 == 1;
         let bits = (0..24).rev().map(|bit| millis >> bit & 1 == 1).chain([parity]);
@@ -120,7 +120,14 @@ mod tests {
 
     use super::*;
 
-    const SPEC: ClipSpec = ClipSpec { duration: Duration::from_secs(1), width: 640, height: 360, frames_per_sec: 25 };
+    const SPEC: ClipSpec = ClipSpec {
+        duration: Duration::from_secs(1),
+        width: 640,
+        height: 360,
+        frames_per_sec: 25,
+        kilobits_per_sec: 500,
+        frames_per_key: 25,
+    };
 
     fn read_strip(picture: &[u8]) -> Option<u64> {
         let (width, height) = (SPEC.width as usize, SPEC.height as usize);
@@ -135,14 +142,15 @@ mod tests {
 
     #[test]
     fn the_strip_says_the_time_of_each_picture() {
-        for number in [0, 1, 25, 1500, 89_999] {
-            assert_eq!(read_strip(&paint(&SPEC, number)), Some(number * 40));
+        for millis in [0, 1, 40, 1000, 3_600_000] {
+            assert_eq!(read_strip(&paint(&SPEC, millis)), Some(millis));
+            assert_eq!(read_strip(&paint(&SPEC, millis + (5 << 24))), Some(millis), "it goes round");
         }
     }
 
     #[test]
     fn pictures_differ_and_have_the_size_of_i420() {
-        let (first, second) = (paint(&SPEC, 0), paint(&SPEC, 1));
+        let (first, second) = (paint(&SPEC, 0), paint(&SPEC, 40));
         assert_eq!(first.len(), 640 * 360 * 3 / 2);
         assert_ne!(first, second);
     }
