@@ -1,11 +1,17 @@
 //! Wall-clock instants. The clock itself is a port: nothing here asks the operating system.
 use std::fmt;
+use std::num::NonZeroU8;
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use time::format_description::well_known::iso8601::{Config, EncodedConfig, TimePrecision};
+use time::format_description::well_known::{Iso8601, Rfc3339};
+
+/// RFC 3339 with milliseconds, however many of them are zero: HLS asks for that precision (RFC 8216, 4.3.2.6).
+const MILLISECONDS: EncodedConfig =
+    Config::DEFAULT.set_time_precision(TimePrecision::Second { decimal_digits: NonZeroU8::new(3) }).encode();
 
 /// A UTC instant in milliseconds since the Unix epoch. RFC 3339 in JSON, the number in binary formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -57,7 +63,7 @@ impl Sub<Duration> for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.to_offset().and_then(|at| at.format(&Rfc3339).ok()) {
+        match self.to_offset().and_then(|at| at.format(&Iso8601::<MILLISECONDS>).ok()) {
             Some(text) => f.write_str(&text),
             None => write!(f, "{}ms", self.0),
         }
@@ -87,6 +93,7 @@ mod tests {
 
     #[test]
     fn json_is_rfc_3339_and_round_trips() {
+        assert_eq!(Timestamp::from_millis(1_800_000_000_000).to_string(), "2027-01-15T08:00:00.000Z");
         let at = Timestamp::from_millis(1_800_000_000_123);
         let json = serde_json::to_string(&at).unwrap();
         assert_eq!(json, "\"2027-01-15T08:00:00.123Z\"");

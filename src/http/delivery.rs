@@ -91,11 +91,18 @@ struct Inner {
     live: LiveDelivery,
 }
 
+fn manifest_name(format: StreamFormat) -> &'static str {
+    match format {
+        StreamFormat::Hls => MULTIVARIANT,
+        StreamFormat::Dash => MANIFEST,
+    }
+}
+
 impl Delivery {
     /// Delivery over these parts.
     pub(crate) fn new(context: DeliveryContext) -> Self {
         let watchables = Watchables::new(Arc::clone(&context.catalog), Arc::clone(&context.assets));
-        let live = LiveDelivery::new(Arc::clone(&context.blobs));
+        let live = LiveDelivery::new(Arc::clone(&context.blobs), Arc::clone(&context.clock));
         Self(Arc::new(Inner { context, watchables, playlists: Playlists::default(), live }))
     }
 
@@ -127,9 +134,9 @@ impl Delivery {
         }
     }
 
-    /// Path of a live stream's HLS manifest.
-    pub(crate) fn live_path(&self, live: &Live) -> String {
-        format!("{}/{MULTIVARIANT}", self.base_of(&live.playback_id, live.details.privacy))
+    /// Path of a live stream's manifest.
+    pub(crate) fn live_path(&self, live: &Live, format: StreamFormat) -> String {
+        format!("{}/{}", self.base_of(&live.playback_id, live.details.privacy), manifest_name(format))
     }
 
     /// Path of a picture of what is live.
@@ -149,11 +156,7 @@ impl Delivery {
         format: StreamFormat,
         (view, session): (View, Option<&str>),
     ) -> String {
-        let name = match format {
-            StreamFormat::Hls => MULTIVARIANT,
-            StreamFormat::Dash => MANIFEST,
-        };
-        format!("{}/{name}{}", self.base_path(video), manifest_query(view, session))
+        format!("{}/{}{}", self.base_path(video), manifest_name(format), manifest_query(view, session))
     }
 
     /// Path of one of a video's pictures, or of a sheet of small ones.
@@ -172,8 +175,8 @@ impl Delivery {
                 return Err(Problem::not_found());
             }
             watched.viewers.note(request.fingerprint());
-            let entity = self.0.live.answer(&watched, &request).await?;
-            return Ok(entity.respond(&request.headers, watched.privacy == Privacy::Public));
+            let answer = self.0.live.answer(&watched, &request).await?;
+            return Ok(answer.respond(&request.headers, watched.privacy == Privacy::Public));
         }
         let watchable = self.0.watchables.find(&request.playback).await?.ok_or_else(Problem::not_found)?;
         if watchable.privacy != Privacy::Public && !is_signed {

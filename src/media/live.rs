@@ -6,6 +6,7 @@ pub mod gate;
 pub mod listing;
 pub mod packager;
 pub mod part;
+pub mod periods;
 pub mod recorder;
 pub mod recording;
 pub mod recovery;

@@ -11,6 +11,8 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 pub(super) enum Cacheability {
     /// Never changes under its name.
     Immutable,
+    /// Of no use a moment later.
+    Never,
     /// Changes soon: asked about each time.
     Growing,
     /// Good for this long under its name, and then of no use.
@@ -34,6 +36,43 @@ pub(super) struct Entity {
     /// `None`: has no encodings; otherwise the one chosen, if any.
     pub(super) encoding: Option<Option<HeaderValue>>,
     pub(super) cacheability: Cacheability,
+}
+
+/// A representation whose bytes are still being made: no ranges, no length.
+pub(super) struct Growing {
+    /// All but its bytes.
+    pub(super) head: Entity,
+    /// Them.
+    pub(super) body: Body,
+}
+
+/// Either.
+pub(super) enum Answer {
+    /// All of it is there.
+    Whole(Entity),
+    /// It is being made.
+    Growing(Growing),
+}
+
+impl From<Entity> for Answer {
+    fn from(entity: Entity) -> Self {
+        Self::Whole(entity)
+    }
+}
+
+impl Answer {
+    /// The answer to a GET (HEAD's body is dropped by the router).
+    pub(super) fn respond(self, request: &HeaderMap, is_public: bool) -> Response {
+        let Growing { head, body } = match self {
+            Self::Whole(entity) => return entity.respond(request, is_public),
+            Self::Growing(growing) => growing,
+        };
+        let mut response = Response::new(body);
+        head.write_headers(response.headers_mut(), is_public);
+        response.headers_mut().remove(header::ACCEPT_RANGES);
+        response.headers_mut().insert(header::CONTENT_TYPE, head.content_type);
+        response
+    }
 }
 
 impl Entity {
@@ -72,6 +111,7 @@ impl Entity {
         let scope = if is_public { "public" } else { "private" };
         let caching = match self.cacheability {
             Cacheability::Immutable => format!("{scope}, max-age=31536000, immutable"),
+            Cacheability::Never => "no-store".to_owned(),
             Cacheability::Growing => format!("{scope}, no-cache"),
             Cacheability::Kept { max_age } => format!("{scope}, max-age={}", max_age.as_secs()),
             Cacheability::Revalidated { max_age } => {

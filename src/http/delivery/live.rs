@@ -5,27 +5,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode, header};
 use moka::sync::Cache;
 
-use super::answer::{Cacheability, Entity};
-use super::playlists::{HLS_TYPE, Rendered};
+use super::answer::{Answer, Cacheability, Entity, Growing};
+use super::playlists::{DASH_TYPE, HLS_TYPE, Rendered};
 use super::request::MediaRequest;
 use crate::actors::live_picture::Picture;
 use crate::actors::lives::Watched;
 use crate::domain::asset::BlobKey;
 use crate::domain::ids::PlaybackId;
-use crate::domain::ports::BlobStore;
+use crate::domain::ports::{BlobStore, Clock};
+use crate::domain::time::Timestamp;
 use crate::http::problem::Problem;
 use crate::media::live::broadcast::{Broadcast, Rendition};
 use crate::media::live::listing;
-use crate::media::live::ring::{Position, Stored};
+use crate::media::live::part::empty_segment;
+use crate::media::live::ring::{LiveSegment, Newest, Position, Stored};
 use crate::media::live::stream::LiveStream;
 use crate::media::view::View;
+use crate::protocols::dash::paths::{CLOCK, MANIFEST};
+use crate::protocols::dash::wire::{LivePresentation, render_live_mpd};
 use crate::protocols::hls::live::names::LivePath;
 use crate::protocols::hls::live::{BadDirective, LivePlaylist, ReloadRequest, block_for, render_live};
 use crate::protocols::hls::paths::MULTIVARIANT;
 use crate::protocols::hls::wire::render_multivariant;
+
+mod growing;
 
 /// How long a request waits for the first whole segment of a stream: players take a playlist without one for broken.
 const FIRST_MEDIA: Duration = Duration::from_secs(15);
@@ -47,11 +53,12 @@ pub(super) struct LiveDelivery {
     playlists: Cache<Key, Arc<Rendered>>,
     stored: moka::future::Cache<(BlobKey, u64), Bytes>,
     blobs: Arc<dyn BlobStore>,
+    clock: Arc<dyn Clock>,
 }
 
 impl LiveDelivery {
     /// Delivery from memory, and of what is not there any more from this store.
-    pub(super) fn new(blobs: Arc<dyn BlobStore>) -> Self {
+    pub(super) fn new(blobs: Arc<dyn BlobStore>, clock: Arc<dyn Clock>) -> Self {
         let playlists = Cache::builder().weigher(|_: &Key, rendered: &Arc<Rendered>| rendered.weight());
         let stored = moka::future::Cache::builder()
             .weigher(|_: &(BlobKey, u64), bytes: &Bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX));
@@ -59,6 +66,7 @@ impl LiveDelivery {
             playlists: playlists.max_capacity(PLAYLIST_BYTES_MAX).time_to_live(FIRST_MEDIA).build(),
             stored: stored.max_capacity(STORED_BYTES_MAX).build(),
             blobs,
+            clock,
         }
     }
 
@@ -68,9 +76,17 @@ impl LiveDelivery {
     }
 
     /// What the request names.
-    pub(super) async fn answer(&self, watched: &Watched, request: &MediaRequest) -> Result<Entity, Problem> {
+    pub(super) async fn answer(&self, watched: &Watched, request: &MediaRequest) -> Result<Answer, Problem> {
         let stream = &*watched.stream;
-        match LivePath::parse(&request.tail).ok_or_else(Problem::not_found)? {
+        let path = match request.tail.as_str() {
+            MANIFEST => return Ok(self.description(stream, request).await?.into()),
+            CLOCK => return Ok(time(self.clock.now()).into()),
+            tail => LivePath::parse(tail).ok_or_else(Problem::not_found)?,
+        };
+        if let LivePath::Segment { track, number } = path {
+            return self.segment(watched, request, (track, number)).await;
+        }
+        let entity = match path {
             LivePath::Multivariant => self.multivariant(stream, request).await,
             LivePath::Picture => picture(watched, &request.playback).ok_or_else(Problem::not_found),
             LivePath::Media { track } => self.media(stream, request, track).await,
@@ -78,20 +94,43 @@ impl LiveDelivery {
                 let init = stream.look(|broadcast| init(broadcast, track, epoch)).ok_or_else(Problem::not_found)?;
                 Ok(object(init, request))
             }
-            LivePath::Segment { track, number } => {
-                let find = |broadcast: &Broadcast| {
-                    let segment = rendition(broadcast, track)?.ring.segment(number)?;
-                    let stored = segment.stored.clone().filter(|_| segment.parts.is_empty());
-                    (segment.is_complete && !segment.is_gap()).then(|| stored.ok_or_else(|| segment.bytes()))
-                };
-                let body = match stream.look(find).ok_or_else(Problem::not_found)? {
-                    Err(in_memory) => in_memory,
-                    Ok(stored) => self.read(stored).await?,
-                };
-                Ok(object(body, request))
-            }
             LivePath::Part { track, position } => part(stream, request, (track, position)).await,
-        }
+            LivePath::Segment { .. } => Err(Problem::not_found()),
+        };
+        Ok(entity?.into())
+    }
+
+    async fn segment(
+        &self,
+        watched: &Watched,
+        request: &MediaRequest,
+        (track, number): (&str, u64),
+    ) -> Result<Answer, Problem> {
+        let stream = &watched.stream;
+        let patience = block_for(stream.look(Broadcast::target_secs).ok_or_else(Problem::not_found)?);
+        let may_grow = !request.headers.contains_key(header::RANGE);
+        let find = |broadcast: &Broadcast| match segment_in(broadcast, track, number) {
+            None if may_grow && growing::has_begun(broadcast, track, number) => Some(Found::Growing),
+            found => found.map(|found| found.map_or(Found::Nothing, Found::Whole)),
+        };
+        let body = match stream.wait_for(patience, find).await.unwrap_or(Found::Nothing) {
+            Found::Nothing => return Err(Problem::not_found()),
+            Found::Growing => {
+                let body = growing::body(stream, (track, number), patience);
+                return Ok(Answer::Growing(Growing { head: object_headers(request), body }));
+            }
+            Found::Whole(Whole::InMemory(bytes)) => bytes,
+            Found::Whole(Whole::Stored(stored)) => self.read(stored).await?,
+        };
+        Ok(object(body, request).into())
+    }
+
+    async fn description(&self, stream: &LiveStream, request: &MediaRequest) -> Result<Entity, Problem> {
+        wait_for_media(stream).await?;
+        let key = (request.playback.clone(), MANIFEST.to_owned(), stream.look(segments_seen), false);
+        let render = || stream.look(|broadcast| described(broadcast, self.clock.now())).map(Arc::new);
+        let rendered = self.playlists.optionally_get_with_by_ref(&key, render).ok_or_else(Problem::internal)?;
+        Ok(rendered.entity(crate::http::accepts_gzip(&request.headers), Cacheability::Growing))
     }
 
     async fn multivariant(&self, stream: &LiveStream, request: &MediaRequest) -> Result<Entity, Problem> {
@@ -106,9 +145,10 @@ impl LiveDelivery {
         let wanted = ReloadRequest::parse(request.query()).map_err(bad_directive)?;
         wait_for_media(stream).await?;
         let target_secs = stream.look(Broadcast::target_secs).unwrap_or(1);
+        let part_target = stream.look(Broadcast::part_target).ok_or_else(Problem::not_found)?;
         let is_answerable = |broadcast: &Broadcast| match rendition(broadcast, track) {
             None => Some(Err(Problem::not_found())),
-            Some(rendition) => match wanted.is_answerable(&rendition.ring) {
+            Some(rendition) => match wanted.is_answerable(&rendition.ring, part_target) {
                 Ok(true) => Some(Ok(())),
                 Ok(false) => None,
                 Err(error) => Some(Err(bad_directive(error))),
@@ -169,7 +209,7 @@ fn part_in(broadcast: &Broadcast, track: &str, Position { segment, part }: Posit
     let Some(rendition) = rendition(broadcast, track) else { return Some(None) };
     let ring = &rendition.ring;
     let next = ring.next_number();
-    let Some(found) = ring.segment(segment) else {
+    let Some(found) = ring.fetchable(segment) else {
         // The first part of the next segment is the only one of it that is hinted at.
         let is_hinted = segment == next && part == 0 && !ring.has_ended();
         return if is_hinted { None } else { Some(None) };
@@ -185,6 +225,82 @@ fn rendition<'a>(broadcast: &'a Broadcast, track: &str) -> Option<&'a Rendition>
     broadcast.renditions().iter().find(|rendition| rendition.name == track)
 }
 
+/// What there is of a segment that was asked for.
+enum Found {
+    Nothing,
+    Growing,
+    Whole(Whole),
+}
+
+/// A whole segment's bytes.
+enum Whole {
+    InMemory(Bytes),
+    Stored(Stored),
+}
+
+/// `None`: it is not whole yet; `Some(None)`: it never will be.
+fn segment_in(broadcast: &Broadcast, track: &str, number: u64) -> Option<Option<Whole>> {
+    let Some(rendition) = rendition(broadcast, track) else { return Some(None) };
+    let ring = &rendition.ring;
+    let Some(segment) = ring.fetchable(number) else {
+        let is_next = number == ring.next_number() && !ring.has_ended();
+        return if is_next { None } else { Some(None) };
+    };
+    let stored = segment.stored.clone().filter(|_| segment.parts.is_empty());
+    let whole = || match stored {
+        _ if segment.is_gap() => gap(broadcast, track, segment).map(Whole::InMemory),
+        Some(stored) => Some(Whole::Stored(stored)),
+        None => Some(Whole::InMemory(segment.bytes())),
+    };
+    segment.is_complete.then(whole)
+}
+
+/// DASH has no tag that says that a segment has no media: its players ask for it.
+fn gap(broadcast: &Broadcast, track: &str, segment: &LiveSegment) -> Option<Bytes> {
+    let index = broadcast.renditions().iter().position(|rendition| rendition.name == track)?;
+    let epoch = broadcast.epochs().find(|epoch| epoch.number == segment.beginning.epoch)?;
+    let (config, _) = epoch.tracks.get(index)?.as_ref()?;
+    Some(empty_segment(&segment.beginning, config.timescale))
+}
+
+/// Tells whether segments have begun or ended since.
+fn segments_seen(broadcast: &Broadcast) -> u64 {
+    let of_rendition = |rendition: &Rendition| {
+        let newest = rendition.ring.segments().next_back();
+        newest.map_or(0, |newest| {
+            newest.beginning.number * 4 + u64::from(newest.size > 0) * 2 + u64::from(newest.is_complete)
+        })
+    };
+    let seen: u64 = broadcast.renditions().iter().map(of_rendition).sum();
+    seen * 4 + u64::from(broadcast.is_fed()) * 2 + u64::from(broadcast.has_ended())
+}
+
+fn described(broadcast: &Broadcast, published: Timestamp) -> Option<Rendered> {
+    let listed = listing::periods(broadcast);
+    let periods = listed.inspect_err(|error| tracing::error!(%error, "a live stream cannot be described")).ok()?;
+    let live = LivePresentation {
+        periods: &periods,
+        anchor: broadcast.anchor()?,
+        published,
+        window: broadcast.window(),
+        target_secs: broadcast.target_secs()?,
+        part_target: broadcast.part_target()?,
+        has_ended: broadcast.has_ended(),
+    };
+    Some(Rendered::new(DASH_TYPE, render_live_mpd(&live, View::default())))
+}
+
+/// What time it is (`urn:mpeg:dash:utc:http-iso:2014`).
+fn time(now: Timestamp) -> Entity {
+    Entity {
+        body: now.to_string().into(),
+        content_type: HeaderValue::from_static("text/plain; charset=utf-8"),
+        etag: format!("\"{}\"", now.as_millis()),
+        encoding: None,
+        cacheability: Cacheability::Never,
+    }
+}
+
 fn init(broadcast: &Broadcast, track: &str, number: u32) -> Option<Bytes> {
     let index = broadcast.renditions().iter().position(|rendition| rendition.name == track)?;
     let epoch = broadcast.epochs().find(|epoch| epoch.number == number)?;
@@ -194,8 +310,8 @@ fn init(broadcast: &Broadcast, track: &str, number: u32) -> Option<Bytes> {
 fn rendered(broadcast: &Broadcast, track: &str, skip: bool) -> Option<Rendered> {
     let ring = &rendition(broadcast, track)?.ring;
     let others = broadcast.renditions().iter().filter(|rendition| rendition.name != track);
-    let reports: Vec<(String, Position)> =
-        others.filter_map(|other| Some((other.name.clone(), other.ring.edge()?))).collect();
+    let reports: Vec<(String, Newest)> =
+        others.filter_map(|other| Some((other.name.clone(), other.ring.newest()?))).collect();
     let playlist = LivePlaylist {
         ring,
         target_secs: broadcast.target_secs()?,
@@ -206,10 +322,15 @@ fn rendered(broadcast: &Broadcast, track: &str, skip: bool) -> Option<Rendered> 
 }
 
 fn object(body: Bytes, request: &MediaRequest) -> Entity {
-    let sound = request.tail.starts_with('a');
     metrics::counter!("playhouse_delivery_bytes_total", "kind" => "live").increment(body.len() as u64);
+    Entity { body, ..object_headers(request) }
+}
+
+/// A media object but for its bytes.
+fn object_headers(request: &MediaRequest) -> Entity {
+    let sound = request.tail.starts_with('a');
     Entity {
-        body,
+        body: Bytes::new(),
         content_type: HeaderValue::from_static(if sound { "audio/mp4" } else { "video/mp4" }),
         etag: format!("\"{}.{}\"", request.playback, request.tail),
         encoding: None,

@@ -20,7 +20,7 @@ use crate::protocols::webvtt::wire as webvtt;
 /// Memory for rendered playlists: an hour of 4 s segments takes about 30 KiB.
 const PLAYLIST_BYTES_MAX: u64 = 16 * 1024 * 1024;
 pub(super) const HLS_TYPE: HeaderValue = HeaderValue::from_static("application/vnd.apple.mpegurl");
-const DASH_TYPE: HeaderValue = HeaderValue::from_static("application/dash+xml");
+pub(super) const DASH_TYPE: HeaderValue = HeaderValue::from_static("application/dash+xml");
 const VTT_TYPE: HeaderValue = HeaderValue::from_static("text/vtt; charset=utf-8");
 
 /// What can be rendered of a video.

@@ -1,12 +1,13 @@
 //! A live stream as the API shows it.
 use serde::Serialize;
 
-use crate::actors::lives::IngestStats;
+use crate::actors::lives::{IngestStats, Watched};
 use crate::domain::ids::{ChannelId, LiveId, VideoId};
 use crate::domain::live::{LatencyMode, Live, LiveState};
 use crate::domain::time::Timestamp;
 use crate::domain::video::Privacy;
 use crate::http::auth::Viewer;
+use crate::http::delivery::StreamFormat;
 use crate::http::problem::Problem;
 use crate::http::request_info::RequestInfo;
 use crate::http::state::HttpState;
@@ -57,6 +58,9 @@ pub(super) struct LiveView {
 #[derive(Debug, Serialize)]
 struct Playback {
     hls: String,
+    dash: String,
+    /// Whether DASH players get segments while they are made: when segments are alike.
+    low_latency_dash: bool,
 }
 
 /// Where to publish: complete URLs that work as they are.
@@ -92,6 +96,13 @@ impl LiveView {
     ) -> Result<Self, Problem> {
         let author = state.videos.author(&*state.ports.catalog, &live.user_id).await?;
         let watched = state.actors.lives.find(&live.playback_id);
+        let path = |format| format!("{}{}", info.base_url(&state.settings), state.delivery.live_path(live, format));
+        let is_regular = |watched: &Watched| watched.stream.look(|broadcast| broadcast.periods().is_regular());
+        let playback = Playback {
+            hls: path(StreamFormat::Hls),
+            dash: path(StreamFormat::Dash),
+            low_latency_dash: watched.as_ref().is_some_and(is_regular),
+        };
         let mut view = Self {
             id: live.id.clone(),
             channel_id: live.channel_id.clone(),
@@ -114,7 +125,7 @@ impl LiveView {
             created_at: live.created_at,
             started_at: live.started_at,
             ended_at: live.ended_at,
-            playback: Playback { hls: format!("{}{}", info.base_url(&state.settings), state.delivery.live_path(live)) },
+            playback,
             stream_key: None,
             ingest: None,
             ingest_stats: None,

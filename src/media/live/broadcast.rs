@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::packager::{Dropped, Packaged, Packager, PackagerSettings};
 use super::part::{Part, PartTarget, segment_type};
+use super::periods::Periods;
 use super::ring::{Beginning, MICROS, Ring, Stored};
 use super::timeline::{IngestClock, Repairs, Stamp, Timeline, TrackClock};
 use crate::domain::asset::{TIMELINE_ORIGIN_SECS, Ticks, TrackKind};
@@ -24,6 +25,9 @@ pub(super) const GAP_MICROS_MIN: i64 = 100_000;
 const NUMBERS_OF_GENERATION: u64 = 1 << 24;
 /// The same for its epochs: more than one a second for an hour.
 const EPOCHS_OF_GENERATION: u32 = 1 << 12;
+
+/// How fast a delay that is over is forgotten: this much per segment, microseconds.
+const DELAY_DECAY_MICROS: i64 = 20_000;
 
 /// What a broadcast is set up with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +70,15 @@ pub struct Rendition {
     pub kind: TrackKind,
     /// Its segments.
     pub ring: Ring,
+    /// How long after the instant that a segment starts with its first part is there, microseconds: the most of late.
+    pub delay_micros: Option<i64>,
+}
+
+impl Rendition {
+    /// A segment's first part is there this long after the instant that the segment starts with.
+    fn note_delay(&mut self, micros: i64) {
+        self.delay_micros = Some(self.delay_micros.map_or(micros, |before| micros.max(before - DELAY_DECAY_MICROS)));
+    }
 }
 
 /// What stays the same from one change of the tracks to the next.
@@ -136,7 +149,6 @@ struct Ongoing {
     /// Rendition of each of the visit's tracks.
     renditions: Vec<usize>,
     timescales: Vec<u32>,
-    last_frame: Timestamp,
     /// When the last key frame is shown, and the distance of the last two; ticks of the pictures' track.
     key: Option<i64>,
     gop: Option<Ticks>,
@@ -163,7 +175,12 @@ pub struct Broadcast {
     target_secs: Option<u32>,
     renditions: Vec<Rendition>,
     epochs: VecDeque<Epoch>,
+    periods: Periods,
+    /// Where it began on the stream's timeline, microseconds, and when that was.
+    anchor: Option<(i64, Timestamp)>,
     ongoing: Option<Ongoing>,
+    /// When the last frame came, or the visit began.
+    last_frame: Timestamp,
     /// The last visit, in case its publisher goes on after a silence.
     last_visit: Option<Visit>,
     /// Number of the next segment.
@@ -183,7 +200,10 @@ impl Broadcast {
             target_secs: None,
             renditions: Vec::new(),
             epochs: VecDeque::new(),
+            periods: Periods::default(),
+            anchor: None,
             ongoing: None,
+            last_frame: Timestamp::from_millis(0),
             last_visit: None,
             next: u64::from(settings.generation) * NUMBERS_OF_GENERATION,
             end_micros: settings.start_micros,
@@ -205,6 +225,21 @@ impl Broadcast {
     /// The epochs that segments of the window belong to.
     pub fn epochs(&self) -> impl DoubleEndedIterator<Item = &Epoch> {
         self.epochs.iter()
+    }
+
+    /// The runs of segments that are within the window.
+    pub fn periods(&self) -> &Periods {
+        &self.periods
+    }
+
+    /// Where it began on the stream's timeline, microseconds, and the wall-clock time of that; `None` before it has.
+    pub fn anchor(&self) -> Option<(i64, Timestamp)> {
+        self.anchor
+    }
+
+    /// How far back viewers can go.
+    pub fn window(&self) -> Duration {
+        self.settings.window
     }
 
     /// TARGETDURATION, once known: nothing is listed before.
@@ -255,6 +290,7 @@ impl Broadcast {
         let inits = visit.tracks.iter().map(init_segment).collect::<Result<Vec<_>, _>>()?;
         self.end_visit(out);
         let start = self.start_of_visit(now, out);
+        self.anchor.get_or_insert((start.rescale(MICROS), now));
         let part_target = *self.part_target.get_or_insert_with(|| PartTarget::for_frame_rate(visit.frame_rate));
         let renditions: Vec<usize> = self.name_tracks(&visit.tracks);
         let mut tracks = vec![None; self.renditions.len()];
@@ -278,8 +314,8 @@ impl Broadcast {
         };
         let timescales = visit.tracks.iter().map(|config| config.timescale).collect();
         let packager = Packager::new(settings);
-        self.ongoing =
-            Some(Ongoing { timeline, packager, renditions, timescales, last_frame: now, key: None, gop: None });
+        self.ongoing = Some(Ongoing { timeline, packager, renditions, timescales, key: None, gop: None });
+        self.last_frame = now;
         self.last_visit = Some(visit);
         Ok(())
     }
@@ -312,7 +348,7 @@ impl Broadcast {
         let letter = if kind == TrackKind::Video { 'v' } else { 'a' };
         let number = self.renditions.iter().filter(|rendition| rendition.kind == kind).count();
         let ring = Ring::new(self.settings.window, self.next).with_memory(self.settings.memory);
-        self.renditions.push(Rendition { name: format!("{letter}{number}"), kind, ring });
+        self.renditions.push(Rendition { name: format!("{letter}{number}"), kind, ring, delay_micros: None });
         self.epochs.iter_mut().for_each(|epoch| epoch.tracks.push(None));
         self.renditions.len() - 1
     }
@@ -327,7 +363,7 @@ impl Broadcast {
             }
         }
         let Some(ongoing) = &mut self.ongoing else { return };
-        ongoing.last_frame = now;
+        self.last_frame = now;
         let Some(placed) = ongoing.timeline.place(track, stamp) else { return };
         let rendition = ongoing.renditions.get(track).and_then(|index| self.renditions.get(*index));
         let is_sound = rendition.is_some_and(|rendition| rendition.kind == TrackKind::Audio);
@@ -354,24 +390,26 @@ impl Broadcast {
         self.apply_for(packaged, &ongoing.renditions, &ongoing.timescales, out);
         self.next = ongoing.packager.next_segment().max(self.next);
         self.level(out);
+        self.periods.pause(self.end_micros);
     }
 
     /// Time passes: a silent visit is closed, and silence becomes gaps.
     pub fn tick(&mut self, now: Timestamp, out: &mut Vec<Cut>) {
         let Some(target) = self.target_secs.filter(|_| !self.has_ended) else { return };
         let silence = Duration::from_secs(u64::from(target));
-        if self.ongoing.as_ref().is_some_and(|ongoing| now.since(ongoing.last_frame) >= silence) {
+        if self.ongoing.is_some() && now.since(self.last_frame) >= silence {
             self.end_visit(out);
         }
         if self.ongoing.is_some() {
             return;
         }
         let target_micros = i64::from(target) * i64::from(MICROS);
+        let length = self.periods.segment_micros().map_or(target_micros, |regular| regular.min(target_micros));
         while let Some(epoch) = self.epochs.back() {
-            if epoch.time_at(now).value - self.end_micros < target_micros {
+            if epoch.time_at(now).value - self.end_micros < length {
                 return;
             }
-            self.gap_until(self.end_micros + target_micros, out);
+            self.gap_until(self.end_micros + length, out);
         }
     }
 
@@ -379,6 +417,7 @@ impl Broadcast {
     pub fn end(&mut self, out: &mut Vec<Cut>) {
         self.end_visit(out);
         self.has_ended = true;
+        self.periods.end();
         self.renditions.iter_mut().for_each(|rendition| rendition.ring.end());
     }
 
@@ -426,6 +465,7 @@ impl Broadcast {
                     let Some((rendition, timescale)) = place(track) else { continue };
                     let Some(beginning) = self.beginning(number, Ticks { value: start, timescale }) else { continue };
                     let beginning = Beginning { independent, ..beginning };
+                    self.periods.note_cut(number, beginning.start.rescale(MICROS), beginning.epoch);
                     self.with_ring(rendition, |ring| ring.begin(beginning));
                     out.push(Cut::Begin { rendition, beginning });
                 }
@@ -460,12 +500,15 @@ impl Broadcast {
     }
 
     /// The first part of a segment carries the segment's type and its time of production.
-    fn headed(&self, rendition: usize, part: Part) -> Part {
-        let open = self.renditions.get(rendition).and_then(|rendition| rendition.ring.segments().next_back());
-        match open.filter(|open| !open.is_complete && open.parts.is_empty()) {
-            Some(open) => part.headed_by(&segment_type(&open.beginning)),
-            None => part,
+    fn headed(&mut self, rendition: usize, part: Part) -> Part {
+        let Some(rendition) = self.renditions.get_mut(rendition) else { return part };
+        let open = rendition.ring.segments().next_back().filter(|open| !open.is_complete && open.parts.is_empty());
+        let Some(beginning) = open.map(|open| open.beginning) else { return part };
+        if let Some((start, date)) = self.anchor {
+            let passed = (self.last_frame.as_millis() - date.as_millis()) * 1000;
+            rendition.note_delay(passed - (beginning.start.rescale(MICROS) - start));
         }
+        part.headed_by(&segment_type(&beginning))
     }
 
     fn with_ring(&mut self, rendition: usize, change: impl FnOnce(&mut Ring)) {
@@ -509,6 +552,8 @@ impl Broadcast {
     }
 
     fn forget_epochs(&mut self) {
+        let oldest = self.renditions.iter().filter_map(|it| Some(it.ring.segments().next()?.beginning.number)).min();
+        self.periods.forget_before(oldest.unwrap_or(0));
         let firsts = self.renditions.iter().filter_map(|rendition| rendition.ring.segments().next());
         let oldest = firsts.map(|first| first.beginning.epoch).min();
         while self.epochs.len() > 1

@@ -1,7 +1,67 @@
 //! A broadcast's renditions as manifests list them: what they are now, and what their segments so far weigh.
+use bytes::Bytes;
+
 use super::broadcast::{Broadcast, Rendition};
-use crate::domain::asset::{AssetTrack, Segment, SegmentBytes};
-use crate::media::frames::InvalidConfig;
+use super::periods::{Cadence, Period};
+use super::ring::LiveSegment;
+use crate::domain::asset::{AssetTrack, Segment, SegmentBytes, Ticks};
+use crate::media::frames::{InvalidConfig, TrackConfig};
+
+/// A period as it is listed.
+#[derive(Debug)]
+pub struct ListedPeriod {
+    /// Where it begins and how it goes on.
+    pub period: Period,
+    /// Number of the first segment of the tracks below.
+    pub first: u64,
+    /// The renditions of its epoch, with their segments that are within the window: whole ones, unless they can be told in
+    /// advance.
+    pub tracks: Vec<AssetTrack>,
+    /// How long after their segments' starts these are there, microseconds: the latest of all renditions.
+    pub delay_micros: i64,
+    /// Whether decoding can start with each of the segments.
+    pub independent: bool,
+}
+
+/// The periods that have something to be listed.
+pub fn periods(broadcast: &Broadcast) -> Result<Vec<ListedPeriod>, InvalidConfig> {
+    let mut listed = Vec::new();
+    let mut periods = broadcast.periods().iter().peekable();
+    while let Some(period) = periods.next() {
+        let end = periods.peek().map_or(u64::MAX, |next| next.first);
+        listed.extend(listed_period(broadcast, period, end)?);
+    }
+    Ok(listed)
+}
+
+fn listed_period(broadcast: &Broadcast, period: &Period, end: u64) -> Result<Option<ListedPeriod>, InvalidConfig> {
+    let Some(epoch) = broadcast.epochs().find(|epoch| epoch.number == period.epoch) else { return Ok(None) };
+    let is_told = matches!(period.cadence, Cadence::Regular { .. });
+    let is_listed = |segment: &&LiveSegment| {
+        let is_here = (period.first..end).contains(&segment.beginning.number);
+        is_here && segment.beginning.epoch == period.epoch && (segment.is_complete || is_told && segment.size > 0)
+    };
+    let with_media = |(index, rendition): (usize, &Rendition)| {
+        let is_filled = rendition.ring.segments().filter(is_listed).any(|segment| segment.size > 0);
+        epoch.tracks.get(index).is_some_and(Option::is_some) && is_filled
+    };
+    let renditions: Vec<_> =
+        broadcast.renditions().iter().enumerate().filter(|(index, it)| with_media((*index, it))).collect();
+    let firsts = renditions.iter().filter_map(|(_, rendition)| rendition.ring.segments().find(is_listed));
+    let Some(first) = firsts.map(|segment| segment.beginning.number).max() else { return Ok(None) };
+    let rate = broadcast.frame_rate().unwrap_or((0, 1));
+    let mut tracks = Vec::new();
+    for (index, rendition) in &renditions {
+        let Some((config, init)) = epoch.tracks.get(*index).and_then(Option::as_ref) else { continue };
+        let segments = rendition.ring.segments().filter(is_listed).filter(|one| one.beginning.number >= first);
+        let segments = segments.map(|segment| weighed(segment, config.timescale)).collect();
+        tracks.push(described((config, init), (rendition, segments), rate)?);
+    }
+    let delay_micros = renditions.iter().filter_map(|(_, rendition)| rendition.delay_micros).max().unwrap_or(0);
+    let mut listed = renditions.iter().flat_map(|(_, rendition)| rendition.ring.segments().filter(is_listed));
+    let independent = listed.all(|segment| segment.is_gap() || segment.beginning.independent);
+    Ok(Some(ListedPeriod { period: *period, first, tracks, delay_micros, independent }))
+}
 
 /// The renditions that have media, pictures first; empty while there is nothing to be listed.
 pub fn tracks(broadcast: &Broadcast) -> Result<Vec<AssetTrack>, InvalidConfig> {
@@ -22,11 +82,20 @@ fn track(
 ) -> Result<Option<AssetTrack>, InvalidConfig> {
     let newest = broadcast.epochs().rev().find_map(|epoch| epoch.tracks.get(index)?.as_ref());
     let Some((config, init)) = newest else { return Ok(None) };
-    let segments: Vec<Segment> = rendition.ring.segments().filter(|segment| segment.size > 0).map(weighed).collect();
+    let filled = rendition.ring.segments().filter(|segment| segment.size > 0);
+    let segments: Vec<Segment> = filled.map(|segment| weighed(segment, config.timescale)).collect();
     if segments.is_empty() {
         return Ok(None);
     }
-    Ok(Some(AssetTrack {
+    Ok(Some(described((config, init), (rendition, segments), frame_rate)?))
+}
+
+fn described(
+    (config, init): (&TrackConfig, &Bytes),
+    (rendition, segments): (&Rendition, Vec<Segment>),
+    frame_rate: (u32, u32),
+) -> Result<AssetTrack, InvalidConfig> {
+    Ok(AssetTrack {
         name: rendition.name.clone(),
         kind: rendition.kind,
         codec: config.codec_string()?,
@@ -39,14 +108,16 @@ fn track(
         spans: Vec::new(),
         segments,
         key_frames: Vec::new(),
-    }))
+    })
 }
 
-fn weighed(segment: &super::ring::LiveSegment) -> Segment {
+fn weighed(segment: &LiveSegment, timescale: u32) -> Segment {
     let bytes = segment.size;
+    let start = segment.beginning.start;
+    let duration = Ticks { value: i64::from(segment.duration), timescale: start.timescale }.rescale(timescale);
     Segment {
-        start: segment.beginning.start.value,
-        duration: segment.duration,
+        start: start.rescale(timescale),
+        duration: u32::try_from(duration).unwrap_or(u32::MAX),
         bytes,
         source: SegmentBytes::Span { span: 0, offset: 0, bytes },
     }

@@ -1,7 +1,7 @@
 //! Parts: CMAF chunks of one `moof` and one `mdat`, cut *before* they would grow longer than PART-TARGET
 //! (draft-pantos-hls-rfc8216bis, 4.4.3.7 and B.1), in every track alike.
 use bytes::{Bytes, BytesMut};
-use mp4_atom::{Encode, FourCC, Prft, ReferenceTime, Styp};
+use mp4_atom::{Encode, FourCC, Mdat, Mfhd, Moof, Prft, ReferenceTime, Styp, Tfdt, Tfhd, Traf};
 
 use super::ring::Beginning;
 use crate::domain::asset::TrackKind;
@@ -35,6 +35,12 @@ impl PartTarget {
     /// Milliseconds.
     pub fn as_millis(self) -> u32 {
         self.ms
+    }
+
+    /// How many parts ahead of what is there one may be waited for: what fills three seconds, and three at least
+    /// (draft-pantos-hls-rfc8216bis, 6.2.5.2).
+    pub fn advance_limit(self) -> u32 {
+        (3000 / self.ms.max(1)).max(3)
     }
 
     /// In ticks, rounded down: what a part of that track may last.
@@ -89,6 +95,17 @@ pub(super) fn segment_type(beginning: &Beginning) -> Bytes {
     let mut out = Vec::new();
     // Into memory it cannot fail.
     let _ = styp.encode(&mut out).and_then(|()| prft.encode(&mut out));
+    out.into()
+}
+
+/// A segment in which nothing happens: for players that ask for what was never sent, so that they go on to what follows.
+pub fn empty_segment(beginning: &Beginning, timescale: u32) -> Bytes {
+    let mut out = segment_type(beginning).to_vec();
+    let base_media_decode_time = u64::try_from(beginning.start.rescale(timescale)).unwrap_or(0);
+    let tfhd = Tfhd { track_id: 1, duration_is_empty: true, default_base_is_moof: true, ..Tfhd::default() };
+    let traf = Traf { tfhd, tfdt: Some(Tfdt { base_media_decode_time }), ..Traf::default() };
+    let moof = Moof { mfhd: Mfhd { sequence_number: 1 }, traf: vec![traf] };
+    let _ = moof.encode(&mut out).and_then(|()| Mdat { data: Vec::new() }.encode(&mut out));
     out.into()
 }
 

@@ -13,6 +13,9 @@ use crate::domain::time::Timestamp;
 /// Ticks per second of times that renditions of different timescales are compared by.
 pub(super) const MICROS: u32 = 1_000_000;
 
+/// Segments that can be fetched after they were listed for the last time.
+const RETIRED: usize = 3;
+
 /// A place in a rendition: a part of a segment, both from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
@@ -20,6 +23,15 @@ pub struct Position {
     pub segment: u64,
     /// Part within the segment.
     pub part: u32,
+}
+
+/// What is newest of a rendition: a part of a segment, or a segment that has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Newest {
+    /// Media sequence number.
+    pub segment: u64,
+    /// Its last part.
+    pub part: Option<u32>,
 }
 
 /// How a segment begins.
@@ -99,6 +111,8 @@ pub struct Ring {
     /// What is stored and older than this leaves memory.
     memory: Duration,
     segments: VecDeque<LiveSegment>,
+    /// The newest of those that are not listed any more: whoever has just read of them may fetch them (6.2.2).
+    retired: VecDeque<LiveSegment>,
     /// Number of the next segment to begin.
     next: u64,
     last_epoch: Option<u32>,
@@ -114,6 +128,7 @@ impl Ring {
             window,
             memory: window,
             segments: VecDeque::new(),
+            retired: VecDeque::new(),
             next: first,
             last_epoch: None,
             discontinuities_left: 0,
@@ -146,6 +161,11 @@ impl Ring {
         self.segments.get(usize::try_from(number.checked_sub(first)?).ok()?)
     }
 
+    /// The segment with this number as long as it can be fetched: a little longer than it is listed.
+    pub fn fetchable(&self, number: u64) -> Option<&LiveSegment> {
+        self.segment(number).or_else(|| self.retired.iter().find(|segment| segment.beginning.number == number))
+    }
+
     /// Number of the next segment to begin.
     pub fn next_number(&self) -> u64 {
         self.next
@@ -161,12 +181,11 @@ impl Ring {
         self.has_ended
     }
 
-    /// The newest part, or the newest whole segment when it has none open.
-    pub fn edge(&self) -> Option<Position> {
+    /// What is newest; a segment that has begun without a part is not.
+    pub fn newest(&self) -> Option<Newest> {
         let last = self.segments.back().filter(|last| last.is_complete || !last.parts.is_empty());
         let last = last.or_else(|| self.segments.iter().rev().nth(1))?;
-        let part = u32::try_from(last.parts.len().saturating_sub(1)).unwrap_or(u32::MAX);
-        Some(Position { segment: last.beginning.number, part })
+        Some(Newest { segment: last.beginning.number, part: u32::try_from(last.parts.len()).ok()?.checked_sub(1) })
     }
 
     /// Whether what a blocking request waits for is here: a whole segment, or one of its parts. A part behind the last one
@@ -254,7 +273,10 @@ impl Ring {
             }
             // Its tag goes with it.
             self.discontinuities_left += u64::from(first.discontinuity);
-            self.segments.pop_front();
+            self.retired.extend(self.segments.pop_front());
+            if self.retired.len() > RETIRED {
+                self.retired.pop_front();
+            }
         }
     }
 
@@ -303,6 +325,7 @@ mod tests {
         assert_eq!(numbers, [19, 20, 21, 22, 23, 24], "ten seconds and the open one");
         assert_eq!(ring.segment(22).unwrap().bytes().len(), 16);
         assert!(ring.segment(18).is_none() && ring.segment(25).is_none());
+        assert!(ring.fetchable(16).is_some() && ring.fetchable(15).is_none(), "whoever read of it may fetch it");
         assert_eq!((ring.discontinuity_sequence(), ring.next_number()), (1, 25));
         assert_eq!(ring.kept_micros(), 12_000_000);
         assert!(filled(4).segments().nth(3).unwrap().discontinuity);
@@ -312,11 +335,12 @@ mod tests {
     #[test]
     fn positions_are_there_when_they_are_listed() {
         let mut ring = filled(2);
-        assert_eq!(ring.edge(), Some(Position { segment: 6, part: 3 }));
+        let newest = |ring: &Ring| ring.newest().map(|newest| (newest.segment, newest.part));
+        assert_eq!(newest(&ring), Some((6, Some(3))));
         assert!(ring.has(5, None) && ring.has(6, Some(3)) && ring.has(4, None));
         assert!(!ring.has(6, None) && !ring.has(6, Some(4)) && !ring.has(7, Some(0)) && !ring.has(7, None));
         ring.begin(beginning(7, 0));
-        assert_eq!(ring.edge(), Some(Position { segment: 6, part: 3 }), "an open segment without parts is not listed");
+        assert_eq!(newest(&ring), Some((6, Some(3))), "an open segment without parts is not listed");
         assert!(ring.has(6, None) && !ring.has(6, Some(4)), "part 4 of 4 is the first of the next");
         ring.push(part(500));
         assert!(ring.has(6, Some(4)) && ring.has(7, Some(0)) && !ring.has(7, Some(1)));
@@ -324,5 +348,6 @@ mod tests {
         assert!(ring.has(99, None) && ring.has_ended());
         ring.gap(beginning(8, 0), 2000);
         assert!(ring.segment(8).unwrap().is_gap());
+        assert_eq!(newest(&ring), Some((8, None)));
     }
 }

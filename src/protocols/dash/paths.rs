@@ -3,6 +3,8 @@
 
 /// The media presentation description.
 pub const MANIFEST: &str = "manifest.mpd";
+/// What time it is for a live stream, as text.
+pub const CLOCK: &str = "time";
 /// Tracks' initialisation segments, below the base URL.
 pub const INIT_TEMPLATE: &str = "$RepresentationID$/init.mp4";
 /// Tracks' segments, below the base URL.

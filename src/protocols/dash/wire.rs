@@ -4,11 +4,13 @@
 //! a broadcast. Pictures of one codec that are cut at the same places are one adaptation set, between whose renditions
 //! players switch; every track of sound is one by itself. Adaptation sets share one timeline, whose zero is the asset's
 //! [`TIMELINE_ORIGIN_SECS`].
+mod live;
 mod sets;
 mod xml;
 
 use std::ops::Range;
 
+pub use live::{LivePresentation, render_live_mpd};
 use sets::{AdaptationSet, adaptation_sets};
 use xml::Element;
 
@@ -17,6 +19,7 @@ use crate::domain::asset::{Asset, AssetTrack, Segment, TIMELINE_ORIGIN_SECS, Tic
 use crate::domain::ports::MediaObject;
 use crate::media::packager::pixel_aspect;
 use crate::media::view::View;
+use crate::protocols::hls::live::names::epoch_init_name;
 use crate::protocols::hls::paths::{INIT, object_name};
 use crate::protocols::hls::wire::{has_trick_play, init_object};
 
@@ -50,16 +53,39 @@ pub fn render_mpd(asset: &Asset, view: View) -> String {
 
 /// What one period shows.
 struct Run<'a> {
-    asset: &'a Asset,
     sets: Vec<AdaptationSet<'a>>,
     segments: Range<u32>,
+    /// Number of the first of them.
+    number: u64,
     /// The instant of the asset's timeline that the period begins with.
     start: Ticks,
+    addressing: Addressing,
+    init: Init<'a>,
+    /// Whether decoding can start with each segment.
+    independent: bool,
+}
+
+/// How players know which segments there are.
+#[derive(Clone, Copy)]
+enum Addressing {
+    /// Each is listed.
+    Timeline,
+    /// They are alike.
+    Regular(live::Regular),
+}
+
+/// Where tracks' initialisation segments are.
+#[derive(Clone, Copy)]
+enum Init<'a> {
+    /// Each track has its own, and in later epochs perhaps another one.
+    OfAsset(&'a Asset),
+    /// Named by an epoch's number in all tracks.
+    OfEpoch(u32),
 }
 
 impl<'a> Run<'a> {
     fn new(asset: &'a Asset, view: View, segments: Range<u32>) -> Self {
-        let mut sets = adaptation_sets(asset, view, &segments);
+        let mut sets = adaptation_sets(&asset.tracks, view, &segments);
         if !asset.epochs.is_empty() {
             let is_here =
                 |track: &&AssetTrack| track.segments.get(segments.start as usize).is_some_and(|one| !one.is_gap());
@@ -69,7 +95,15 @@ impl<'a> Run<'a> {
         let first = sets.first().and_then(|set| set.tracks.first()).filter(|_| !asset.epochs.is_empty());
         let start = first.and_then(|track| Some(ticks(track, track.segments.get(segments.start as usize)?.start)));
         let origin = Ticks { value: i64::from(TIMELINE_ORIGIN_SECS), timescale: 1 };
-        Self { asset, sets, start: start.unwrap_or(origin), segments }
+        Self {
+            sets,
+            start: start.unwrap_or(origin),
+            number: u64::from(segments.start),
+            segments,
+            addressing: Addressing::Timeline,
+            init: Init::OfAsset(asset),
+            independent: true,
+        }
     }
 
     fn segments_of(&self, track: &'a AssetTrack) -> &'a [Segment] {
@@ -90,23 +124,44 @@ impl<'a> Run<'a> {
 
     /// Ticks of the track before the period's zero.
     fn offset(&self, track: &AssetTrack) -> i64 {
-        self.start.rescale(track.timescale).max(0)
+        self.offset_in(track.timescale)
     }
 
-    fn init(&self, track: &AssetTrack) -> MediaObject {
-        init_object(self.asset, track, self.asset.epoch_of(self.segments.start))
+    fn offset_in(&self, timescale: u32) -> i64 {
+        self.start.rescale(timescale).max(0)
+    }
+
+    /// Name of an initialisation segment that is not named like those of most.
+    fn own_init(&self, track: &AssetTrack) -> Option<String> {
+        let Init::OfAsset(asset) = self.init else { return None };
+        match init_object(asset, track, asset.epoch_of(self.segments.start)) {
+            MediaObject::Init => None,
+            other => Some(INIT_TEMPLATE.replace(INIT, &object_name(other))),
+        }
+    }
+
+    /// Template of the names of most initialisation segments.
+    fn init_template(&self) -> String {
+        match self.init {
+            Init::OfAsset(_) => INIT_TEMPLATE.to_owned(),
+            Init::OfEpoch(epoch) => INIT_TEMPLATE.replace(INIT, &epoch_init_name(epoch)),
+        }
+    }
+
+    fn has_key_frames(&self) -> bool {
+        // They are numbered through: one run's are not told from another's.
+        matches!(self.init, Init::OfAsset(asset) if asset.epochs.is_empty())
     }
 }
 
-fn period(run: &Run, number: usize, start: f64) -> Element {
+fn period(run: &Run, id: impl ToString, start: f64) -> Element {
     let sets = &run.sets;
-    let start = if number == 0 { "PT0S".to_owned() } else { duration(start) };
-    let mut period = Element::new("Period").attribute("id", number).attribute("start", start);
+    let start = if start == 0.0 { "PT0S".to_owned() } else { duration(start) };
+    let mut period = Element::new("Period").attribute("id", id).attribute("start", start);
     for (index, set) in sets.iter().enumerate() {
         period = period.child(adaptation_set(run, index, set));
     }
-    // Key frames are numbered through: one run's are not told from another's.
-    let trick_plays = sets.iter().enumerate().filter(|_| run.asset.epochs.is_empty());
+    let trick_plays = sets.iter().enumerate().filter(|_| run.has_key_frames());
     let trick_plays = trick_plays.filter_map(|(index, set)| trick_play(run, sets.len() + index, (index, set)));
     trick_plays.fold(period, Element::child)
 }
@@ -127,8 +182,10 @@ fn adaptation_set<'a>(run: &Run<'a>, index: usize, set: &AdaptationSet<'a>) -> E
         .attribute("contentType", kind)
         .attribute("mimeType", format!("{kind}/mp4"))
         .attribute("segmentAlignment", "true")
-        .attribute("startWithSAP", "1")
         .attribute("selectionPriority", set.priority);
+    if run.independent || set.kind == TrackKind::Audio {
+        element = element.attribute("startWithSAP", "1");
+    }
     if let Some(language) = set.language() {
         element = element.attribute("lang", language);
     }
@@ -141,9 +198,11 @@ fn adaptation_set<'a>(run: &Run<'a>, index: usize, set: &AdaptationSet<'a>) -> E
     element = element.child(descriptor("Role", ROLE, if set.is_main { "main" } else { "alternate" }));
     if let Some(first) = set.tracks.first() {
         let timeline = run.segments_of(first).iter().map(|segment| (segment.start, segment.duration));
-        let template = template((run, first), (SEGMENT_TEMPLATE, run.segments.start), timeline)
-            .attribute("initialization", INIT_TEMPLATE);
-        element = element.child(template);
+        let template = match run.addressing {
+            Addressing::Timeline => template((run, first), (SEGMENT_TEMPLATE, run.number), timeline),
+            Addressing::Regular(regular) => live::template(run, regular),
+        };
+        element = element.child(template.attribute("initialization", run.init_template()));
     }
     set.tracks.iter().fold(element, |element, track| element.child(representation(run, track)))
 }
@@ -175,7 +234,7 @@ fn channel_configuration(channels: u16) -> Option<u16> {
 /// A template with the timeline of these `(start, duration)` from number `first` on; equal durations that follow one another are one entry.
 fn template(
     (run, track): (&Run, &AssetTrack),
-    (media, first): (&str, u32),
+    (media, first): (&str, u64),
     times: impl Iterator<Item = (i64, u32)>,
 ) -> Element {
     let mut entries: Vec<(Option<i64>, u32, u32)> = Vec::new();
@@ -213,12 +272,9 @@ fn representation(run: &Run, track: &AssetTrack) -> Element {
         Some(audio) => element.attribute("audioSamplingRate", audio.sample_rate),
         None => picture_attributes(element, track),
     };
-    match run.init(track) {
-        MediaObject::Init => element,
-        other => {
-            let init = INIT_TEMPLATE.replace(INIT, &object_name(other));
-            element.child(Element::new("SegmentTemplate").attribute("initialization", init))
-        }
+    match run.own_init(track) {
+        None => element,
+        Some(init) => element.child(Element::new("SegmentTemplate").attribute("initialization", init)),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use self::names::{epoch_init_name, part_name};
 use super::paths::MEDIA;
 use crate::media::live::part::PartTarget;
-use crate::media::live::ring::{LiveSegment, Position, Ring};
+use crate::media::live::ring::{LiveSegment, Newest, Position, Ring};
 
 pub mod names;
 
@@ -34,8 +34,8 @@ pub struct LivePlaylist<'a> {
     pub target_secs: u32,
     /// PART-TARGET, equal in all renditions.
     pub part_target: PartTarget,
-    /// The other renditions' names and newest parts.
-    pub reports: &'a [(String, Position)],
+    /// The other renditions' names and what is newest in them.
+    pub reports: &'a [(String, Newest)],
 }
 
 /// What a player asks for by query (6.2.5).
@@ -61,6 +61,9 @@ pub enum BadDirective {
     /// Too far in the future.
     #[error("_HLS_msn is more than two segments ahead")]
     TooFarAhead,
+    /// Too far in the future.
+    #[error("_HLS_part is more than {0} parts ahead")]
+    PartTooFarAhead(u32),
 }
 
 impl ReloadRequest {
@@ -82,13 +85,22 @@ impl ReloadRequest {
     }
 
     /// Whether it can be answered now; an error when it never should.
-    pub fn is_answerable(&self, ring: &Ring) -> Result<bool, BadDirective> {
+    pub fn is_answerable(&self, ring: &Ring, part_target: PartTarget) -> Result<bool, BadDirective> {
         let Some(segment) = self.segment else { return Ok(true) };
         if ring.has(segment, self.part) {
             return Ok(true);
         }
-        let last = ring.edge().map_or(0, |edge| edge.segment);
-        if segment > last + FUTURE_SEGMENTS { Err(BadDirective::TooFarAhead) } else { Ok(false) }
+        let newest = ring.newest();
+        let last = newest.map_or(0, |newest| newest.segment);
+        if segment > last + FUTURE_SEGMENTS {
+            return Err(BadDirective::TooFarAhead);
+        }
+        let parts_here = newest.and_then(|newest| newest.part).filter(|_| segment == last).map_or(0, |part| part + 1);
+        let limit = part_target.advance_limit();
+        if self.part.is_some_and(|part| part >= parts_here.saturating_add(limit)) {
+            return Err(BadDirective::PartTooFarAhead(limit));
+        }
+        Ok(false)
     }
 }
 
@@ -111,14 +123,13 @@ pub fn render_live(playlist: &LivePlaylist, skip: bool) -> String {
     if skipped > 0 {
         let _ = writeln!(out, "#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}");
     }
-    let mut before_end = ring.segments().skip(skipped).map(LiveSegment::micros).sum::<i64>();
+    let mut behind = ring.segments().skip(skipped).map(LiveSegment::micros).sum::<i64>();
     let listed = PARTS_LISTED * i64::from(playlist.target_secs) * 1_000_000;
     let mut epoch = ring.segments().nth(skipped.wrapping_sub(1)).map(|segment| segment.beginning.epoch);
     for segment in ring.segments().skip(skipped) {
-        // A segment's parts are listed as long as it begins within that distance of the end.
-        let with_parts = !ended && before_end <= listed;
-        render_segment(&mut out, segment, &mut epoch, with_parts);
-        before_end -= segment.micros();
+        behind -= segment.micros();
+        // A segment's parts are listed as long as one of them is within that distance of the end.
+        render_segment(&mut out, segment, &mut epoch, !ended && behind <= listed);
     }
     if ended {
         out.push_str("#EXT-X-ENDLIST\n");
@@ -127,8 +138,10 @@ pub fn render_live(playlist: &LivePlaylist, skip: bool) -> String {
     if let Some(hint) = next_part(ring) {
         let _ = writeln!(out, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{}\"", part_name(hint));
     }
-    for (name, Position { segment, part }) in playlist.reports {
-        let _ = writeln!(out, "#EXT-X-RENDITION-REPORT:URI=\"../{name}/{MEDIA}\",LAST-MSN={segment},LAST-PART={part}");
+    for (name, Newest { segment, part }) in playlist.reports {
+        let _ = write!(out, "#EXT-X-RENDITION-REPORT:URI=\"../{name}/{MEDIA}\",LAST-MSN={segment}");
+        let _ = part.map(|part| write!(out, ",LAST-PART={part}"));
+        out.push('\n');
     }
     out
 }
@@ -158,7 +171,9 @@ fn render_head(LivePlaylist { ring, target_secs, part_target, .. }: &LivePlaylis
 fn skippable(playlist: &LivePlaylist) -> usize {
     let ring = playlist.ring;
     let boundary = i64::from(playlist.target_secs * SKIP_UNTIL) * 1_000_000;
-    let mut before_end = ring.kept_micros();
+    // From the end of the last whole segment (4.4.3.8).
+    let open = ring.segments().next_back().filter(|newest| !newest.is_complete).map_or(0, LiveSegment::micros);
+    let mut before_end = ring.kept_micros() - open;
     let is_skipped = |segment: &&LiveSegment| {
         before_end -= segment.micros();
         before_end > boundary

@@ -10,9 +10,9 @@ const PAGE = `<!doctype html><meta charset="utf-8"><title>Player</title><link re
 <video muted playsinline width="1280" height="720"></video><script src="/library.js"></script><script src="/adapter.js"></script>`;
 
 /** Loads the manifest of `input` with the player that it names, and hands the page to `watch` once there is enough to play. */
-export async function withPlayer(input, watch) {
-  const chosen = PLAYERS[input.player];
-  must(chosen, `--player must be one of ${Object.keys(PLAYERS).join(', ')}`);
+export async function withPlayer(input, watch, players = PLAYERS) {
+  const chosen = players[input.player];
+  must(chosen, `--player must be one of ${Object.keys(players).join(', ')}`);
   const manifest = new URL(input.MANIFEST_URL, input.BASE).href;
   const site = await serve({
     '/': ['text/html', PAGE],

@@ -1,7 +1,7 @@
 //! Which tracks are one adaptation set.
 use std::ops::Range;
 
-use crate::domain::asset::{Asset, AssetTrack, TrackKind};
+use crate::domain::asset::{AssetTrack, TrackKind};
 use crate::media::view::{View, family};
 
 /// Most channels that every player plays.
@@ -38,9 +38,13 @@ impl AdaptationSet<'_> {
 
 /// The adaptation sets of a view: pictures first, each group as the view orders its tracks, from the largest down; then
 /// sound, as the asset orders it.
-pub(super) fn adaptation_sets<'a>(asset: &'a Asset, view: View, segments: &Range<u32>) -> Vec<AdaptationSet<'a>> {
+pub(super) fn adaptation_sets<'a>(
+    tracks: &'a [AssetTrack],
+    view: View,
+    segments: &Range<u32>,
+) -> Vec<AdaptationSet<'a>> {
     let mut sets: Vec<AdaptationSet> = Vec::new();
-    for track in view.pictures(&asset.tracks) {
+    for track in view.pictures(tracks) {
         let fits = |set: &&mut AdaptationSet| {
             set.tracks.first().is_some_and(|first| family(first) == family(track) && is_aligned(first, track, segments))
         };
@@ -56,7 +60,7 @@ pub(super) fn adaptation_sets<'a>(asset: &'a Asset, view: View, segments: &Range
         set.tracks.sort_by_key(|track| std::cmp::Reverse(track.peak_bits_per_sec()));
         set.priority = u32::try_from(set.tracks.len()).unwrap_or(u32::MAX);
     }
-    let sound: Vec<_> = asset.tracks.iter().filter(|track| track.kind == TrackKind::Audio).collect();
+    let sound: Vec<_> = tracks.iter().filter(|track| track.kind == TrackKind::Audio).collect();
     let has_default = sound.iter().any(|track| is_default(track));
     for (index, track) in sound.into_iter().enumerate() {
         let is_main = if has_default { is_default(track) } else { index == 0 };

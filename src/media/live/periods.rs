@@ -1,0 +1,167 @@
+//! Runs of segments for players that compute which segment is when, rather than read it (ISO/IEC 23009-1, 5.3.9.5.3): each
+//! visit of a publisher starts one, and so does a segment that does not come when those before it let expect.
+use std::collections::VecDeque;
+
+/// A segment may begin this part of its duration away from where the rhythm has it.
+const TOLERANCE: i64 = 10;
+
+/// How long the segments of a period are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cadence {
+    /// Only one has come.
+    Unknown,
+    /// All alike: when each will be there can be told in advance.
+    Regular {
+        /// Microseconds.
+        segment_micros: i64,
+    },
+    /// Told when they are there.
+    Irregular,
+}
+
+/// Segments that continue one another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Period {
+    /// Number of its first segment.
+    pub first: u64,
+    /// When that is shown, microseconds of stream time.
+    pub start_micros: i64,
+    /// When the last one ends; `None` for what goes on.
+    pub end_micros: Option<i64>,
+    /// Epoch that it is of.
+    pub epoch: u32,
+    /// The lengths of its segments.
+    pub cadence: Cadence,
+}
+
+/// The periods of a broadcast that are within its window. What was once said of one stays true.
+#[derive(Debug, Default)]
+pub struct Periods {
+    periods: VecDeque<Period>,
+    /// The segment expected next.
+    next: u64,
+    /// Where media ended for now.
+    paused_at: Option<i64>,
+}
+
+impl Periods {
+    /// The periods, oldest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Period> {
+        self.periods.iter()
+    }
+
+    /// Whether what comes now can be told in advance.
+    pub fn is_regular(&self) -> bool {
+        self.periods.back().is_some_and(|last| matches!(last.cadence, Cadence::Regular { .. }))
+    }
+
+    /// A segment of the grid begins.
+    pub(super) fn note_cut(&mut self, number: u64, at_micros: i64, epoch: u32) {
+        if number < self.next {
+            // Another track enters a segment that has begun.
+            return;
+        }
+        let is_next = std::mem::replace(&mut self.next, number + 1) == number;
+        let follows = |last: &&mut Period| last.end_micros.is_none() && last.epoch == epoch && is_next;
+        let start = |cadence| Period { first: number, start_micros: at_micros, end_micros: None, epoch, cadence };
+        let Some(last) = self.periods.back_mut().filter(follows) else {
+            let cadence = self.periods.back().map_or(Cadence::Unknown, |last| match last.cadence {
+                Cadence::Regular { .. } => last.cadence,
+                Cadence::Unknown | Cadence::Irregular => Cadence::Irregular,
+            });
+            // Players that wait at the end of media take that for the period's, now that they know what follows.
+            self.close(self.paused_at.unwrap_or(at_micros));
+            self.paused_at = None;
+            self.periods.push_back(start(cadence));
+            return;
+        };
+        match last.cadence {
+            Cadence::Unknown => last.cadence = Cadence::Regular { segment_micros: at_micros - last.start_micros },
+            Cadence::Irregular => {}
+            Cadence::Regular { segment_micros } => {
+                let index = i64::try_from(number - last.first).unwrap_or(i64::MAX);
+                let expected = last.start_micros.saturating_add(segment_micros.saturating_mul(index));
+                if (at_micros - expected).abs() > segment_micros / TOLERANCE {
+                    last.end_micros = Some(at_micros);
+                    self.periods.push_back(start(Cadence::Irregular));
+                }
+            }
+        }
+    }
+
+    /// Nothing comes for now. The period goes on, as the last one's end would be the presentation's.
+    pub(super) fn pause(&mut self, at_micros: i64) {
+        self.paused_at.get_or_insert(at_micros);
+    }
+
+    /// Nothing more will come.
+    pub(super) fn end(&mut self) {
+        if let Some(at) = self.paused_at {
+            self.close(at);
+        }
+    }
+
+    fn close(&mut self, at_micros: i64) {
+        if let Some(last) = self.periods.back_mut() {
+            last.end_micros.get_or_insert(at_micros);
+        }
+    }
+
+    /// How long segments are in which nothing comes, microseconds, when players count on it.
+    pub(super) fn segment_micros(&self) -> Option<i64> {
+        self.periods.back().and_then(|last| match last.cadence {
+            Cadence::Regular { segment_micros } => Some(segment_micros),
+            Cadence::Unknown | Cadence::Irregular => None,
+        })
+    }
+
+    /// Forgets periods that have no segment from this one on.
+    pub(super) fn forget_before(&mut self, number: u64) {
+        while self.periods.get(1).is_some_and(|second| second.first <= number) {
+            self.periods.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REGULAR: Cadence = Cadence::Regular { segment_micros: 2_000_000 };
+
+    fn noted(cuts: &[(u64, i64, u32)]) -> Vec<(u64, Option<i64>, Cadence)> {
+        let mut periods = Periods::default();
+        for (number, ms, epoch) in cuts {
+            periods.note_cut(*number, ms * 1000, *epoch);
+            // Sound enters the same segment.
+            periods.note_cut(*number, ms * 1000 + 9000, *epoch);
+        }
+        periods.iter().map(|one| (one.first, one.end_micros, one.cadence)).collect()
+    }
+
+    #[test]
+    fn equal_segments_are_one_period() {
+        assert_eq!(noted(&[(5, 0, 0)]), [(5, None, Cadence::Unknown)]);
+        assert_eq!(noted(&[(5, 0, 0), (6, 2000, 0), (7, 4010, 0), (8, 5995, 0)]), [(5, None, REGULAR)]);
+    }
+
+    #[test]
+    fn a_segment_out_of_step_starts_one_that_is_told_by_its_segments() {
+        let cuts = [(5, 0, 0), (6, 2000, 0), (7, 4000, 0), (8, 7000, 0), (9, 8000, 0)];
+        assert_eq!(noted(&cuts), [(5, Some(7_000_000), REGULAR), (8, None, Cadence::Irregular)]);
+    }
+
+    #[test]
+    fn a_new_visit_is_expected_to_go_on_in_step() {
+        let cuts = [(5, 0, 0), (6, 2000, 0), (9, 9000, 1), (10, 11_000, 1)];
+        assert_eq!(noted(&cuts), [(5, Some(9_000_000), REGULAR), (9, None, REGULAR)]);
+        let mut periods = Periods::default();
+        for (number, ms, epoch) in cuts {
+            periods.note_cut(number, ms * 1000, epoch);
+        }
+        periods.forget_before(8);
+        assert_eq!(periods.iter().count(), 2);
+        periods.forget_before(9);
+        assert_eq!(periods.iter().map(|one| one.first).collect::<Vec<_>>(), [9]);
+    }
+}

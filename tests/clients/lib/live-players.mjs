@@ -1,0 +1,67 @@
+// hls.js, shaka-player and dash.js at low latency, behind one face. `start(video, url)` loads and plays; `window.player` then has
+//   behind()   seconds from the instant that what is shown was taken
+//   low()      whether the player gets media while they are made
+//   where()    what it says of itself, for messages
+//   errors     what it complained of
+import { PLAYERS } from './players.mjs';
+
+const HLS = `
+window.start = async (video, url) => {
+  const hls = new Hls({ lowLatencyMode: true });
+  const errors = [];
+  hls.on(Hls.Events.ERROR, (_, error) => errors.push([error.fatal ? 'fatal' : 'minor', error.details, error.reason ?? error.error?.message ?? ''].join(' ')));
+  hls.on(Hls.Events.MANIFEST_PARSED, () => video.play());
+  hls.loadSource(url);
+  hls.attachMedia(video);
+  window.player = {
+    errors,
+    behind: () => (Date.now() - hls.playingDate.getTime()) / 1000,
+    low: () => hls.levels[0].details.canBlockReload,
+    where: () => ({ latency: hls.latency, target: hls.targetLatency }),
+  };
+};`;
+
+const SHAKA = `
+window.start = async (video, url) => {
+  shaka.polyfill.installAll();
+  const shakaPlayer = new shaka.Player();
+  const errors = [];
+  shakaPlayer.addEventListener('error', ({ detail }) => errors.push(['fatal', detail.code, JSON.stringify(detail.data)].join(' ')));
+  await shakaPlayer.attach(video);
+  shakaPlayer.configure({ streaming: { lowLatencyMode: true, liveSync: { enabled: true } } });
+  await shakaPlayer.load(url).catch(({ code, data }) => { throw new Error('shaka ' + code + ' ' + JSON.stringify(data)); });
+  void video.play();
+  window.player = {
+    errors,
+    behind: () => (Date.now() - shakaPlayer.getPlayheadTimeAsDate().getTime()) / 1000,
+    low: () => shakaPlayer.getConfiguration().streaming.lowLatencyMode,
+    where: () => ({ range: shakaPlayer.seekRange(), buffered: shakaPlayer.getBufferedInfo().total, manifest: shakaPlayer.getManifestType() }),
+  };
+};`;
+
+const DASHJS = `
+window.start = async (video, url) => {
+  const dash = dashjs.MediaPlayer().create();
+  const errors = [];
+  dash.on(dashjs.MediaPlayer.events.ERROR, ({ error }) => errors.push('fatal ' + (error?.code ?? '') + ' ' + (error?.message ?? error)));
+  const ready = new Promise((resolve) => dash.on(dashjs.MediaPlayer.events.STREAM_INITIALIZED, resolve));
+  dash.initialize();
+  dash.updateSettings({ debug: { logLevel: dashjs.Debug.LOG_LEVEL_ERROR }, streaming: { liveCatchup: { enabled: true } } });
+  dash.attachView(video);
+  dash.attachSource(url);
+  await ready;
+  void video.play();
+  window.player = {
+    errors,
+    behind: () => dash.getCurrentLiveLatency(),
+    low: () => dash.getLowLatencyModeEnabled(),
+    where: () => ({ target: dash.getTargetLiveDelay(), buffered: dash.getBufferLength('video') }),
+  };
+};`;
+
+/** Library files and adapters by name. */
+export const LIVE_PLAYERS = {
+  'hls.js': { ...PLAYERS['hls.js'], adapter: HLS },
+  shaka: { ...PLAYERS.shaka, adapter: SHAKA },
+  'dash.js': { ...PLAYERS['dash.js'], adapter: DASHJS },
+};
