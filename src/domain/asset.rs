@@ -239,9 +239,12 @@ impl AssetTrack {
 }
 
 /// Peak bit rate of consecutive (bytes, ticks): the highest of any run of them that lasts 0.5 to 1.5 times the longest
-/// one, so that a short rest at the end does not count by itself.
+/// one in whole seconds (TARGETDURATION), so that a short rest at the end does not count by itself.
 pub fn peak_bits_per_sec(sizes: &[(u32, u32)], timescale: u32) -> u64 {
     let longest = sizes.iter().map(|(_, ticks)| i64::from(*ticks)).max().unwrap_or(0);
+    let second = i64::from(timescale.max(1));
+    let rounded = (longest + second / 2) / second * second;
+    let longest = if rounded > 0 { rounded } else { longest };
     let rate_from = |first: usize| {
         let (mut bytes, mut ticks, mut peak) = (0u64, 0i64, 0);
         for (more_bytes, more_ticks) in sizes.iter().skip(first) {

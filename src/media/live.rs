@@ -13,6 +13,6 @@ pub mod recovery;
 pub mod ring;
 pub mod stream;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod timeline;
 pub mod vitals;

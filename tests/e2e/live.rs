@@ -143,6 +143,42 @@ async fn hls_js_stays_close_to_the_live_edge() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn dash_players_stay_close_to_the_live_edge() {
+    let server = Server::start();
+    let creator = server.account("creator").await;
+    let live = make(&creator, json!({"title": "Talk"})).await;
+    let _publisher = Publisher::standard(text(&live, "/ingest/rtmp"));
+    in_state(&creator, &live, "live").await;
+    for player in ["shaka", "dash.js"] {
+        let manifest = text(&live, "/playback/dash");
+        let played = client("play-live.mjs", &[&server.url(), manifest, "--player", player, "--seconds", "6"]);
+        eprintln!("{player}: {played}");
+    }
+    let shown = show(&creator, &live).await;
+    assert_eq!(shown["playback"]["low_latency_dash"], json!(true), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dash_lists_segments_that_are_not_alike() {
+    let server = Server::start();
+    let creator = server.account("creator").await;
+    let live = make(&creator, json!({"title": "Cuts"})).await;
+    let keys = "-force_key_frames expr:gte(t,floor(n_forced*n_forced*0.3))";
+    let codecs = format!("{H264} {keys} -c:a aac").replace("-g 60", "-g 250");
+    let _publisher = Publisher::start(text(&live, "/ingest/rtmp"), &codecs);
+    in_state(&creator, &live, "live").await;
+    until("segments of other lengths", PATIENCE, || async {
+        let shown = show(&creator, &live).await;
+        let mpd = playlist(text(&live, "/playback/dash")).await;
+        (shown["playback"]["low_latency_dash"] == json!(false) && mpd.contains("SegmentTimeline")).then_some(())
+    })
+    .await;
+    let flags = ["--player", "dash.js", "--seconds", "5", "--latency-max", "25", "--whole"];
+    let played = client("play-live.mjs", &[&[&server.url(), text(&live, "/playback/dash")][..], &flags].concat());
+    eprintln!("{played}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_page_of_a_stream_goes_with_it_from_before_its_start_to_its_recording() {
     let server = ServerOptions::new().set("transcode.rungs", "[90]").start();
     let creator = server.account("creator").await;

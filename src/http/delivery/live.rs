@@ -21,7 +21,7 @@ use crate::http::problem::Problem;
 use crate::media::live::broadcast::{Broadcast, Rendition};
 use crate::media::live::listing;
 use crate::media::live::part::empty_segment;
-use crate::media::live::ring::{LiveSegment, Newest, Position, Stored};
+use crate::media::live::ring::{Beginning, Newest, Position, Stored};
 use crate::media::live::stream::LiveStream;
 use crate::media::view::View;
 use crate::protocols::dash::paths::{CLOCK, MANIFEST};
@@ -243,12 +243,15 @@ fn segment_in(broadcast: &Broadcast, track: &str, number: u64) -> Option<Option<
     let Some(rendition) = rendition(broadcast, track) else { return Some(None) };
     let ring = &rendition.ring;
     let Some(segment) = ring.fetchable(number) else {
-        let is_next = number == ring.next_number() && !ring.has_ended();
-        return if is_next { None } else { Some(None) };
+        let is_next = number == ring.next_number();
+        // Whoever computes which segment is the last one may be wrong by the rounding of one.
+        let last = ring.segments().next_back().filter(|_| is_next && ring.has_ended());
+        let behind = last.and_then(|last| nothing(broadcast, track, &last.following()));
+        return if is_next && !ring.has_ended() { None } else { Some(behind.map(Whole::InMemory)) };
     };
     let stored = segment.stored.clone().filter(|_| segment.parts.is_empty());
     let whole = || match stored {
-        _ if segment.is_gap() => gap(broadcast, track, segment).map(Whole::InMemory),
+        _ if segment.is_gap() => nothing(broadcast, track, &segment.beginning).map(Whole::InMemory),
         Some(stored) => Some(Whole::Stored(stored)),
         None => Some(Whole::InMemory(segment.bytes())),
     };
@@ -256,11 +259,11 @@ fn segment_in(broadcast: &Broadcast, track: &str, number: u64) -> Option<Option<
 }
 
 /// DASH has no tag that says that a segment has no media: its players ask for it.
-fn gap(broadcast: &Broadcast, track: &str, segment: &LiveSegment) -> Option<Bytes> {
+fn nothing(broadcast: &Broadcast, track: &str, beginning: &Beginning) -> Option<Bytes> {
     let index = broadcast.renditions().iter().position(|rendition| rendition.name == track)?;
-    let epoch = broadcast.epochs().find(|epoch| epoch.number == segment.beginning.epoch)?;
+    let epoch = broadcast.epochs().find(|epoch| epoch.number == beginning.epoch)?;
     let (config, _) = epoch.tracks.get(index)?.as_ref()?;
-    Some(empty_segment(&segment.beginning, config.timescale))
+    Some(empty_segment(beginning, config.timescale))
 }
 
 /// Tells whether segments have begun or ended since.

@@ -67,6 +67,11 @@ impl Cadence {
         self.rate.map(|rate| (Rate { anchor: 0, ..rate }).at(self.timescale, 1))
     }
 
+    /// Ticks from the last placed picture to the next one, once there is a rhythm: whole ticks that add up.
+    pub fn to_next(&self) -> Option<i64> {
+        self.rate.map(|rate| rate.at(self.timescale, rate.count + 1) - rate.at(self.timescale, rate.count))
+    }
+
     /// Frames per second as a fraction, once there is a rhythm.
     pub fn frame_rate(&self) -> Option<(u32, u32)> {
         self.rate.map(|rate| (rate.frames, rate.seconds))

@@ -93,6 +93,14 @@ impl LiveSegment {
         Ticks { value: i64::from(self.duration), timescale: self.beginning.start.timescale }.rescale(MICROS)
     }
 
+    /// How a segment that follows it would begin.
+    pub fn following(&self) -> Beginning {
+        let Beginning { number, start, date, .. } = self.beginning;
+        let start = Ticks { value: start.value + i64::from(self.duration), ..start };
+        let lasts = Duration::from_micros(u64::try_from(self.micros()).unwrap_or(0));
+        Beginning { number: number + 1, start, date: date + lasts, ..self.beginning }
+    }
+
     /// All of its bytes so far, as far as they are in memory.
     pub fn bytes(&self) -> Bytes {
         if let [only] = self.parts.as_slice() {

@@ -9,27 +9,27 @@ use crate::domain::time::Timestamp;
 use crate::media::frames::{CodecConfig, TrackConfig};
 use crate::media::testing::avcc;
 
-pub(super) fn video() -> TrackConfig {
+pub(crate) fn video() -> TrackConfig {
     TrackConfig::new(CodecConfig::H264 { avcc: avcc() }, 90_000)
 }
 
-pub(super) fn audio() -> TrackConfig {
+pub(crate) fn audio() -> TrackConfig {
     TrackConfig::new(CodecConfig::Aac { config: Bytes::from_static(&[0x11, 0x90]) }, 48_000)
 }
 
-pub(super) fn visit(tracks: Vec<TrackConfig>) -> Visit {
+pub(crate) fn visit(tracks: Vec<TrackConfig>) -> Visit {
     Visit { clock: IngestClock::RTMP, tracks, frame_rate: Some((30, 1)) }
 }
 
 /// A publisher of 30 pictures a second with a key frame every two seconds, and sound with it.
-pub(super) struct Publisher {
-    pub(super) base: i64,
-    pub(super) with_sound: bool,
+pub(crate) struct Publisher {
+    pub(crate) base: i64,
+    pub(crate) with_sound: bool,
 }
 
 impl Publisher {
     /// Publishes from `from` to `to`, milliseconds of wall-clock time and of its own clock alike.
-    pub(super) fn publish(&self, broadcast: &mut Broadcast, from: i64, to: i64, out: &mut Vec<Cut>) {
+    pub(crate) fn publish(&self, broadcast: &mut Broadcast, from: i64, to: i64, out: &mut Vec<Cut>) {
         let mut packet = from * 48 / 1024;
         for number in (from * 30).div_euclid(1000)..(to * 30).div_euclid(1000) {
             let at = number * 1000 / 30;
@@ -48,6 +48,6 @@ impl Publisher {
     }
 }
 
-pub(super) fn at(ms: i64) -> Timestamp {
+pub(crate) fn at(ms: i64) -> Timestamp {
     Timestamp::from_millis(ms)
 }

@@ -219,7 +219,7 @@ impl TrackState {
             repairs.shown_early += 1;
             pts = dts;
         }
-        let duration = self.cadence.interval().and_then(|interval| u32::try_from(interval).ok());
+        let duration = self.cadence.to_next().and_then(|interval| u32::try_from(interval).ok());
         Placed { dts, pts, duration }
     }
 

@@ -181,11 +181,11 @@ fn adaptation_set<'a>(run: &Run<'a>, index: usize, set: &AdaptationSet<'a>) -> E
         .attribute("id", index)
         .attribute("contentType", kind)
         .attribute("mimeType", format!("{kind}/mp4"))
-        .attribute("segmentAlignment", "true")
-        .attribute("selectionPriority", set.priority);
+        .attribute("segmentAlignment", "true");
     if run.independent || set.kind == TrackKind::Audio {
         element = element.attribute("startWithSAP", "1");
     }
+    element = element.attribute("selectionPriority", set.priority);
     if let Some(language) = set.language() {
         element = element.attribute("lang", language);
     }

@@ -16,7 +16,8 @@ const MICROS: u32 = 1_000_000;
 /// Where the stream's own clock can be asked for.
 const UTC_HTTP: &str = "urn:mpeg:dash:utc:http-iso:2014";
 const PROFILE: &str = "urn:mpeg:dash:profile:isoff-live:2011";
-const LOW_LATENCY_PROFILE: &str = "urn:mpeg:dash:profile:isoff-live:2011,http://www.dashif.org/guidelines/low-latency-live-v5";
+const LOW_LATENCY_PROFILE: &str =
+    "urn:mpeg:dash:profile:isoff-live:2011,http://www.dashif.org/guidelines/low-latency-live-v5";
 /// How far behind what is there players stay who fetch parts: part targets, as PART-HOLD-BACK says in HLS.
 const PARTS_BEHIND: i64 = 3;
 /// For the network and a decoder, microseconds.
@@ -147,3 +148,6 @@ pub(super) fn template(run: &Run, regular: Regular) -> Element {
         .attribute("availabilityTimeComplete", "false")
         .attribute("media", SEGMENT_TEMPLATE)
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,7 +61,7 @@ fn old_segments_lose_their_parts_and_are_skipped_in_deltas() {
     let ring = ring(20, 2);
     let full = render_live(&playlist(&ring), false);
     let parts = full.lines().filter(|line| line.starts_with("#EXT-X-PART:")).count();
-    assert_eq!(parts, 2 * 4 + 2, "of the last six seconds");
+    assert_eq!(parts, 3 * 4 + 2, "of what ends within the last six seconds");
     let delta = render_live(&playlist(&ring), true);
     assert!(delta.contains("#EXT-X-SKIP:SKIPPED-SEGMENTS=13\n#EXT-X-PROGRAM-DATE-TIME"), "{delta}");
     let rest = |text: &str, from: &str| text[text.find(from).unwrap()..].to_owned();
