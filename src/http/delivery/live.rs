@@ -21,7 +21,7 @@ use crate::http::problem::Problem;
 use crate::media::live::broadcast::{Broadcast, Rendition};
 use crate::media::live::listing;
 use crate::media::live::part::empty_segment;
-use crate::media::live::ring::{Beginning, Newest, Position, Stored};
+use crate::media::live::ring::{Beginning, Position, Stored};
 use crate::media::live::stream::LiveStream;
 use crate::media::view::View;
 use crate::protocols::dash::paths::{CLOCK, MANIFEST};
@@ -29,7 +29,7 @@ use crate::protocols::dash::wire::{LivePresentation, render_live_mpd};
 use crate::protocols::hls::live::names::LivePath;
 use crate::protocols::hls::live::{BadDirective, LivePlaylist, ReloadRequest, block_for, render_live};
 use crate::protocols::hls::paths::MULTIVARIANT;
-use crate::protocols::hls::wire::render_multivariant;
+use crate::protocols::hls::wire::render_live_multivariant;
 
 mod growing;
 
@@ -83,8 +83,8 @@ impl LiveDelivery {
             CLOCK => return Ok(time(self.clock.now()).into()),
             tail => LivePath::parse(tail).ok_or_else(Problem::not_found)?,
         };
-        if let LivePath::Segment { track, number } = path {
-            return self.segment(watched, request, (track, number)).await;
+        if let LivePath::Segment { track, epoch, number } = path {
+            return self.segment(watched, request, (track, epoch, number)).await;
         }
         let entity = match path {
             LivePath::Multivariant => self.multivariant(stream, request).await,
@@ -94,7 +94,7 @@ impl LiveDelivery {
                 let init = stream.look(|broadcast| init(broadcast, track, epoch)).ok_or_else(Problem::not_found)?;
                 Ok(object(init, request))
             }
-            LivePath::Part { track, position } => part(stream, request, (track, position)).await,
+            LivePath::Part { track, epoch, position } => part(stream, request, (track, epoch, position)).await,
             LivePath::Segment { .. } => Err(Problem::not_found()),
         };
         Ok(entity?.into())
@@ -104,12 +104,12 @@ impl LiveDelivery {
         &self,
         watched: &Watched,
         request: &MediaRequest,
-        (track, number): (&str, u64),
+        (track, epoch, number): (&str, u32, u64),
     ) -> Result<Answer, Problem> {
         let stream = &watched.stream;
         let patience = block_for(stream.look(Broadcast::target_secs).ok_or_else(Problem::not_found)?);
         let may_grow = !request.headers.contains_key(header::RANGE);
-        let find = |broadcast: &Broadcast| match segment_in(broadcast, track, number) {
+        let find = |broadcast: &Broadcast| match segment_in(broadcast, track, (epoch, number)) {
             None if may_grow && growing::has_begun(broadcast, track, number) => Some(Found::Growing),
             found => found.map(|found| found.map_or(Found::Nothing, Found::Whole)),
         };
@@ -189,23 +189,24 @@ async fn wait_for_media(stream: &LiveStream) -> Result<(), Problem> {
 fn variants(stream: &LiveStream) -> Option<Rendered> {
     let listed = stream.look(listing::tracks);
     let tracks = listed.inspect_err(|error| tracing::error!(%error, "a live stream cannot be listed")).ok()?;
-    Some(Rendered::new(HLS_TYPE, render_multivariant(&tracks, View::default())))
+    Some(Rendered::new(HLS_TYPE, render_live_multivariant(&tracks)))
 }
 
 /// A part that is next may be asked for before it is there (preload hint).
 async fn part(
     stream: &LiveStream,
     request: &MediaRequest,
-    (track, position): (&str, Position),
+    (track, epoch, position): (&str, u32, Position),
 ) -> Result<Entity, Problem> {
     let target_secs = stream.look(Broadcast::target_secs).ok_or_else(Problem::not_found)?;
-    let find = |broadcast: &Broadcast| part_in(broadcast, track, position);
+    let find = |broadcast: &Broadcast| part_in(broadcast, track, (epoch, position));
     let found = stream.wait_for(block_for(target_secs), find).await.flatten();
     Ok(object(found.ok_or_else(Problem::not_found)?, request))
 }
 
 /// `None`: not yet; `Some(None)`: never.
-fn part_in(broadcast: &Broadcast, track: &str, Position { segment, part }: Position) -> Option<Option<Bytes>> {
+fn part_in(broadcast: &Broadcast, track: &str, (epoch, at): (u32, Position)) -> Option<Option<Bytes>> {
+    let Position { segment, part } = at;
     let Some(rendition) = rendition(broadcast, track) else { return Some(None) };
     let ring = &rendition.ring;
     let next = ring.next_number();
@@ -214,6 +215,9 @@ fn part_in(broadcast: &Broadcast, track: &str, Position { segment, part }: Posit
         let is_hinted = segment == next && part == 0 && !ring.has_ended();
         return if is_hinted { None } else { Some(None) };
     };
+    if found.beginning.epoch != epoch {
+        return Some(None);
+    }
     if let Some(found) = found.parts.get(part as usize) {
         return Some(Some(found.bytes.clone()));
     }
@@ -239,19 +243,24 @@ enum Whole {
 }
 
 /// `None`: it is not whole yet; `Some(None)`: it never will be.
-fn segment_in(broadcast: &Broadcast, track: &str, number: u64) -> Option<Option<Whole>> {
+fn segment_in(broadcast: &Broadcast, track: &str, (epoch, number): (u32, u64)) -> Option<Option<Whole>> {
     let Some(rendition) = rendition(broadcast, track) else { return Some(None) };
     let ring = &rendition.ring;
     let Some(segment) = ring.fetchable(number) else {
         let is_next = number == ring.next_number();
         // Whoever computes which segment is the last one may be wrong by the rounding of one.
         let last = ring.segments().next_back().filter(|_| is_next && ring.has_ended());
-        let behind = last.and_then(|last| nothing(broadcast, track, &last.following()));
+        let behind = last.and_then(|last| nothing(broadcast, track, last.following()));
         return if is_next && !ring.has_ended() { None } else { Some(behind.map(Whole::InMemory)) };
     };
     let stored = segment.stored.clone().filter(|_| segment.parts.is_empty());
+    let beginning = segment.beginning;
+    if beginning.epoch != epoch {
+        // Somebody counts on, as if that epoch had not ended.
+        return Some(nothing(broadcast, track, Beginning { epoch, ..beginning }).map(Whole::InMemory));
+    }
     let whole = || match stored {
-        _ if segment.is_gap() => nothing(broadcast, track, &segment.beginning).map(Whole::InMemory),
+        _ if segment.is_gap() => nothing(broadcast, track, beginning).map(Whole::InMemory),
         Some(stored) => Some(Whole::Stored(stored)),
         None => Some(Whole::InMemory(segment.bytes())),
     };
@@ -259,11 +268,11 @@ fn segment_in(broadcast: &Broadcast, track: &str, number: u64) -> Option<Option<
 }
 
 /// DASH has no tag that says that a segment has no media: its players ask for it.
-fn nothing(broadcast: &Broadcast, track: &str, beginning: &Beginning) -> Option<Bytes> {
+fn nothing(broadcast: &Broadcast, track: &str, beginning: Beginning) -> Option<Bytes> {
     let index = broadcast.renditions().iter().position(|rendition| rendition.name == track)?;
     let epoch = broadcast.epochs().find(|epoch| epoch.number == beginning.epoch)?;
     let (config, _) = epoch.tracks.get(index)?.as_ref()?;
-    Some(empty_segment(beginning, config.timescale))
+    Some(empty_segment(&beginning, config.timescale))
 }
 
 /// Tells whether segments have begun or ended since.
@@ -313,8 +322,8 @@ fn init(broadcast: &Broadcast, track: &str, number: u32) -> Option<Bytes> {
 fn rendered(broadcast: &Broadcast, track: &str, skip: bool) -> Option<Rendered> {
     let ring = &rendition(broadcast, track)?.ring;
     let others = broadcast.renditions().iter().filter(|rendition| rendition.name != track);
-    let reports: Vec<(String, Newest)> =
-        others.filter_map(|other| Some((other.name.clone(), other.ring.newest()?))).collect();
+    let reports: Vec<(String, Position)> =
+        others.filter_map(|other| Some((other.name.clone(), other.ring.last_part()?))).collect();
     let playlist = LivePlaylist {
         ring,
         target_secs: broadcast.target_secs()?,

@@ -25,15 +25,6 @@ pub struct Position {
     pub part: u32,
 }
 
-/// What is newest of a rendition: a part of a segment, or a segment that has none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Newest {
-    /// Media sequence number.
-    pub segment: u64,
-    /// Its last part.
-    pub part: Option<u32>,
-}
-
 /// How a segment begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Beginning {
@@ -90,7 +81,12 @@ impl LiveSegment {
 
     /// How long it lasts (so far), microseconds.
     pub fn micros(&self) -> i64 {
-        Ticks { value: i64::from(self.duration), timescale: self.beginning.start.timescale }.rescale(MICROS)
+        self.micros_of(self.duration)
+    }
+
+    /// The duration of something in it, microseconds.
+    pub fn micros_of(&self, ticks: u32) -> i64 {
+        Ticks { value: i64::from(ticks), timescale: self.beginning.start.timescale }.rescale(MICROS)
     }
 
     /// How a segment that follows it would begin.
@@ -189,11 +185,17 @@ impl Ring {
         self.has_ended
     }
 
-    /// What is newest; a segment that has begun without a part is not.
-    pub fn newest(&self) -> Option<Newest> {
-        let last = self.segments.back().filter(|last| last.is_complete || !last.parts.is_empty());
-        let last = last.or_else(|| self.segments.iter().rev().nth(1))?;
-        Some(Newest { segment: last.beginning.number, part: u32::try_from(last.parts.len()).ok()?.checked_sub(1) })
+    /// Number of the newest segment; one that has begun without a part does not count.
+    pub fn newest_number(&self) -> Option<u64> {
+        let is_there = |segment: &&LiveSegment| segment.is_complete || !segment.parts.is_empty();
+        self.segments.iter().rev().find(is_there).map(|newest| newest.beginning.number)
+    }
+
+    /// The newest part.
+    pub fn last_part(&self) -> Option<Position> {
+        let last = self.segments.iter().rev().find(|segment| !segment.parts.is_empty())?;
+        let part = u32::try_from(last.parts.len()).ok()?.checked_sub(1)?;
+        Some(Position { segment: last.beginning.number, part })
     }
 
     /// Whether what a blocking request waits for is here: a whole segment, or one of its parts. A part behind the last one
@@ -343,12 +345,13 @@ mod tests {
     #[test]
     fn positions_are_there_when_they_are_listed() {
         let mut ring = filled(2);
-        let newest = |ring: &Ring| ring.newest().map(|newest| (newest.segment, newest.part));
-        assert_eq!(newest(&ring), Some((6, Some(3))));
+        let edge = |ring: &Ring| (ring.newest_number().unwrap(), ring.last_part().unwrap());
+        let last = Position { segment: 6, part: 3 };
+        assert_eq!(edge(&ring), (6, last));
         assert!(ring.has(5, None) && ring.has(6, Some(3)) && ring.has(4, None));
         assert!(!ring.has(6, None) && !ring.has(6, Some(4)) && !ring.has(7, Some(0)) && !ring.has(7, None));
         ring.begin(beginning(7, 0));
-        assert_eq!(newest(&ring), Some((6, Some(3))), "an open segment without parts is not listed");
+        assert_eq!(edge(&ring), (6, last), "an open segment without parts is not listed");
         assert!(ring.has(6, None) && !ring.has(6, Some(4)), "part 4 of 4 is the first of the next");
         ring.push(part(500));
         assert!(ring.has(6, Some(4)) && ring.has(7, Some(0)) && !ring.has(7, Some(1)));
@@ -356,6 +359,6 @@ mod tests {
         assert!(ring.has(99, None) && ring.has_ended());
         ring.gap(beginning(8, 0), 2000);
         assert!(ring.segment(8).unwrap().is_gap());
-        assert_eq!(newest(&ring), Some((8, None)));
+        assert_eq!(edge(&ring), (8, Position { segment: 7, part: 0 }), "a gap has no parts");
     }
 }

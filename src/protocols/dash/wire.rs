@@ -19,7 +19,7 @@ use crate::domain::asset::{Asset, AssetTrack, Segment, TIMELINE_ORIGIN_SECS, Tic
 use crate::domain::ports::MediaObject;
 use crate::media::packager::pixel_aspect;
 use crate::media::view::View;
-use crate::protocols::hls::live::names::epoch_init_name;
+use crate::protocols::hls::live::names::{epoch_init_name, segment_name};
 use crate::protocols::hls::paths::{INIT, object_name};
 use crate::protocols::hls::wire::{has_trick_play, init_object};
 
@@ -148,6 +148,14 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Template of the names of segments.
+    fn media_template(&self) -> String {
+        match self.init {
+            Init::OfAsset(_) => SEGMENT_TEMPLATE.to_owned(),
+            Init::OfEpoch(epoch) => format!("$RepresentationID$/{}", segment_name(epoch, "$Number$")),
+        }
+    }
+
     fn has_key_frames(&self) -> bool {
         // They are numbered through: one run's are not told from another's.
         matches!(self.init, Init::OfAsset(asset) if asset.epochs.is_empty())
@@ -195,11 +203,14 @@ fn adaptation_set<'a>(run: &Run<'a>, index: usize, set: &AdaptationSet<'a>) -> E
     if let Some(others) = switchable_with(run, index) {
         element = element.child(descriptor("SupplementalProperty", SET_SWITCHING, others));
     }
+    if let Addressing::Regular(regular) = run.addressing {
+        element = element.child(live::production(run, regular));
+    }
     element = element.child(descriptor("Role", ROLE, if set.is_main { "main" } else { "alternate" }));
     if let Some(first) = set.tracks.first() {
         let timeline = run.segments_of(first).iter().map(|segment| (segment.start, segment.duration));
         let template = match run.addressing {
-            Addressing::Timeline => template((run, first), (SEGMENT_TEMPLATE, run.number), timeline),
+            Addressing::Timeline => template((run, first), (&run.media_template(), run.number), timeline),
             Addressing::Regular(regular) => live::template(run, regular),
         };
         element = element.child(template.attribute("initialization", run.init_template()));

@@ -3,10 +3,10 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use self::names::{epoch_init_name, part_name};
+use self::names::{epoch_init_name, part_name, segment_name};
 use super::paths::MEDIA;
 use crate::media::live::part::PartTarget;
-use crate::media::live::ring::{LiveSegment, Newest, Position, Ring};
+use crate::media::live::ring::{Beginning, LiveSegment, Position, Ring};
 
 pub mod names;
 
@@ -34,8 +34,8 @@ pub struct LivePlaylist<'a> {
     pub target_secs: u32,
     /// PART-TARGET, equal in all renditions.
     pub part_target: PartTarget,
-    /// The other renditions' names and what is newest in them.
-    pub reports: &'a [(String, Newest)],
+    /// The other renditions' names and newest parts.
+    pub reports: &'a [(String, Position)],
 }
 
 /// What a player asks for by query (6.2.5).
@@ -90,12 +90,11 @@ impl ReloadRequest {
         if ring.has(segment, self.part) {
             return Ok(true);
         }
-        let newest = ring.newest();
-        let last = newest.map_or(0, |newest| newest.segment);
+        let last = ring.newest_number().unwrap_or(0);
         if segment > last + FUTURE_SEGMENTS {
             return Err(BadDirective::TooFarAhead);
         }
-        let parts_here = newest.and_then(|newest| newest.part).filter(|_| segment == last).map_or(0, |part| part + 1);
+        let parts_here = ring.last_part().filter(|part| segment == part.segment).map_or(0, |last| last.part + 1);
         let limit = part_target.advance_limit();
         if self.part.is_some_and(|part| part >= parts_here.saturating_add(limit)) {
             return Err(BadDirective::PartTooFarAhead(limit));
@@ -135,13 +134,11 @@ pub fn render_live(playlist: &LivePlaylist, skip: bool) -> String {
         out.push_str("#EXT-X-ENDLIST\n");
         return out;
     }
-    if let Some(hint) = next_part(ring) {
-        let _ = writeln!(out, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{}\"", part_name(hint));
+    if let Some((epoch, hint)) = next_part(ring) {
+        let _ = writeln!(out, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{}\"", part_name(epoch, hint));
     }
-    for (name, Newest { segment, part }) in playlist.reports {
-        let _ = write!(out, "#EXT-X-RENDITION-REPORT:URI=\"../{name}/{MEDIA}\",LAST-MSN={segment}");
-        let _ = part.map(|part| write!(out, ",LAST-PART={part}"));
-        out.push('\n');
+    for (name, Position { segment, part }) in playlist.reports {
+        let _ = writeln!(out, "#EXT-X-RENDITION-REPORT:URI=\"../{name}/{MEDIA}\",LAST-MSN={segment},LAST-PART={part}");
     }
     out
 }
@@ -185,7 +182,7 @@ fn render_segment(out: &mut String, segment: &LiveSegment, epoch: &mut Option<u3
     if !segment.is_complete && segment.parts.is_empty() {
         return;
     }
-    let number = segment.beginning.number;
+    let Beginning { number, epoch: of, .. } = segment.beginning;
     if segment.discontinuity {
         out.push_str("#EXT-X-DISCONTINUITY\n");
     }
@@ -194,7 +191,7 @@ fn render_segment(out: &mut String, segment: &LiveSegment, epoch: &mut Option<u3
     }
     let _ = writeln!(out, "#EXT-X-PROGRAM-DATE-TIME:{}", segment.beginning.date);
     for (part, index) in segment.parts.iter().zip(0..).filter(|_| with_parts || !segment.is_complete) {
-        let name = part_name(Position { segment: number, part: index });
+        let name = part_name(of, Position { segment: number, part: index });
         let independent = if part.independent { ",INDEPENDENT=YES" } else { "" };
         let _ = writeln!(out, "#EXT-X-PART:DURATION={:.5},URI=\"{name}\"{independent}", segment.seconds(part.duration));
     }
@@ -202,22 +199,23 @@ fn render_segment(out: &mut String, segment: &LiveSegment, epoch: &mut Option<u3
         out.push_str("#EXT-X-GAP\n");
     }
     if segment.is_complete {
-        let _ = writeln!(out, "#EXTINF:{:.5},\n{number}.m4s", segment.seconds(segment.duration));
+        let _ = writeln!(out, "#EXTINF:{:.5},\n{}", segment.seconds(segment.duration), segment_name(of, number));
     }
 }
 
-/// The part that will most likely come next: the next one of the open segment, or the first one of the segment after it
-/// when the open one is as long as the one before it was.
-fn next_part(ring: &Ring) -> Option<Position> {
+/// The part that will most likely come next, and its epoch: the next one of the open segment, or the first one of the segment
+/// after it when the open one is now as long as the one before it was.
+fn next_part(ring: &Ring) -> Option<(u32, Position)> {
     let newest = ring.segments().next_back()?;
-    let (number, parts) = (newest.beginning.number, newest.parts.len());
-    let before = ring.segments().rev().skip(1).find(|segment| !segment.is_gap());
-    let is_over = newest.is_complete
-        || before.is_some_and(|before| !newest.parts.is_empty() && newest.micros() >= before.micros());
-    Some(match is_over {
+    let Beginning { number, epoch, .. } = newest.beginning;
+    let before = ring.segments().rev().skip(1).find(|segment| !segment.is_gap()).map(LiveSegment::micros);
+    let without_last = newest.micros() - newest.parts.last().map_or(0, |last| newest.micros_of(last.duration));
+    let is_over = newest.is_complete || before.is_some_and(|before| (without_last..=newest.micros()).contains(&before));
+    let next = match is_over {
         true => Position { segment: number + 1, part: 0 },
-        false => Position { segment: number, part: u32::try_from(parts).unwrap_or(u32::MAX) },
-    })
+        false => Position { segment: number, part: u32::try_from(newest.parts.len()).unwrap_or(u32::MAX) },
+    };
+    Some((epoch, next))
 }
 
 #[cfg(test)]

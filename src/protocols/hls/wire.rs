@@ -19,7 +19,18 @@ const AV1: &str = "av01";
 /// Renders the multivariant playlist: one variant per picture track of the view and group of sound, what players start with
 /// first; below them sound alone. Only the sound tracks when there are no pictures.
 pub fn render_multivariant(tracks: &[AssetTrack], view: View) -> String {
-    let mut out = format!("#EXTM3U\n#EXT-X-VERSION:{VERSION}\n#EXT-X-INDEPENDENT-SEGMENTS\n");
+    let head = format!("#EXTM3U\n#EXT-X-VERSION:{VERSION}\n#EXT-X-INDEPENDENT-SEGMENTS\n");
+    render_variants(head, tracks, view)
+}
+
+/// The same of what is live. A long group of pictures is cut there without a key frame: parts say whether they are
+/// independent, not the whole.
+pub fn render_live_multivariant(tracks: &[AssetTrack]) -> String {
+    render_variants(format!("#EXTM3U\n#EXT-X-VERSION:{VERSION}\n"), tracks, View::default())
+}
+
+fn render_variants(head: String, tracks: &[AssetTrack], view: View) -> String {
+    let mut out = head;
     let groups = audio_groups(tracks);
     let videos = view.pictures(tracks);
     let alone = videos.is_empty() && groups.iter().all(|group| group.members.len() == 1);

@@ -10,7 +10,7 @@ use crate::media::live::listing::ListedPeriod;
 use crate::media::live::part::PartTarget;
 use crate::media::live::periods::Cadence;
 use crate::media::view::View;
-use crate::protocols::dash::paths::{CLOCK, SEGMENT_TEMPLATE};
+use crate::protocols::dash::paths::CLOCK;
 
 const MICROS: u32 = 1_000_000;
 /// Where the stream's own clock can be asked for.
@@ -50,6 +50,8 @@ pub(super) struct Regular {
     segment_micros: i64,
     /// How long before its end a segment can be asked for, microseconds.
     offset_micros: i64,
+    /// When the instant that the period starts with was.
+    date: Timestamp,
 }
 
 impl LivePresentation<'_> {
@@ -96,7 +98,7 @@ pub fn render_live_mpd(live: &LivePresentation, view: View) -> String {
     };
     let mpd = if live.is_low_latency() { mpd.child(service_description(live)) } else { mpd };
     let mpd = live.periods.iter().fold(mpd, |mpd, listed| mpd.child(live_period(live, listed, view)));
-    mpd.child(Element::new("UTCTiming").attribute("schemeIdUri", UTC_HTTP).attribute("value", CLOCK)).document()
+    mpd.child(clock()).document()
 }
 
 fn service_description(live: &LivePresentation) -> Element {
@@ -117,7 +119,9 @@ fn live_period(live: &LivePresentation, listed: &ListedPeriod, view: View) -> El
     let addressing = match of.cadence {
         Cadence::Regular { segment_micros } => {
             let offset_micros = segment_micros - delay_micros;
-            Addressing::Regular(Regular { first: of.first, segment_micros, offset_micros })
+            let since = u64::try_from(of.start_micros - live.anchor.0).unwrap_or(0);
+            let date = live.anchor.1 + Duration::from_micros(since);
+            Addressing::Regular(Regular { first: of.first, segment_micros, offset_micros, date })
         }
         Cadence::Unknown | Cadence::Irregular => Addressing::Timeline,
     };
@@ -137,6 +141,21 @@ fn live_period(live: &LivePresentation, listed: &ListedPeriod, view: View) -> El
     }
 }
 
+fn clock() -> Element {
+    Element::new("UTCTiming").attribute("schemeIdUri", UTC_HTTP).attribute("value", CLOCK)
+}
+
+/// When what is shown was taken; each segment says so too (`prft`).
+pub(super) fn production(run: &Run, regular: Regular) -> Element {
+    Element::new("ProducerReferenceTime")
+        .attribute("id", 0)
+        .attribute("inband", "true")
+        .attribute("type", "encoder")
+        .attribute("wallClockTime", regular.date)
+        .attribute("presentationTime", run.offset_in(MICROS))
+        .child(clock())
+}
+
 /// A template of segments that are alike.
 pub(super) fn template(run: &Run, regular: Regular) -> Element {
     Element::new("SegmentTemplate")
@@ -146,7 +165,7 @@ pub(super) fn template(run: &Run, regular: Regular) -> Element {
         .attribute("startNumber", regular.first)
         .attribute("availabilityTimeOffset", format!("{:.3}", seconds(regular.offset_micros)))
         .attribute("availabilityTimeComplete", "false")
-        .attribute("media", SEGMENT_TEMPLATE)
+        .attribute("media", run.media_template())
 }
 
 #[cfg(test)]

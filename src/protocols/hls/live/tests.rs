@@ -41,17 +41,17 @@ fn playlist(ring: &Ring) -> LivePlaylist<'_> {
 #[test]
 fn a_small_playlist_in_full() {
     let ring = ring(2, 1);
-    let reports = [("a0-1".to_owned(), Newest { segment: 1, part: Some(2) })];
+    let reports = [("a0-1".to_owned(), Position { segment: 1, part: 2 })];
     let text = render_live(&LivePlaylist { reports: &reports, ..playlist(&ring) }, false);
     let expected = "#EXTM3U\n#EXT-X-VERSION:9\n#EXT-X-TARGETDURATION:2\n\
         #EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL=12.0,HOLD-BACK=6.0,PART-HOLD-BACK=0.750\n\
         #EXT-X-PART-INF:PART-TARGET=0.250\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-MAP:URI=\"init-0.mp4\"\n\
         #EXT-X-PROGRAM-DATE-TIME:1970-01-01T00:00:00.000Z\n\
-        #EXT-X-PART:DURATION=0.50000,URI=\"0.0.m4s\",INDEPENDENT=YES\n#EXT-X-PART:DURATION=0.50000,URI=\"0.1.m4s\"\n\
-        #EXT-X-PART:DURATION=0.50000,URI=\"0.2.m4s\"\n#EXT-X-PART:DURATION=0.50000,URI=\"0.3.m4s\"\n\
-        #EXTINF:2.00000,\n0.m4s\n#EXT-X-PROGRAM-DATE-TIME:1970-01-01T00:00:02.000Z\n\
-        #EXT-X-PART:DURATION=0.50000,URI=\"1.0.m4s\",INDEPENDENT=YES\n\
-        #EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"1.1.m4s\"\n\
+        #EXT-X-PART:DURATION=0.50000,URI=\"0-0.0.m4s\",INDEPENDENT=YES\n#EXT-X-PART:DURATION=0.50000,URI=\"0-0.1.m4s\"\n\
+        #EXT-X-PART:DURATION=0.50000,URI=\"0-0.2.m4s\"\n#EXT-X-PART:DURATION=0.50000,URI=\"0-0.3.m4s\"\n\
+        #EXTINF:2.00000,\n0-0.m4s\n#EXT-X-PROGRAM-DATE-TIME:1970-01-01T00:00:02.000Z\n\
+        #EXT-X-PART:DURATION=0.50000,URI=\"0-1.0.m4s\",INDEPENDENT=YES\n\
+        #EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"0-1.1.m4s\"\n\
         #EXT-X-RENDITION-REPORT:URI=\"../a0-1/media.m3u8\",LAST-MSN=1,LAST-PART=2\n";
     assert_eq!(text, expected);
 }
@@ -87,7 +87,7 @@ fn epochs_gaps_and_the_end() {
 
 #[test]
 fn the_hint_foresees_the_end_of_a_segment() {
-    let hint = |ring: &Ring| next_part(ring).unwrap();
+    let hint = |ring: &Ring| next_part(ring).unwrap().1;
     assert_eq!(hint(&ring(3, 3)), Position { segment: 2, part: 3 });
     assert_eq!(hint(&ring(3, 4)), Position { segment: 3, part: 0 });
     assert_eq!(hint(&ring(1, 4)), Position { segment: 0, part: 4 }, "nothing to compare with");
