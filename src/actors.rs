@@ -7,6 +7,7 @@ pub mod describe;
 pub mod dispatcher;
 pub mod janitor;
 pub mod live_ingest;
+pub mod live_ladder;
 pub mod live_picture;
 pub mod live_priority;
 mod live_recording;

@@ -14,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::actors::dispatcher::{self, Listener};
 use crate::actors::janitor::{JanitorContext, JanitorHandle};
 use crate::actors::live_priority::{self, PriorityContext};
-use crate::actors::lives::{LIVES_MAX, Lives, LivesHandle, Streams};
+use crate::actors::lives::{LIVES_MAX, LadderConditions, Lives, LivesHandle, Streams};
 use crate::actors::node_root::{Branch, RootArguments, RootHandle, Tree};
 use crate::actors::playback::{Playback, PlaybackHandle};
 use crate::actors::supervisor::{Family, FamilyHandle, SupervisorArguments};
@@ -26,6 +26,7 @@ use crate::actors::uploads::{Uploads, UploadsHandle};
 use crate::domain::events::Event;
 use crate::domain::ids::VideoId;
 use crate::domain::ladder::Lease;
+use crate::domain::ladder::live::LiveLadderSettings;
 use crate::domain::playback::machine::PlaybackLimits;
 use crate::domain::ports::Clock;
 use crate::domain::restart::RestartPolicy;
@@ -106,7 +107,7 @@ impl Node {
         let transcodes = TranscodesHandle::new(Arc::new(transcode_dependencies(&settings, &storage, workers.clone())));
         let uploads = UploadsHandle::new(Arc::new(uploads_context(&settings, &storage, transcodes.clone())));
         let playback = PlaybackHandle::new(Arc::new(playback_context(&settings, &storage)));
-        let lives = LivesHandle::new(Arc::new(lives_context(&settings, &storage, workers.clone())));
+        let lives = LivesHandle::new(Arc::new(lives_context(&settings, &storage, workers.clone())?));
         let tls = open_tls(&settings, &storage).await?;
         let rtmp = listen_rtmp(&settings, lives.clone(), None, ephemeral_ports).await?;
         let rtmps = listen_rtmps(&settings, lives.clone(), tls.as_ref(), ephemeral_ports).await?;
@@ -260,8 +261,15 @@ async fn open_tls(settings: &Arc<Settings>, storage: &Storage) -> Result<Option<
     opened.await?.context("there is no certificate for HTTPS and RTMPS; see the settings under [tls]")
 }
 
-fn lives_context(settings: &Settings, storage: &Storage, workers: WorkerPoolHandle) -> Lives {
-    Lives {
+fn lives_context(settings: &Settings, storage: &Storage, workers: WorkerPoolHandle) -> Result<Lives> {
+    let ladder = LadderConditions {
+        settings: LiveLadderSettings { short_sides: settings.live.rungs.clone(), preset: settings.live.preset.clone() },
+        process: pool_settings(settings)?.process,
+        lag_max: settings.live.rung_lag_max.0,
+        frame_rate_max: settings.transcode.frame_rate_max,
+    };
+    Ok(Lives {
+        ladder,
         catalog: Arc::clone(&storage.catalog),
         blobs: Arc::clone(&storage.blobs),
         assets: Arc::clone(&storage.assets),
@@ -277,7 +285,7 @@ fn lives_context(settings: &Settings, storage: &Storage, workers: WorkerPoolHand
         grace: settings.live.reconnect_grace.0,
         linger: settings.live.linger.0,
         streams: Streams::default(),
-    }
+    })
 }
 
 async fn listen_rtmp(

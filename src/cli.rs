@@ -191,7 +191,11 @@ pub struct DoctorArgs {
 
 /// Arguments of `worker`. The socket to the server is its standard input.
 #[derive(Debug, Clone, Default, Args)]
-pub struct WorkerArgs {}
+pub struct WorkerArgs {
+    /// Encode the rungs of one live stream.
+    #[arg(long)]
+    pub live: bool,
+}
 
 #[cfg(test)]
 mod tests {

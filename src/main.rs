@@ -15,7 +15,7 @@ fn main() -> ExitCode {
             Err(error) => Err(error),
         },
         Command::Doctor(args) => return doctor::run(&args),
-        Command::Worker(_) => media::pipelines::worker::run().map_err(Into::into),
+        Command::Worker(args) => media::pipelines::worker::run(args.live).map_err(Into::into),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -350,6 +350,12 @@ section!(
         unrecorded_window_max: HumanDuration = HumanDuration::secs(900),
         /// Encoding of stored videos stands still while live streams are on and the node's clock rings later than this.
         lateness_max: HumanDuration = HumanDuration::millis(200),
+        /// Short sides of the rungs that streams with `"ladder": "full"` get beside their source, pixels; those below it.
+        rungs: Vec<u32> = vec![720, 480, 240],
+        /// Speed preset of x264 for them.
+        preset: String = "veryfast".into(),
+        /// How far rungs may be behind their source before the largest one is given up.
+        rung_lag_max: HumanDuration = HumanDuration::secs(2),
         /// Time between pictures of a stream, each one key frame decoded.
         thumbnail_interval: HumanDuration = HumanDuration::secs(30),
         /// How long a broadcast that has ended can still be watched to its end.

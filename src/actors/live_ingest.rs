@@ -12,12 +12,13 @@ use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::describe::{DescribeReply, Description};
+use super::live_ladder::{LadderState, LadderStats, make_rungs};
 use super::live_picture::take_pictures;
 use super::live_recording::LiveRecording;
 use super::lives::Lives;
 use super::reply::{AskError, Reply};
 use crate::domain::live::machine::{LiveEffect, LiveInput, LiveLimits, LiveMachine, PublisherId, Refusal};
-use crate::domain::live::{Live, LiveState, LiveStep};
+use crate::domain::live::{LadderChoice, Live, LiveState, LiveStep};
 use crate::domain::ports::CatalogError;
 use crate::media::live::broadcast::BroadcastSettings;
 use crate::media::live::gate::{Feed, TurnedAway};
@@ -98,6 +99,9 @@ pub struct IngestStats {
     /// How it does.
     #[serde(flatten)]
     pub vitals: Vitals,
+    /// How its rungs do, when it has some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ladder: Option<LadderStats>,
 }
 
 /// A live stream's own state.
@@ -114,6 +118,9 @@ pub struct LiveIngestState {
     generation: u64,
     /// Ends with the actor.
     pictures: Option<AbortOnDropHandle<()>>,
+    /// Ends with the actor too.
+    ladder: Option<AbortOnDropHandle<()>>,
+    ladder_state: LadderState,
     /// What is kept of the broadcast.
     recording: Option<LiveRecording>,
     /// The last step's way into the catalog, awaited by the next.
@@ -160,6 +167,8 @@ impl Actor for LiveIngestActor {
             fence: None,
             generation,
             pictures: None,
+            ladder: None,
+            ladder_state: LadderState::default(),
             recording,
             recorded: None,
         })
@@ -286,8 +295,19 @@ impl LiveIngestState {
             let pictures = take_pictures(context, live, (Arc::clone(&stream), watched.picture));
             self.pictures = Some(AbortOnDropHandle::new(tokio::spawn(pictures)));
         }
+        self.make_rungs(&stream);
         me.send_after(TICK, || LiveMessage::Tick);
         stream
+    }
+
+    fn make_rungs(&mut self, stream: &Arc<LiveStream>) {
+        self.ladder_state = LadderState::default();
+        let is_wanted = self.live.choices.ladder == LadderChoice::Full;
+        self.ladder = is_wanted.then(|| {
+            let (context, live) = (Arc::clone(&self.context), self.live.clone());
+            let rungs = make_rungs(context, live, (Arc::clone(stream), self.ladder_state.clone()));
+            AbortOnDropHandle::new(tokio::spawn(rungs))
+        });
     }
 
     fn new_stream(&self) -> LiveStream {
@@ -375,9 +395,11 @@ impl LiveIngestState {
     }
 
     fn stats(&self) -> Option<IngestStats> {
-        let vitals = self.stream.as_ref()?.look(Vitals::of);
+        let stream = self.stream.as_ref()?;
+        let vitals = stream.look(Vitals::of);
         let recording = self.recording.as_ref().is_some_and(|recording| !recording.is_failing());
-        Some(IngestStats { recording, vitals })
+        let ladder = self.ladder.as_ref().map(|_| stream.look(|broadcast| self.ladder_state.stats(broadcast)));
+        Some(IngestStats { recording, vitals, ladder })
     }
 
     fn describe(&self) -> Description {

@@ -10,6 +10,7 @@ use ractor::{Actor, ActorCell, ActorRef, SpawnErr};
 use super::describe::DescribeReply;
 pub use super::live_ingest::IngestStats;
 use super::live_ingest::{LiveArguments, LiveIngestActor, LiveMessage};
+pub use super::live_ladder::LadderConditions;
 use super::live_picture::NewestPicture;
 use super::reply::{AskError, Post};
 use super::supervisor::{ChildError, Family, FamilyHandle};
@@ -46,6 +47,8 @@ pub struct Lives {
     pub memory_window: Duration,
     /// How far back one can go in a stream that is not recorded.
     pub unrecorded_window_max: Duration,
+    /// How rungs are made.
+    pub ladder: LadderConditions,
     /// Take pictures.
     pub workers: WorkerPoolHandle,
     /// An existing directory for pictures in the making.

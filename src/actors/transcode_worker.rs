@@ -21,7 +21,8 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef};
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 
-use self::process::{Orders, RunError, WorkerProcess};
+pub(super) use self::process::WorkerProcess;
+use self::process::{Orders, RunError};
 use self::queue::{QuickFirst, ReservingRouter, TaskKey};
 use super::describe::Description;
 use super::node_root::Branch;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::video::text_enum;
 
+pub mod live;
 pub mod machine;
 mod moments;
 mod plan;

@@ -34,6 +34,16 @@ text_enum!(
     }
 );
 
+text_enum!(
+    /// Which renditions viewers get.
+    LadderChoice {
+        /// What the publisher sends, as it is.
+        Source = "source",
+        /// Smaller ones besides, encoded while the stream goes on.
+        Full = "full",
+    }
+);
+
 /// Longest window that viewers can go back in, milliseconds: 12 hours.
 pub const WINDOW_MS_MAX: u64 = 12 * 3600 * 1000;
 /// Shortest one: what players need to play at all.
@@ -50,15 +60,29 @@ pub struct LiveChoices {
     pub archive: bool,
     /// Whether it can be published to again after a broadcast.
     pub permanent: bool,
+    /// Which renditions viewers get.
+    #[serde(default = "LiveChoices::source")]
+    pub ladder: LadderChoice,
 }
 
 impl Default for LiveChoices {
     fn default() -> Self {
-        Self { latency: LatencyMode::Low, window_ms: 3600 * 1000, archive: true, permanent: false }
+        Self {
+            latency: LatencyMode::Low,
+            window_ms: 3600 * 1000,
+            archive: true,
+            permanent: false,
+            ladder: Self::source(),
+        }
     }
 }
 
 impl LiveChoices {
+    /// What streams have for which nothing was chosen.
+    const fn source() -> LadderChoice {
+        LadderChoice::Source
+    }
+
     /// Checks every field's limits.
     pub fn validate(&self) -> Result<(), InvalidField> {
         if (WINDOW_MS_MIN..=WINDOW_MS_MAX).contains(&self.window_ms) {

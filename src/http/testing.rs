@@ -14,25 +14,26 @@ use super::pipeline::Pipeline;
 use super::server::Server;
 use super::state::{HttpActors, HttpPorts, HttpServices, HttpState, RtmpPorts};
 use crate::actors::janitor::JanitorHandle;
-use crate::actors::lives::{Lives, LivesHandle, Streams};
+use crate::actors::lives::{LadderConditions, Lives, LivesHandle, Streams};
 use crate::actors::node_root::{Branch, RootArguments, Tree};
 use crate::actors::playback::{Playback, PlaybackHandle};
 use crate::actors::supervisor::SupervisorArguments;
 use crate::actors::thumbnails::{Thumbnails, ThumbnailsHandle};
 use crate::actors::transcode_job::{LadderDependencies, TranscodeDependencies};
-use crate::actors::transcode_worker::WorkerPoolHandle;
+use crate::actors::transcode_worker::{ProcessSettings, WorkerPoolHandle};
 use crate::actors::transcodes::TranscodesHandle;
 use crate::actors::uploads::{Uploads, UploadsHandle};
 use crate::domain::asset::{Asset, AssetTrack, BlobKey, Extent, Segment, SegmentBytes, TrackKind, VideoProperties};
 use crate::domain::ids::{PlaybackId, UploadId, UserId, VideoId};
 use crate::domain::ladder::Lease;
+use crate::domain::ladder::live::LiveLadderSettings;
 use crate::domain::playback::machine::PlaybackLimits;
 use crate::domain::ports::{Clock, UploadQuota, VideoStep};
 use crate::domain::restart::RestartPolicy;
 use crate::domain::upload::{Concatenation, Upload, UploadProtocol, UploadState};
 use crate::domain::video::{Privacy, Rendition, RenditionState, Thumbnail, ThumbnailMoment, Video, VideoDetails};
 use crate::media::resolve::Resolver;
-use crate::media::work::MediaLimits;
+use crate::media::work::{MediaLimits, ProcessLimits};
 use crate::settings::Settings;
 use crate::storage::{Embedded, EmbeddedOptions, Storage};
 use crate::system::{SystemClock, SystemEntropy};
@@ -90,7 +91,17 @@ pub(super) fn idle_transcodes(settings: &Settings, storage: &Storage) -> Transco
 
 /// Live streams that nobody can publish to.
 pub(super) fn idle_lives(storage: &Storage) -> LivesHandle {
+    let limits = ProcessLimits { nice: 0, address_space_bytes_max: 0 };
+    let process =
+        ProcessSettings { program: "none".into(), environment: Vec::new(), limits, watchdog: Duration::from_secs(1) };
+    let ladder = LadderConditions {
+        settings: LiveLadderSettings { short_sides: Vec::new(), preset: String::new() },
+        process,
+        lag_max: Duration::from_secs(1),
+        frame_rate_max: 60,
+    };
     LivesHandle::new(Arc::new(Lives {
+        ladder,
         catalog: storage.catalog.clone(),
         blobs: storage.blobs.clone(),
         assets: storage.assets.clone(),

@@ -1,6 +1,7 @@
 //! What a server and its worker processes tell each other: one JSON object a line, over a socket pair. Both ends are the
 //! same binary; the protocol number catches a binary that was replaced under a running server.
 mod encoding;
+pub mod live;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::domain::ladder::Encoder;
 use crate::domain::video::{Failure, MediaInfo, NonStandard};
 
 /// Increases with every change of the types below.
-pub const PROTOCOL_VERSION: u32 = 5;
+pub const PROTOCOL_VERSION: u32 = 6;
 
 /// Longest line accepted from a worker, which may be in the hands of the file it reads: the index of a day of video in
 /// one-second segments takes 30 MB.

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child, Command};
@@ -48,7 +48,7 @@ pub(super) enum RunError {
 }
 
 /// A worker process that is ready for tasks. Dropping it kills it.
-pub(super) struct WorkerProcess {
+pub(in crate::actors) struct WorkerProcess {
     child: Child,
     reader: BufReader<OwnedReadHalf>,
     writer: OwnedWriteHalf,
@@ -60,10 +60,24 @@ pub(super) struct WorkerProcess {
 impl WorkerProcess {
     /// Starts one and waits until it is ready.
     pub(super) async fn start(settings: &ProcessSettings) -> std::io::Result<Self> {
+        Self::start_with(settings, &["worker"]).await
+    }
+
+    /// Starts one that encodes the rungs of a live stream.
+    pub(in crate::actors) async fn start_live(settings: &ProcessSettings) -> std::io::Result<Self> {
+        Self::start_with(settings, &["worker", "--live"]).await
+    }
+
+    /// What it says and hears, for whoever speaks another way with it.
+    pub(in crate::actors) fn streams(&mut self) -> (&mut (impl AsyncRead + Unpin), &mut (impl AsyncWrite + Unpin)) {
+        (&mut self.reader, &mut self.writer)
+    }
+
+    async fn start_with(settings: &ProcessSettings, arguments: &[&str]) -> std::io::Result<Self> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let mut command = Command::new(&settings.program);
-        command.arg("worker").stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.args(arguments).stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null()).stderr(Stdio::piped());
         command.envs(settings.environment.iter().map(|(name, value)| (name, value))).kill_on_drop(true);
         let mut child = spawner::spawn(command).await?;
         let (reader, writer) = UnixStream::from_std(ours)?.into_split();

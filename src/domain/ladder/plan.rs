@@ -9,13 +9,13 @@ use crate::domain::asset::Ticks;
 use crate::domain::video::{MediaInfo, VideoInfo, text_enum};
 
 /// Decoder buffer of all rungs, milliseconds at their highest rate: no second exceeds that.
-const BUFFER_MS: u32 = 1000;
+pub(super) const BUFFER_MS: u32 = 1000;
 /// Shortest side that encoders take, pixels.
 const SIDE_MIN: u32 = 16;
 /// Highest short side of the AV1 rung: encoding it in software takes long.
 const AV1_SHORT_SIDE_MAX: u32 = 720;
 /// A rung has to be smaller than the next by this share, or it is not worth its bytes.
-const STEP: f64 = 0.9;
+pub(super) const STEP: f64 = 0.9;
 /// The lowest short side at which one wants to watch.
 const USEFUL_SHORT_SIDE: u32 = 360;
 /// Longest chunk that is decoded from the source's start, milliseconds.
@@ -175,7 +175,7 @@ pub fn display_size(video: &VideoInfo) -> (u32, u32) {
 }
 
 /// The size of a rung with this short side: same shape, even sides.
-fn size_of(display: (u32, u32), short_side: u32) -> (u32, u32) {
+pub(super) fn size_of(display: (u32, u32), short_side: u32) -> (u32, u32) {
     let short = u64::from(display.0.min(display.1).max(1));
     let scaled = |side: u32| {
         let side = (u64::from(side) * u64::from(short_side) + short) / (short * 2) * 2;

@@ -180,7 +180,7 @@ fn picture(watched: &Watched, playback: &PlaybackId) -> Option<Entity> {
 async fn wait_for_media(stream: &LiveStream) -> Result<(), Problem> {
     let has_media = |broadcast: &Broadcast| {
         let is_listed = broadcast.target_secs().is_some() && broadcast.part_target().is_some();
-        let is_begun = |one: &Rendition| one.ring.segments().any(|segment| segment.is_complete);
+        let is_begun = |one: &Rendition| one.is_rung() || one.ring.segments().any(|segment| segment.is_complete);
         (is_listed && broadcast.renditions().iter().all(is_begun)).then_some(())
     };
     stream.wait_for(FIRST_MEDIA, has_media).await.ok_or_else(Problem::not_found)

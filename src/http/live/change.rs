@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::show::visible_live;
 use super::view::LiveView;
 use crate::domain::ids::{LiveId, PlaybackId};
-use crate::domain::live::{LatencyMode, Live, LiveChoices, LivePatch, LiveState, StoredKey, StreamKey};
+use crate::domain::live::{LadderChoice, LatencyMode, Live, LiveChoices, LivePatch, LiveState, StoredKey, StreamKey};
 use crate::domain::ports::CatalogError;
 use crate::http::auth::Viewer;
 use crate::http::etag;
@@ -28,6 +28,7 @@ struct ChoicesBody {
     dvr_window: Option<u64>,
     permanent: Option<bool>,
     archive: Option<bool>,
+    ladder: Option<LadderChoice>,
 }
 
 impl ChoicesBody {
@@ -42,6 +43,7 @@ impl ChoicesBody {
             window_ms: self.dvr_window.map_or(choices.window_ms, |secs| secs.saturating_mul(1000)),
             permanent: self.permanent.unwrap_or(choices.permanent),
             archive: self.archive.unwrap_or(choices.archive),
+            ladder: self.ladder.unwrap_or(choices.ladder),
         };
         choices.validate()?;
         Ok(choices)

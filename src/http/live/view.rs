@@ -3,7 +3,7 @@ use serde::Serialize;
 
 use crate::actors::lives::{IngestStats, Watched};
 use crate::domain::ids::{ChannelId, LiveId, VideoId};
-use crate::domain::live::{LatencyMode, Live, LiveState};
+use crate::domain::live::{LadderChoice, LatencyMode, Live, LiveState};
 use crate::domain::time::Timestamp;
 use crate::domain::video::Privacy;
 use crate::http::auth::Viewer;
@@ -33,6 +33,7 @@ pub(super) struct LiveView {
     /// How far back viewers can go, seconds.
     dvr_window: u64,
     permanent: bool,
+    ladder: LadderChoice,
     /// Players that fetched something of it lately.
     viewers: u64,
     /// A picture of what is live now.
@@ -115,6 +116,7 @@ impl LiveView {
             latency: live.choices.latency,
             dvr_window: live.choices.window_ms / 1000,
             permanent: live.choices.permanent,
+            ladder: live.choices.ladder,
             viewers: watched.as_ref().map_or(0, |watched| watched.viewers.count()),
             thumbnail: watched
                 .filter(|watched| watched.picture.get().is_some())

@@ -13,10 +13,15 @@ use super::periods::Periods;
 use super::ring::{Beginning, MICROS, Ring, Stored};
 use super::timeline::{IngestClock, Repairs, Stamp, Timeline, TrackClock};
 use crate::domain::asset::{TIMELINE_ORIGIN_SECS, Ticks, TrackKind};
+use crate::domain::ladder::live::is_rung;
 use crate::domain::time::Timestamp;
 use crate::media::codecs::aac::AacConfig;
 use crate::media::frames::{CodecConfig, Frame, InvalidConfig, TrackConfig};
 use crate::media::packager::init_segment;
+
+mod rungs;
+
+pub use rungs::RungPicture;
 
 /// A gap shorter than this before a publisher's return is not worth a segment, microseconds.
 pub(super) const GAP_MICROS_MIN: i64 = 100_000;
@@ -72,9 +77,16 @@ pub struct Rendition {
     pub ring: Ring,
     /// How long after the instant that a segment starts with its first part is there, microseconds: the most of late.
     pub delay_micros: Option<i64>,
+    /// Of what is encoded from the pictures of another rendition.
+    rung: Option<rungs::Rung>,
 }
 
 impl Rendition {
+    /// Whether it is encoded from the pictures of another one.
+    pub fn is_rung(&self) -> bool {
+        is_rung(&self.name)
+    }
+
     /// A segment's first part is there this long after the instant that the segment starts with.
     fn note_delay(&mut self, micros: i64) {
         self.delay_micros = Some(self.delay_micros.map_or(micros, |before| micros.max(before - DELAY_DECAY_MICROS)));
@@ -289,6 +301,7 @@ impl Broadcast {
     pub fn begin_visit(&mut self, visit: Visit, now: Timestamp, out: &mut Vec<Cut>) -> Result<(), InvalidConfig> {
         let inits = visit.tracks.iter().map(init_segment).collect::<Result<Vec<_>, _>>()?;
         self.end_visit(out);
+        self.level_rungs(out);
         let start = self.start_of_visit(now, out);
         self.anchor.get_or_insert((start.rescale(MICROS), now));
         let part_target = *self.part_target.get_or_insert_with(|| PartTarget::for_frame_rate(visit.frame_rate));
@@ -337,8 +350,8 @@ impl Broadcast {
         for config in tracks {
             let kind = config.kind();
             let mut known = self.renditions.iter().enumerate();
-            let free =
-                known.find(|(index, other)| other.kind == kind && !taken.contains(index)).map(|(index, _)| index);
+            let free = known.find(|(index, other)| other.kind == kind && !other.is_rung() && !taken.contains(index));
+            let free = free.map(|(index, _)| index);
             taken.push(free.unwrap_or_else(|| self.add_rendition(kind)));
         }
         taken
@@ -346,9 +359,15 @@ impl Broadcast {
 
     fn add_rendition(&mut self, kind: TrackKind) -> usize {
         let letter = if kind == TrackKind::Video { 'v' } else { 'a' };
-        let number = self.renditions.iter().filter(|rendition| rendition.kind == kind).count();
-        let ring = Ring::new(self.settings.window, self.next).with_memory(self.settings.memory);
-        self.renditions.push(Rendition { name: format!("{letter}{number}"), kind, ring, delay_micros: None });
+        let alike = self.renditions.iter().filter(|rendition| rendition.kind == kind && !rendition.is_rung());
+        let name = format!("{letter}{}", alike.count());
+        self.add_named(name, kind, self.next)
+    }
+
+    /// Adds a rendition that begins with this segment.
+    fn add_named(&mut self, name: String, kind: TrackKind, first: u64) -> usize {
+        let ring = Ring::new(self.settings.window, first).with_memory(self.settings.memory);
+        self.renditions.push(Rendition { name, kind, ring, delay_micros: None, rung: None });
         self.epochs.iter_mut().for_each(|epoch| epoch.tracks.push(None));
         self.renditions.len() - 1
     }
@@ -416,6 +435,7 @@ impl Broadcast {
     /// The broadcast is over.
     pub fn end(&mut self, out: &mut Vec<Cut>) {
         self.end_visit(out);
+        self.level_rungs(out);
         self.has_ended = true;
         self.periods.end();
         self.renditions.iter_mut().for_each(|rendition| rendition.ring.end());
@@ -424,6 +444,7 @@ impl Broadcast {
     /// A gap in every rendition, of at most TARGETDURATION each.
     fn gap_until(&mut self, until: i64, out: &mut Vec<Cut>) {
         let longest = i64::from(self.target_secs.unwrap_or(2)) * i64::from(MICROS);
+        self.level_rungs(out);
         while self.end_micros < until {
             let length = (until - self.end_micros).min(longest);
             let (number, start) = (self.next, self.end_micros);
@@ -454,6 +475,7 @@ impl Broadcast {
         let (renditions, timescales) = (ongoing.renditions.clone(), ongoing.timescales.clone());
         self.next = ongoing.packager.next_segment().max(self.next);
         self.apply_for(packaged, &renditions, &timescales, out);
+        self.pass_late_rungs(out);
     }
 
     fn apply_for(&mut self, packaged: Vec<Packaged>, renditions: &[usize], timescales: &[u32], out: &mut Vec<Cut>) {
@@ -473,7 +495,7 @@ impl Broadcast {
                     let Some((rendition, timescale)) = place(track) else { continue };
                     let end = Ticks { value: part.end(), timescale }.rescale(MICROS);
                     self.end_micros = self.end_micros.max(end);
-                    let part = self.headed(rendition, part);
+                    let part = self.headed(rendition, part, self.last_frame);
                     self.with_ring(rendition, |ring| ring.push(part.clone()));
                     out.push(Cut::Part { rendition, part });
                 }
@@ -500,12 +522,12 @@ impl Broadcast {
     }
 
     /// The first part of a segment carries the segment's type and its time of production.
-    fn headed(&mut self, rendition: usize, part: Part) -> Part {
+    fn headed(&mut self, rendition: usize, part: Part, now: Timestamp) -> Part {
         let Some(rendition) = self.renditions.get_mut(rendition) else { return part };
         let open = rendition.ring.segments().next_back().filter(|open| !open.is_complete && open.parts.is_empty());
         let Some(beginning) = open.map(|open| open.beginning) else { return part };
         if let Some((start, date)) = self.anchor {
-            let passed = (self.last_frame.as_millis() - date.as_millis()) * 1000;
+            let passed = (now.as_millis() - date.as_millis()) * 1000;
             rendition.note_delay(passed - (beginning.start.rescale(MICROS) - start));
         }
         part.headed_by(&segment_type(&beginning))
@@ -520,8 +542,10 @@ impl Broadcast {
     /// Renditions that this epoch does not have get a gap for each segment that another one has completed.
     fn level_behind(&mut self, complete: usize, out: &mut Vec<Cut>) {
         let Some(epoch) = self.epochs.back() else { return };
+        let is_missing = |index: &usize| epoch.tracks.get(*index).is_none_or(Option::is_none);
+        let is_rung = |index: &usize| self.renditions.get(*index).is_some_and(Rendition::is_rung);
         let missing: Vec<usize> =
-            (0..self.renditions.len()).filter(|index| epoch.tracks.get(*index).is_none_or(Option::is_none)).collect();
+            (0..self.renditions.len()).filter(|index| is_missing(index) && !is_rung(index)).collect();
         let done = self
             .renditions
             .get(complete)
@@ -535,9 +559,10 @@ impl Broadcast {
         }
     }
 
-    /// After a visit all renditions end with the same segment.
+    /// After a visit all renditions of the publisher's end with the same segment.
     fn level(&mut self, out: &mut Vec<Cut>) {
-        for index in 0..self.renditions.len() {
+        let own = |index: &usize| self.renditions.get(*index).is_some_and(|rendition| !rendition.is_rung());
+        for index in (0..self.renditions.len()).filter(own).collect::<Vec<_>>() {
             while let Some(number) =
                 self.renditions.get(index).map(|it| it.ring.next_number()).filter(|next| *next < self.next)
             {

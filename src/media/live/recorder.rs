@@ -206,7 +206,7 @@ impl Recorder {
 
     fn begin(&mut self, broadcast: &Broadcast, index: usize, beginning: Beginning) {
         let Some(rendition) = broadcast.renditions().get(index) else { return };
-        let is_leader = index == 0 || rendition.kind == TrackKind::Video;
+        let is_leader = index == 0 || rendition.kind == TrackKind::Video && !rendition.is_rung();
         let rolled_at = self.rolled_at;
         self.open.resize_with(self.open.len().max(index + 1), Writer::default);
         let Some(writer) = self.open.get_mut(index) else { return };

@@ -9,6 +9,7 @@ use super::broadcast::GAP_MICROS_MIN;
 use super::ring::MICROS;
 use crate::domain::asset::{Asset, AssetEpoch, AssetTrack, BlobKey, Segment, SegmentBytes, Ticks, TrackKind};
 use crate::domain::ids::{PlaybackId, VideoId};
+use crate::domain::ladder::live::is_rung;
 use crate::domain::video::{AudioInfo, MediaInfo, VideoInfo};
 use crate::media::frames::{InvalidConfig, TrackConfig};
 use crate::media::index::describe;
@@ -123,7 +124,13 @@ impl Recording {
 
     /// The video; `None` when nothing was recorded. Segments that cannot be decoded by themselves are joined to those
     /// before them: groups of pictures may be longer than live segments.
+    /// Rungs were encoded in a hurry and may have gaps: the video gets its own.
     pub fn asset(&self, video_id: VideoId, playback_id: PlaybackId) -> Result<Option<Asset>, InvalidConfig> {
+        let tracks = self.tracks.iter().filter(|track| !is_rung(&track.name)).cloned().collect();
+        Self { tracks }.asset_of_all(video_id, playback_id)
+    }
+
+    fn asset_of_all(&self, video_id: VideoId, playback_id: PlaybackId) -> Result<Option<Asset>, InvalidConfig> {
         let groups = with_holes(whole_ends(self.groups()));
         let mut tracks = Vec::new();
         for (index, track) in self.tracks.iter().enumerate() {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::broadcast::{Broadcast, BroadcastSettings, Cut, Visit};
+use super::broadcast::{Broadcast, BroadcastSettings, Cut, RungPicture, Visit};
 use super::timeline::Stamp;
 use crate::domain::time::Timestamp;
-use crate::media::frames::InvalidConfig;
+use crate::media::frames::{InvalidConfig, TrackConfig};
 
 /// Who keeps what was cut. Called with the broadcast as it will be seen, before anyone sees it; must not block for long.
 pub trait Keeper: Send {
@@ -98,6 +98,16 @@ impl LiveStream {
             fed.broadcast.push(track, stamp, payload, now, cuts);
             Ok(())
         })
+    }
+
+    /// A rung's encoder tells what it makes in this epoch.
+    pub fn begin_rung(&self, (name, epoch): (&str, u32), config: TrackConfig) -> Result<(), InvalidConfig> {
+        self.change(|fed, _| fed.broadcast.begin_rung(name, epoch, config))
+    }
+
+    /// Takes a picture of a rung of this epoch; of another one it is of no use any more.
+    pub fn push_rung(&self, rung: (&str, u32), picture: RungPicture, now: Timestamp) {
+        self.change(|fed, cuts| fed.broadcast.push_rung(rung, picture, now, cuts));
     }
 
     /// The visit of this generation is over.

@@ -43,7 +43,7 @@ impl Vitals {
         let rate = broadcast.frame_rate();
         Self {
             connected: broadcast.is_fed(),
-            bits_per_sec: broadcast.renditions().iter().map(bits_per_sec).sum(),
+            bits_per_sec: broadcast.renditions().iter().filter(|one| !one.is_rung()).map(bits_per_sec).sum(),
             frame_rate: rate.map_or(0.0, |(frames, seconds)| f64::from(frames) / f64::from(seconds.max(1))),
             gop_secs: broadcast.gop().map(|gop| gop.as_secs_f64()),
             width: size.as_ref().map(|size| size.width),

@@ -15,6 +15,7 @@ use self::scale::Scaler;
 pub(super) use self::self_test::self_test;
 use super::internal;
 use super::worker::Reporter;
+use crate::domain::ladder::Rung;
 use crate::domain::video::Failure;
 use crate::media::source::ExtentReader;
 use crate::media::spans::SpanOfChunk;
@@ -25,6 +26,7 @@ mod clock;
 mod decoding;
 mod deinterlace;
 mod element;
+pub(super) mod live;
 mod look;
 mod pace;
 mod picture;
@@ -112,13 +114,7 @@ struct Ladder {
 
 impl Ladder {
     fn start(task: &PictureTask, reporter: &Arc<Reporter>) -> Result<Self, Failure> {
-        let mut sizes: Vec<(u32, u32)> = task.rungs.iter().map(|rung| (rung.width, rung.height)).collect();
-        sizes.sort_unstable_by_key(|(width, height)| std::cmp::Reverse(u64::from(*width) * u64::from(*height)));
-        sizes.dedup();
-        let place = |rung: &crate::domain::ladder::Rung| {
-            sizes.iter().position(|size| *size == (rung.width, rung.height)).unwrap_or(0)
-        };
-        let order = task.rungs.iter().map(place).collect();
+        let (sizes, order) = sizes_of(&task.rungs);
         let start = |rung| RungThread::start(RungJob::new(rung, task), Arc::clone(reporter));
         Ok(Self {
             studio: Studio::new(&task.treatment),
@@ -154,6 +150,16 @@ impl Ladder {
         let total = seconds.iter().sum();
         Ok((Answer::EncodedPictures { rungs, tiles, tile_file, candidates, seconds }, total))
     }
+}
+
+/// The sizes of all rungs, largest first, and which of them each rung has.
+fn sizes_of(rungs: &[Rung]) -> (Vec<(u32, u32)>, Vec<usize>) {
+    let mut sizes: Vec<(u32, u32)> = rungs.iter().map(|rung| (rung.width, rung.height)).collect();
+    sizes.sort_unstable_by_key(|(width, height)| std::cmp::Reverse(u64::from(*width) * u64::from(*height)));
+    sizes.dedup();
+    let place = |rung: &Rung| sizes.iter().position(|size| *size == (rung.width, rung.height)).unwrap_or(0);
+    let order = rungs.iter().map(place).collect();
+    (sizes, order)
 }
 
 fn encoded(name: String, span: SpanOfChunk) -> EncodedRung {

@@ -35,22 +35,29 @@ pub enum WorkerError {
     /// GStreamer could not be loaded.
     #[error("gstreamer could not be loaded: {0}")]
     GStreamer(#[from] gst::glib::Error),
+    /// A live stream's rungs cannot be encoded.
+    #[error("{0}")]
+    Live(String),
     /// The socket broke.
     #[error("socket to the server broke: {0}")]
     Socket(#[from] std::io::Error),
 }
 
-/// Runs a worker on standard input until the server closes it. What `playhouse worker` does.
-pub fn run() -> Result<(), WorkerError> {
+/// Runs a worker on standard input until the server closes it. What `playhouse worker` does; with `--live` it encodes the
+/// rungs of one live stream and takes no other task.
+pub fn run(is_live: bool) -> Result<(), WorkerError> {
     let socket = std::io::stdin().as_fd().try_clone_to_owned()?;
     let socket = UnixStream::from(socket);
-    let mut lines = BufReader::new(socket.try_clone()?).lines();
-    let limits = read_hello(lines.next())?;
+    let mut reader = BufReader::new(socket.try_clone()?);
+    let limits = read_hello((&mut reader).lines().next())?;
     confine(&limits)?;
     gst::init()?;
-    let reporter = Arc::new(Reporter::new(socket));
+    let reporter = Arc::new(Reporter::new(socket.try_clone()?));
     reporter.say(&FromWorker::Ready { protocol: PROTOCOL_VERSION });
-    for (id, task) in tasks_from(lines) {
+    if is_live {
+        return encode::live::run(reader, socket).map_err(|failure| WorkerError::Live(failure.message));
+    }
+    for (id, task) in tasks_from(reader.lines()) {
         reporter.begin(id);
         let answer = perform(task, &reporter);
         reporter.say(&FromWorker::Done { id, answer });

@@ -223,7 +223,7 @@ fn filters(treatment: &PictureTreatment) -> Result<Vec<gst::Element>, Failure> {
 }
 
 /// Links the picture track of this number that `from` shows to `to`; other streams go nowhere.
-fn link_track(from: &gst::Element, to: &gst::Element, track: u32) {
+pub(super) fn link_track(from: &gst::Element, to: &gst::Element, track: u32) {
     let to = to.downgrade();
     let seen = AtomicU32::new(0);
     from.connect_pad_added(move |_, pad| {
@@ -240,7 +240,7 @@ fn link_track(from: &gst::Element, to: &gst::Element, track: u32) {
 }
 
 /// There are as many worker processes as cores: a decoder with many threads only adds delay and memory.
-fn use_one_thread(decoder: &gst::Element) {
+pub(super) fn use_one_thread(decoder: &gst::Element) {
     let Some(bin) = decoder.downcast_ref::<gst::Bin>() else { return };
     bin.connect_deep_element_added(|_, _, element| {
         for name in THREADS {
@@ -254,7 +254,7 @@ fn use_one_thread(decoder: &gst::Element) {
 }
 
 /// Lets decoders hand out pictures as they lie in their own memory.
-fn accept_strides(sink: &gst::Element) {
+pub(super) fn accept_strides(sink: &gst::Element) {
     let Some(pad) = sink.static_pad("sink") else { return };
     pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| {
         let Some(gst::QueryViewMut::Allocation(query)) = info.query_mut().map(|query| query.view_mut()) else {

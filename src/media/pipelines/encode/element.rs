@@ -24,7 +24,7 @@ const FIRST: gst::ClockTime = gst::ClockTime::from_seconds(2000 * 3600);
 
 /// Encodes all pictures that come.
 pub(super) fn encode(job: &RungJob, shots: &Receiver<Shot>, reporter: &Reporter) -> Result<SpanOfChunk, Failure> {
-    let encoder = Encoder::start(job)?;
+    let encoder = Encoder::start(job, Taker::Span(None))?;
     let mut count = 0;
     for shot in shots {
         encoder.push(job, shot)?;
@@ -35,6 +35,24 @@ pub(super) fn encode(job: &RungJob, shots: &Receiver<Shot>, reporter: &Reporter)
         encoder.drain()?;
     }
     encoder.finish()
+}
+
+/// What an encoder makes, for who takes it as it comes.
+pub(super) enum Coded {
+    /// What all that follows is decoded with.
+    Config(TrackConfig),
+    /// The next picture.
+    Picture(Frame),
+}
+
+/// Encodes all pictures that come, and hands over what is made of each at once.
+pub(super) fn encode_live(
+    job: &RungJob,
+    shots: &Receiver<Shot>,
+    take: Box<dyn FnMut(Coded) + Send>,
+) -> Result<(), Failure> {
+    let encoder = Encoder::start(job, Taker::Live(take))?;
+    shots.iter().try_for_each(|shot| encoder.push(job, shot))
 }
 
 /// The element with a pad of ours on either side.
@@ -63,13 +81,21 @@ impl Drop for Encoder {
 struct Output {
     job: RungJob,
     segment: Option<gst::FormattedSegment<gst::ClockTime>>,
-    span: Option<ChunkSpan>,
+    taker: Taker,
     failure: Option<Failure>,
 }
 
+/// Who takes them.
+enum Taker {
+    /// A span, once they are configured.
+    Span(Option<ChunkSpan>),
+    /// Somebody who cannot wait.
+    Live(Box<dyn FnMut(Coded) + Send>),
+}
+
 impl Encoder {
-    fn start(job: &RungJob) -> Result<Self, Failure> {
-        let output = Output { job: job.clone(), segment: None, span: None, failure: None };
+    fn start(job: &RungJob, taker: Taker) -> Result<Self, Failure> {
+        let output = Output { job: job.clone(), segment: None, taker, failure: None };
         let output = Arc::new(Mutex::new(output));
         let encoder = element(&job.rung.encoder.name)?;
         settings::apply(&encoder, job)?;
@@ -160,7 +186,10 @@ impl Encoder {
         if let Some(failure) = output.failure.take() {
             return Err(failure);
         }
-        let span = output.span.take();
+        let span = match &mut output.taker {
+            Taker::Span(span) => span.take(),
+            Taker::Live(_) => None,
+        };
         drop(output);
         span.ok_or_else(|| self.why("nothing came out"))?.finish().map_err(internal)
     }
@@ -252,14 +281,23 @@ impl Output {
     fn configure(&mut self, caps: &gst::CapsRef) -> bool {
         let data = caps.structure(0).and_then(|caps| caps.get::<gst::Buffer>("codec_data").ok());
         let data = data.and_then(|data| data.map_readable().ok().map(|data| Bytes::copy_from_slice(&data)));
-        let Some(avcc) = data.filter(|_| self.span.is_none()) else { return self.span.is_some() };
-        let mut config = TrackConfig::new(CodecConfig::H264 { avcc }, self.job.timescale);
-        config.reorder = self.job.reorder();
-        match self.job.span(config) {
-            Ok(span) => self.span = Some(span),
-            Err(failure) => self.failure = Some(failure),
+        let config = |avcc| TrackConfig::new(CodecConfig::H264 { avcc }, self.job.timescale);
+        match (&mut self.taker, data.map(config)) {
+            (Taker::Span(Some(_)), _) => true,
+            (_, None) => false,
+            (Taker::Live(take), Some(config)) => {
+                take(Coded::Config(config));
+                true
+            }
+            (Taker::Span(span), Some(config)) => {
+                let config = TrackConfig { reorder: self.job.reorder(), ..config };
+                match self.job.span(config) {
+                    Ok(begun) => *span = Some(begun),
+                    Err(failure) => self.failure = Some(failure),
+                }
+                self.failure.is_none()
+            }
         }
-        self.failure.is_none()
     }
 
     fn take(&mut self, buffer: &gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
@@ -277,8 +315,13 @@ impl Output {
         let payload = slices_of(&map);
         let keyframe = NalUnits::new(&payload, 4).any(|unit| unit.kind == NAL_IDR);
         let pts = self.job.pts(at);
-        let span = self.span.as_mut().ok_or_else(|| internal("an encoded picture before its configuration"))?;
-        span.push(Frame { dts: pts, pts, duration: 0, keyframe, payload }).map_err(internal)
+        let frame = Frame { dts: pts, pts, duration: 0, keyframe, payload };
+        match &mut self.taker {
+            Taker::Live(take) => take(Coded::Picture(frame)),
+            Taker::Span(Some(span)) => span.push(frame).map_err(internal)?,
+            Taker::Span(None) => return Err(internal("an encoded picture before its configuration")),
+        }
+        Ok(())
     }
 }
 

@@ -17,9 +17,10 @@ use crate::media::pipelines::internal;
 use crate::media::pipelines::worker::Reporter;
 use crate::media::spans::{ChunkSpan, ChunkSpec, SpanOfChunk};
 use crate::media::work::PictureTask;
+use crate::media::work::live::LadderTask;
 
 /// Pictures waiting for an encoder: enough for it not to wait, little memory.
-const QUEUE: usize = 4;
+pub(super) const QUEUE: usize = 4;
 
 /// A picture to be encoded.
 pub(super) struct Shot {
@@ -41,6 +42,8 @@ pub(super) struct RungJob {
     pub(super) prefix: BlobKey,
     /// Frames per second that the rung has at most.
     pub(super) frame_rate_max: u32,
+    /// Whether somebody waits for each picture.
+    pub(super) is_live: bool,
 }
 
 impl RungJob {
@@ -53,6 +56,21 @@ impl RungJob {
             dir: task.output.dir.clone(),
             prefix: task.output.key_prefix.clone(),
             frame_rate_max: task.treatment.frame_rate_max,
+            is_live: false,
+        }
+    }
+
+    /// Of a stream that goes on, from this instant of it.
+    pub(super) fn live(rung: &Rung, task: &LadderTask) -> Self {
+        Self {
+            rung: rung.clone(),
+            timescale: task.timescale.max(1),
+            cuts: Vec::new(),
+            first_segment: 0,
+            dir: PathBuf::new(),
+            prefix: BlobKey::new(""),
+            frame_rate_max: task.treatment.frame_rate_max,
+            is_live: true,
         }
     }
 

@@ -64,6 +64,7 @@ fn job(encoder: &Encoder, codec: RungCodec, preset: &str, dir: &Path) -> RungJob
         encoder: encoder.clone(),
     };
     RungJob {
+        is_live: false,
         rung,
         timescale: 1000,
         cuts: CUTS_MS.to_vec(),

@@ -16,6 +16,11 @@ pub(super) const HARDWARE: [&str; 3] = ["nvh264enc", "vah264enc", "qsvh264enc"];
 /// spent already.
 const X264_OPTIONS: &str = "keyint=1000000000:min-keyint=100000000:scenecut=40:open-gop=0:vbv-init=0.5";
 
+/// The same for what is encoded while it goes on.
+const X264_LIVE_OPTIONS: &str = "keyint=1000000000:min-keyint=100000000:scenecut=0:open-gop=0:nal-hrd=none:force-cfr=0";
+/// Short side up to which one thread keeps up with what goes on.
+const LIVE_ONE_THREAD: u32 = 480;
+
 /// Levels of ITU-T H.264 table A-1: name, macroblocks per second and per picture, kbit/s and kbits of buffer of the High
 /// profile.
 const LEVELS: [(&str, u64, u64, u64, u64); 13] = [
@@ -53,7 +58,18 @@ pub(super) fn apply(encoder: &gst::Element, job: &RungJob) -> Result<(), Failure
     let buffer_ms = job.rung.buffer_ms.clamp(1, 10_000).to_string();
     let buffer_kbits = (u64::from(job.rung.bits_per_sec_max) * u64::from(job.rung.buffer_ms) / 1_000_000).to_string();
     let preset = job.rung.preset.as_str();
+    let threads = if job.rung.short_side() > LIVE_ONE_THREAD { "2" } else { "1" };
     let settings: Vec<(&str, &str)> = match job.rung.encoder.name.as_str() {
+        X264 if job.is_live => vec![
+            ("speed-preset", preset),
+            ("tune", "zerolatency"),
+            ("threads", threads),
+            ("pass", "cbr"),
+            ("bitrate", &kbits),
+            ("vbv-buf-capacity", &buffer_ms),
+            ("aud", "false"),
+            ("option-string", X264_LIVE_OPTIONS),
+        ],
         X264 => vec![
             ("speed-preset", preset),
             ("threads", "1"),

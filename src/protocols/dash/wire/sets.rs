@@ -75,12 +75,15 @@ fn is_default(track: &AssetTrack) -> bool {
     track.audio.as_ref().is_some_and(|audio| audio.default)
 }
 
-/// Whether these segments of both begin at the same times in the same ticks.
+/// Whether these segments of both begin at the same times in the same ticks, as far as both have them.
 pub(super) fn is_aligned(one: &AssetTrack, other: &AssetTrack, segments: &Range<u32>) -> bool {
     let starts = |track: &AssetTrack| -> Vec<i64> {
         let end = track.segments.len().min(segments.end as usize);
         let listed = track.segments.get(segments.start as usize..end).unwrap_or_default();
         listed.iter().map(|segment| segment.start).collect()
     };
-    one.kind == other.kind && one.timescale == other.timescale && starts(one) == starts(other)
+    // What is live is not equally far in all.
+    let (one_starts, other_starts) = (starts(one), starts(other));
+    let is_same = one_starts.iter().zip(&other_starts).all(|(one, other)| one == other);
+    one.kind == other.kind && one.timescale == other.timescale && is_same
 }

@@ -1,0 +1,315 @@
+//! The ladder of a live stream: a worker process of its own decodes the source's pictures once and encodes them in every rung.
+//! It is told what viewers see, and what it makes goes into the same [`LiveStream`]. The source waits for none of it: a worker
+//! that ends is started again and goes on at the edge, one that does not keep up loses its largest rung.
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::lives::Lives;
+use super::transcode_worker::{ProcessSettings, WorkerProcess};
+use crate::domain::asset::Ticks;
+use crate::domain::ladder::Rung;
+use crate::domain::ladder::live::{LiveLadderSettings, LiveSource, Overload, live_rungs, live_treatment};
+use crate::domain::live::Live;
+use crate::media::frames::{CodecConfig, Colour, TrackConfig};
+use crate::media::live::broadcast::{Broadcast, Epoch};
+use crate::media::live::ring::LiveSegment;
+use crate::media::live::stream::LiveStream;
+use crate::media::work::live::{FromLadder, HEAD_BYTES, LadderTask, ToLadder, head};
+
+/// First pause before another worker is started, and the longest.
+const RESTART: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(20));
+/// A worker that has run for this long had no trouble with starting.
+const SETTLED: Duration = Duration::from_secs(30);
+/// How long one looks for something to do before looking again.
+const LOOK: Duration = Duration::from_secs(60);
+/// Segments behind the edge from which a worker starts at most: what is older is gone for its rungs.
+const START_BEHIND: u64 = 2;
+
+/// How live ladders are made.
+#[derive(Debug, Clone)]
+pub struct LadderConditions {
+    /// Which rungs.
+    pub settings: LiveLadderSettings,
+    /// How workers are started.
+    pub process: ProcessSettings,
+    /// How far rungs may be behind their source.
+    pub lag_max: Duration,
+    /// Frames per second that rungs have at most.
+    pub frame_rate_max: u32,
+}
+
+/// How a rung does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RungStats {
+    /// Its name in URLs.
+    pub name: String,
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Most bits a second.
+    pub bits_per_sec_max: u32,
+    /// Whether it was given up, for this publisher's visit, because the machine does not keep up.
+    pub dropped: bool,
+}
+
+/// How a ladder does; clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct LadderState(Arc<Mutex<LadderStats>>);
+
+/// How a ladder does.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct LadderStats {
+    /// The rungs of the newest epoch, largest first.
+    pub rungs: Vec<RungStats>,
+    /// How much later than the source rungs are, milliseconds; `None` before the first.
+    pub added_latency_ms: Option<i64>,
+    /// Worker processes that have ended before their stream did.
+    pub restarts: u32,
+}
+
+impl LadderState {
+    /// As it is now.
+    pub(super) fn stats(&self, broadcast: &Broadcast) -> LadderStats {
+        let source = broadcast.leading().and_then(|index| broadcast.renditions().get(index)?.delay_micros);
+        let rungs = broadcast.renditions().iter().filter(|rendition| rendition.is_rung());
+        let latest = rungs.filter_map(|rung| rung.delay_micros).max();
+        let added_latency_ms = latest.zip(source).map(|(rung, source)| (rung - source) / 1000);
+        LadderStats { added_latency_ms, ..self.change(|stats| stats.clone()) }
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut LadderStats) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Why a worker is of no more use.
+#[derive(Debug, thiserror::Error)]
+enum LadderError {
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error("the worker says what makes no sense")]
+    Nonsense,
+}
+
+/// Makes the rungs of a stream until it ends.
+pub(super) async fn make_rungs(lives: Arc<Lives>, live: Live, (stream, state): (Arc<LiveStream>, LadderState)) {
+    let mut pause = RESTART.0;
+    while !stream.look(Broadcast::has_ended) {
+        let started = tokio::time::Instant::now();
+        let Err(error) = work(&lives, &stream, &state).await else { return };
+        tracing::warn!(live.id = %live.id, %error, "a live stream's rungs are interrupted");
+        metrics::counter!("playhouse_live_ladder_restarts_total").increment(1);
+        state.change(|stats| stats.restarts += 1);
+        pause = if started.elapsed() > SETTLED { RESTART.0 } else { (pause * 2).min(RESTART.1) };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// One worker, from its start to its end or the stream's.
+async fn work(lives: &Lives, stream: &LiveStream, state: &LadderState) -> Result<(), LadderError> {
+    let mut cursor = Cursor::default();
+    // No process for a stream that has no pictures.
+    while stream.wait_for(LOOK, |broadcast| has_pictures(broadcast).then_some(())).await.is_none() {}
+    if stream.look(Broadcast::has_ended) {
+        return Ok(());
+    }
+    let mut worker = WorkerProcess::start_live(&lives.ladder.process).await?;
+    let (reader, writer) = worker.streams();
+    let told = Told::default();
+    let feeding = feed((lives, stream, state), (&mut cursor, &told), writer);
+    let hearing = hear(lives, stream, (&told, reader));
+    tokio::select! {
+        outcome = feeding => outcome,
+        outcome = hearing => outcome,
+    }
+}
+
+fn has_pictures(broadcast: &Broadcast) -> bool {
+    broadcast.has_ended() || broadcast.target_secs().is_some() && broadcast.leading().is_some()
+}
+
+/// What the worker was told last, for what it says to be understood.
+#[derive(Default)]
+struct Told(Mutex<Vec<String>>, Mutex<u32>);
+
+impl Told {
+    fn rung(&self, index: u8) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(usize::from(index)).cloned()
+    }
+
+    fn timescale(&self) -> u32 {
+        *self.1.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, task: &LadderTask) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
+            task.rungs.iter().map(|rung| rung.name.clone()).collect();
+        *self.1.lock().unwrap_or_else(PoisonError::into_inner) = task.timescale;
+    }
+}
+
+/// How far the worker was told of the source.
+#[derive(Debug, Default)]
+struct Cursor {
+    epoch: Option<u32>,
+    segment: u64,
+    part: usize,
+    is_cut_told: bool,
+}
+
+/// What it is told next.
+enum Next {
+    Epoch { number: u32, config: Box<TrackConfig>, init: Bytes, source: LiveSource },
+    Cut(i64),
+    Part { bytes: Bytes, lag: Duration },
+    Over,
+}
+
+impl Cursor {
+    /// `None`: nothing yet.
+    fn next(&mut self, broadcast: &Broadcast) -> Option<Next> {
+        if broadcast.has_ended() {
+            return Some(Next::Over);
+        }
+        let index = broadcast.leading()?;
+        let ring = &broadcast.renditions().get(index)?.ring;
+        let epoch = broadcast.epochs().next_back()?;
+        if self.epoch != Some(epoch.number) {
+            let first =
+                ring.segments().rev().filter(|one| is_start(one, epoch)).take(START_BEHIND as usize + 1).last()?;
+            let (config, init) = epoch.tracks.get(index)?.as_ref()?;
+            *self = Self { epoch: Some(epoch.number), segment: first.beginning.number, part: 0, is_cut_told: false };
+            let source = source_of(broadcast, (index, config))?;
+            return Some(Next::Epoch {
+                number: epoch.number,
+                config: Box::new(config.clone()),
+                init: init.clone(),
+                source,
+            });
+        }
+        loop {
+            let segment = ring.segment(self.segment).or_else(|| {
+                // It has left memory meanwhile.
+                let first = ring.segments().find(|one| is_start(one, epoch) && one.beginning.number > self.segment)?;
+                (self.segment, self.part, self.is_cut_told) = (first.beginning.number, 0, false);
+                Some(first)
+            })?;
+            if segment.beginning.epoch != epoch.number {
+                return None;
+            }
+            if let Some(part) = segment.parts.get(self.part) {
+                if !std::mem::replace(&mut self.is_cut_told, true) {
+                    return Some(Next::Cut(segment.beginning.start.value));
+                }
+                self.part += 1;
+                let newest = ring.segments().next_back().and_then(|last| Some((last, last.parts.last()?)));
+                let timescale = segment.beginning.start.timescale;
+                let ticks = newest.map_or(0, |(_, newest)| newest.start - part.start);
+                let lag = u64::try_from(Ticks { value: ticks, timescale }.rescale(1000)).unwrap_or(0);
+                return Some(Next::Part { bytes: part.bytes.clone(), lag: Duration::from_millis(lag) });
+            }
+            if !segment.is_complete {
+                return None;
+            }
+            *self = Self { epoch: self.epoch, segment: self.segment + 1, part: 0, is_cut_told: false };
+        }
+    }
+}
+
+/// Whether decoding can start with this segment of the epoch.
+fn is_start(segment: &LiveSegment, epoch: &Epoch) -> bool {
+    let starts = segment.parts.first().is_some_and(|part| part.independent);
+    starts && segment.beginning.epoch == epoch.number
+}
+
+fn source_of(broadcast: &Broadcast, (index, config): (usize, &TrackConfig)) -> Option<LiveSource> {
+    let frame_rate = broadcast.frame_rate().unwrap_or((30, 1));
+    let properties = config.video_properties(frame_rate).ok()??;
+    let (width, height) = properties.display_size();
+    let ring = &broadcast.renditions().get(index)?.ring;
+    let whole = ring.segments().rev().find(|segment| segment.is_complete && segment.size > 0);
+    let bits = whole.and_then(|one| (u64::from(one.size) * 8_000_000).checked_div(u64::try_from(one.micros()).ok()?));
+    Some(LiveSource { width, height, frame_rate, bits_per_sec: bits.unwrap_or(0) })
+}
+
+/// Tells the worker what the publisher sends.
+async fn feed(
+    (lives, stream, state): (&Lives, &LiveStream, &LadderState),
+    (cursor, told): (&mut Cursor, &Told),
+    mut writer: impl AsyncWrite + Unpin,
+) -> Result<(), LadderError> {
+    let conditions = &lives.ladder;
+    let mut overload = Overload::new(0, conditions.lag_max);
+    loop {
+        let Some(next) = stream.wait_for(LOOK, |broadcast| cursor.next(broadcast)).await else { continue };
+        match next {
+            Next::Over => return Ok(()),
+            Next::Cut(at) => writer.write_all(&ToLadder::Cut(at).encode()).await?,
+            Next::Epoch { number, config, init, source } => {
+                let rungs = live_rungs(source, &conditions.settings);
+                overload = Overload::new(rungs.len(), conditions.lag_max);
+                state.change(|stats| stats.rungs = rungs.iter().map(shown).collect());
+                let treatment = live_treatment(config.rotation, conditions.frame_rate_max);
+                let task = LadderTask { epoch: number, timescale: config.timescale, treatment, rungs };
+                told.note(&task);
+                writer.write_all(&ToLadder::Begin(task).encode()).await?;
+                writer.write_all(&ToLadder::Media(init).encode()).await?;
+            }
+            Next::Part { bytes, lag } => {
+                if let Some(rung) = overload.step(lag, lives.clock.now()) {
+                    give_up(state, (rung, lag));
+                    let rung = u8::try_from(rung).unwrap_or(u8::MAX);
+                    writer.write_all(&ToLadder::Drop(rung).encode()).await?;
+                }
+                writer.write_all(&ToLadder::Media(bytes).encode()).await?;
+            }
+        }
+    }
+}
+
+fn shown(rung: &Rung) -> RungStats {
+    let Rung { name, width, height, bits_per_sec_max, .. } = rung.clone();
+    RungStats { name, width, height, bits_per_sec_max, dropped: false }
+}
+
+fn give_up(state: &LadderState, (rung, lag): (usize, Duration)) {
+    metrics::counter!("playhouse_live_rungs_dropped_total").increment(1);
+    let name = state.change(|stats| {
+        let rung = stats.rungs.get_mut(rung)?;
+        rung.dropped = true;
+        Some(rung.name.clone())
+    });
+    tracing::warn!(rung = name, lag_ms = lag.as_millis(), "this machine does not keep up with a live stream's rungs");
+}
+
+/// Takes what the worker makes.
+async fn hear(
+    lives: &Lives,
+    stream: &LiveStream,
+    (told, mut reader): (&Told, impl AsyncRead + Unpin),
+) -> Result<(), LadderError> {
+    loop {
+        let mut bytes = [0; HEAD_BYTES];
+        reader.read_exact(&mut bytes).await?;
+        let (kind, length) = head(bytes).map_err(|_| LadderError::Nonsense)?;
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).await?;
+        match FromLadder::decode(kind, body.into()).map_err(|_| LadderError::Nonsense)? {
+            FromLadder::Config { epoch, rung, avcc } => {
+                let name = told.rung(rung).ok_or(LadderError::Nonsense)?;
+                let mut config = TrackConfig::new(CodecConfig::H264 { avcc }, told.timescale());
+                config.colour = Some(Colour { primaries: 1, transfer: 1, matrix: 1, full_range: false });
+                stream.begin_rung((&name, epoch), config).map_err(|_| LadderError::Nonsense)?;
+            }
+            FromLadder::Picture { epoch, rung, picture } => {
+                let name = told.rung(rung).ok_or(LadderError::Nonsense)?;
+                stream.push_rung((&name, epoch), picture, lives.clock.now());
+            }
+        }
+    }
+}

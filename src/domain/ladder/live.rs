@@ -1,0 +1,147 @@
+//! The ladder of a live stream: which rungs it has, and which of them go first when the machine does not keep up.
+use std::time::Duration;
+
+use super::plan::{BUFFER_MS, STEP, size_of};
+use super::rates::{SourceRate, bits_per_sec_max};
+use super::{Encoder, PictureTreatment, Reading, Rung, RungCodec};
+use crate::domain::time::Timestamp;
+
+/// First letter of rungs' names in URLs.
+const LETTER: char = 'r';
+/// The encoder that every machine has.
+const ENCODER: &str = "x264enc";
+/// Most rungs beside the source.
+const RUNGS_MAX: usize = 6;
+/// After a rung was dropped, what is left has this long to catch up.
+const RELIEF: Duration = Duration::from_secs(4);
+
+/// Whether a rendition of this name is a rung.
+pub fn is_rung(name: &str) -> bool {
+    name.starts_with(LETTER)
+}
+
+/// What a publisher sends, as it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LiveSource {
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Frames per second as a fraction.
+    pub frame_rate: (u32, u32),
+    /// Bits per second; 0 when not known yet.
+    pub bits_per_sec: u64,
+}
+
+/// What an operator chooses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveLadderSettings {
+    /// Short sides of rungs, pixels.
+    pub short_sides: Vec<u32>,
+    /// Speed preset.
+    pub preset: String,
+}
+
+/// The rungs below the source, largest first; none when there is nothing worth making.
+pub fn live_rungs(source: LiveSource, settings: &LiveLadderSettings) -> Vec<Rung> {
+    let display = (source.width, source.height);
+    let near = f64::from(source.width.min(source.height)) * STEP;
+    let mut sides: Vec<u32> = settings.short_sides.iter().copied().filter(|side| f64::from(*side) <= near).collect();
+    sides.sort_unstable_by(|a, b| b.cmp(a));
+    sides.dedup();
+    sides.truncate(RUNGS_MAX);
+    let rate =
+        SourceRate { pixels: u64::from(source.width) * u64::from(source.height), bits_per_sec: source.bits_per_sec };
+    let rung = |side: u32| {
+        let (width, height) = size_of(display, side);
+        let bits = bits_per_sec_max(u64::from(width) * u64::from(height), source.frame_rate, rate);
+        Rung {
+            name: format!("{LETTER}{side}"),
+            codec: RungCodec::H264,
+            width,
+            height,
+            bits_per_sec_max: (bits / 1000.0).round() as u32 * 1000,
+            buffer_ms: BUFFER_MS,
+            quality: 0,
+            preset: settings.preset.clone(),
+            encoder: Encoder { name: ENCODER.into(), version: String::new() },
+        }
+    };
+    sides.into_iter().map(rung).collect()
+}
+
+/// Pictures of a live stream as they came, turned the way they are shown.
+pub fn live_treatment(rotation: u16, frame_rate_max: u32) -> PictureTreatment {
+    PictureTreatment {
+        track: 0,
+        rotation,
+        deinterlace: false,
+        dynamic_range: "sdr".into(),
+        frame_rate_max,
+        reading: Reading::FromStart,
+    }
+}
+
+/// Decides which rungs are given up: the largest first, one at a time, for as long as the rest falls behind. They come back
+/// with the next publisher.
+#[derive(Debug, Clone)]
+pub struct Overload {
+    lag_max: Duration,
+    /// Rungs that are encoded.
+    left: usize,
+    dropped: usize,
+    last_drop: Option<Timestamp>,
+}
+
+impl Overload {
+    /// For so many rungs, which may be behind the source by this.
+    pub fn new(rungs: usize, lag_max: Duration) -> Self {
+        Self { lag_max, left: rungs, dropped: 0, last_drop: None }
+    }
+
+    /// The rungs are so far behind now. Returns the index of the rung to give up, if one is.
+    pub fn step(&mut self, lag: Duration, now: Timestamp) -> Option<usize> {
+        let has_relief = self.last_drop.is_none_or(|last| now.since(last) >= RELIEF);
+        if lag <= self.lag_max || self.left == 0 || !has_relief {
+            return None;
+        }
+        self.last_drop = Some(now);
+        self.left -= 1;
+        self.dropped += 1;
+        Some(self.dropped - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(width: u32, height: u32) -> Vec<(String, u32, u32)> {
+        let source = LiveSource { width, height, frame_rate: (30, 1), bits_per_sec: 6_000_000 };
+        let settings = LiveLadderSettings { short_sides: vec![360, 720, 480, 360], preset: "veryfast".into() };
+        let rungs = live_rungs(source, &settings);
+        assert!(rungs.iter().map(|rung| rung.bits_per_sec_max).is_sorted_by(|a, b| a > b));
+        assert!(rungs.iter().all(|rung| is_rung(&rung.name)));
+        rungs.into_iter().map(|rung| (rung.name, rung.width, rung.height)).collect()
+    }
+
+    #[test]
+    fn rungs_are_below_the_source_and_have_its_shape() {
+        let rung = |name: &str, width, height| (name.to_owned(), width, height);
+        assert_eq!(names(1920, 1080), [rung("r720", 1280, 720), rung("r480", 854, 480), rung("r360", 640, 360)]);
+        assert_eq!(names(720, 1280), [rung("r480", 480, 854), rung("r360", 360, 640)]);
+        assert_eq!(names(640, 360), []);
+    }
+
+    #[test]
+    fn the_largest_goes_first_and_the_others_get_time() {
+        let at = Timestamp::from_millis;
+        let mut overload = Overload::new(2, Duration::from_secs(2));
+        let (little, much) = (Duration::from_secs(1), Duration::from_secs(3));
+        assert_eq!(overload.step(little, at(0)), None);
+        assert_eq!(overload.step(much, at(100)), Some(0));
+        assert_eq!(overload.step(much, at(3000)), None);
+        assert_eq!(overload.step(much, at(4200)), Some(1));
+        assert_eq!(overload.step(much, at(60_000)), None, "there is nothing left to give up");
+    }
+}

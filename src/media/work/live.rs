@@ -1,0 +1,176 @@
+//! What a server and the worker process of a live stream's ladder tell each other once both are ready: messages of a kind, a
+//! length and a body, over the same socket.
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::ladder::{PictureTreatment, Rung};
+use crate::media::live::broadcast::RungPicture;
+
+/// Bytes before a message's body: its kind, and the body's length.
+pub const HEAD_BYTES: usize = 5;
+/// Longest body taken from the other side, bytes: a coded picture, or a part of the highest rate.
+pub const BODY_BYTES_MAX: u32 = 32 << 20;
+
+/// One epoch of a broadcast's pictures, to be encoded in these rungs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LadderTask {
+    /// The epoch, repeated in all that comes of it.
+    pub epoch: u32,
+    /// Ticks per second of all times.
+    pub timescale: u32,
+    /// What happens to the pictures.
+    pub treatment: PictureTreatment,
+    /// The rungs, largest first.
+    pub rungs: Vec<Rung>,
+}
+
+/// Server to worker.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ToLadder {
+    /// An epoch begins.
+    Begin(LadderTask),
+    /// Bytes of a fragmented MP4 file of the epoch's pictures: first its initialisation segment, then parts.
+    Media(Bytes),
+    /// A segment starts here, ticks: told before its media.
+    Cut(i64),
+    /// No more of this rung, by its index.
+    Drop(u8),
+}
+
+/// Worker to server.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FromLadder {
+    /// What a rung is decoded with.
+    Config {
+        /// The epoch.
+        epoch: u32,
+        /// The rung's index.
+        rung: u8,
+        /// `AVCDecoderConfigurationRecord`.
+        avcc: Bytes,
+    },
+    /// The next picture of a rung.
+    Picture {
+        /// The epoch.
+        epoch: u32,
+        /// The rung's index.
+        rung: u8,
+        /// The picture.
+        picture: RungPicture,
+    },
+}
+
+/// A message that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a message that cannot be read: {0}")]
+pub struct Unreadable(&'static str);
+
+/// Reads a head: a kind and the length of what follows.
+pub fn head(bytes: [u8; HEAD_BYTES]) -> Result<(u8, usize), Unreadable> {
+    let [kind, length @ ..] = bytes;
+    let length = u32::from_be_bytes(length);
+    if length > BODY_BYTES_MAX {
+        return Err(Unreadable("too long"));
+    }
+    Ok((kind, length as usize))
+}
+
+fn message(kind: u8, body: &[&[u8]]) -> Bytes {
+    let length: usize = body.iter().map(|piece| piece.len()).sum();
+    let mut out = BytesMut::with_capacity(HEAD_BYTES + length);
+    out.put_u8(kind);
+    out.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+    body.iter().for_each(|piece| out.extend_from_slice(piece));
+    out.freeze()
+}
+
+impl ToLadder {
+    /// As sent.
+    pub fn encode(&self) -> Bytes {
+        match self {
+            Self::Begin(task) => message(0, &[&serde_json::to_vec(task).unwrap_or_default()]),
+            Self::Media(bytes) => message(1, &[bytes]),
+            Self::Cut(at) => message(2, &[&at.to_be_bytes()]),
+            Self::Drop(rung) => message(3, &[&[*rung]]),
+        }
+    }
+
+    /// As received.
+    pub fn decode(kind: u8, body: Bytes) -> Result<Self, Unreadable> {
+        match kind {
+            0 => serde_json::from_slice(&body).map(Self::Begin).map_err(|_| Unreadable("a task")),
+            1 => Ok(Self::Media(body)),
+            2 => body.as_ref().try_into().map(|at| Self::Cut(i64::from_be_bytes(at))).map_err(|_| Unreadable("a cut")),
+            3 => body.first().copied().map(Self::Drop).ok_or(Unreadable("a rung")),
+            _ => Err(Unreadable("its kind")),
+        }
+    }
+}
+
+impl FromLadder {
+    /// As sent.
+    pub fn encode(&self) -> Bytes {
+        match self {
+            Self::Config { epoch, rung, avcc } => message(0, &[&epoch.to_be_bytes(), &[*rung], avcc]),
+            Self::Picture { epoch, rung, picture } => {
+                let head = [*rung, u8::from(picture.keyframe)];
+                message(1, &[&epoch.to_be_bytes(), &head, &picture.pts.to_be_bytes(), &picture.payload])
+            }
+        }
+    }
+
+    /// As received.
+    pub fn decode(kind: u8, mut body: Bytes) -> Result<Self, Unreadable> {
+        let short = |_| Unreadable("it ends early");
+        match kind {
+            0 => {
+                let epoch = body.try_get_u32().map_err(short)?;
+                let rung = body.try_get_u8().map_err(short)?;
+                Ok(Self::Config { epoch, rung, avcc: body })
+            }
+            1 => {
+                let epoch = body.try_get_u32().map_err(short)?;
+                let rung = body.try_get_u8().map_err(short)?;
+                let keyframe = body.try_get_u8().map_err(short)? != 0;
+                let pts = body.try_get_i64().map_err(short)?;
+                Ok(Self::Picture { epoch, rung, picture: RungPicture { pts, keyframe, payload: body } })
+            }
+            _ => Err(Unreadable("its kind")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(message: Bytes) -> (u8, Bytes) {
+        let (kind, length) = head(message[..HEAD_BYTES].try_into().unwrap()).unwrap();
+        assert_eq!(message.len(), HEAD_BYTES + length);
+        (kind, message.slice(HEAD_BYTES..))
+    }
+
+    #[test]
+    fn messages_are_read_back() {
+        for message in [ToLadder::Media(Bytes::from_static(b"moof")), ToLadder::Cut(-7), ToLadder::Drop(3)] {
+            let (kind, body) = parts(message.encode());
+            assert_eq!(ToLadder::decode(kind, body), Ok(message));
+        }
+        let picture = RungPicture { pts: 90_001, keyframe: true, payload: Bytes::from_static(b"slice") };
+        let picture = FromLadder::Picture { epoch: 4097, rung: 2, picture };
+        for message in [FromLadder::Config { epoch: 7, rung: 1, avcc: Bytes::from_static(&[1, 2]) }, picture] {
+            let (kind, body) = parts(message.encode());
+            assert_eq!(FromLadder::decode(kind, body), Ok(message));
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        assert!(head([1, 0xff, 0, 0, 0]).is_err());
+        for (kind, body) in [(0, &b""[..]), (1, b"short"), (9, b"x")] {
+            assert!(FromLadder::decode(kind, Bytes::copy_from_slice(body)).is_err(), "{kind}");
+        }
+        assert!(ToLadder::decode(2, Bytes::from_static(b"1234567")).is_err());
+        assert!(ToLadder::decode(0, Bytes::from_static(b"{}")).is_err());
+    }
+}
