@@ -261,10 +261,17 @@ async fn open_tls(settings: &Arc<Settings>, storage: &Storage) -> Result<Option<
     opened.await?.context("there is no certificate for HTTPS and RTMPS; see the settings under [tls]")
 }
 
+/// Rungs that go on come before those that can wait.
+fn live_process(settings: &Settings) -> Result<ProcessSettings> {
+    let mut process = pool_settings(settings)?.process;
+    process.limits.nice /= 2;
+    Ok(process)
+}
+
 fn lives_context(settings: &Settings, storage: &Storage, workers: WorkerPoolHandle) -> Result<Lives> {
     let ladder = LadderConditions {
         settings: LiveLadderSettings { short_sides: settings.live.rungs.clone(), preset: settings.live.preset.clone() },
-        process: pool_settings(settings)?.process,
+        process: live_process(settings)?,
         lag_max: settings.live.rung_lag_max.0,
         frame_rate_max: settings.transcode.frame_rate_max,
     };

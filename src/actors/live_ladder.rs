@@ -16,7 +16,7 @@ use crate::domain::ladder::live::{LiveLadderSettings, LiveSource, Overload, live
 use crate::domain::live::Live;
 use crate::media::frames::{CodecConfig, Colour, TrackConfig};
 use crate::media::live::broadcast::{Broadcast, Epoch};
-use crate::media::live::ring::LiveSegment;
+use crate::media::live::ring::{LiveSegment, Ring};
 use crate::media::live::stream::LiveStream;
 use crate::media::work::live::{FromLadder, HEAD_BYTES, LadderTask, ToLadder, head};
 
@@ -27,7 +27,7 @@ const SETTLED: Duration = Duration::from_secs(30);
 /// How long one looks for something to do before looking again.
 const LOOK: Duration = Duration::from_secs(60);
 /// Segments behind the edge from which a worker starts at most: what is older is gone for its rungs.
-const START_BEHIND: u64 = 2;
+const START_BEHIND: usize = 1;
 
 /// How live ladders are made.
 #[derive(Debug, Clone)]
@@ -130,26 +130,43 @@ async fn work(lives: &Lives, stream: &LiveStream, state: &LadderState) -> Result
 }
 
 fn has_pictures(broadcast: &Broadcast) -> bool {
-    broadcast.has_ended() || broadcast.target_secs().is_some() && broadcast.leading().is_some()
+    broadcast.has_ended() || broadcast.leading().is_some()
 }
 
-/// What the worker was told last, for what it says to be understood.
+/// What the worker was told last, for what it says to be understood, and how far it has come.
 #[derive(Default)]
-struct Told(Mutex<Vec<String>>, Mutex<u32>);
+struct Told(Mutex<Task>);
+
+#[derive(Default)]
+struct Task {
+    epoch: u32,
+    rungs: Vec<String>,
+    timescale: u32,
+    /// When the last picture is shown that came of it, ticks.
+    reached: Option<i64>,
+}
 
 impl Told {
-    fn rung(&self, index: u8) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(usize::from(index)).cloned()
+    fn change<T>(&self, change: impl FnOnce(&mut Task) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn timescale(&self) -> u32 {
-        *self.1.lock().unwrap_or_else(PoisonError::into_inner)
+    fn begin(&self, task: &LadderTask) {
+        let rungs = task.rungs.iter().map(|rung| rung.name.clone()).collect();
+        let LadderTask { epoch, timescale, .. } = *task;
+        self.change(|told| *told = Task { epoch, rungs, timescale, reached: None });
     }
 
-    fn note(&self, task: &LadderTask) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
-            task.rungs.iter().map(|rung| rung.name.clone()).collect();
-        *self.1.lock().unwrap_or_else(PoisonError::into_inner) = task.timescale;
+    fn rung(&self, index: u8) -> Result<String, LadderError> {
+        self.change(|told| told.rungs.get(usize::from(index)).cloned()).ok_or(LadderError::Nonsense)
+    }
+
+    /// How far it is behind a picture that is shown at this time; nothing while it begins.
+    fn behind(&self, newest: i64) -> Duration {
+        let (reached, timescale) = self.change(|told| (told.reached, told.timescale));
+        let ticks = reached.map_or(0, |reached| newest - reached);
+        let millis = Ticks { value: ticks, timescale: timescale.max(1) }.rescale(1000);
+        Duration::from_millis(u64::try_from(millis).unwrap_or(0))
     }
 }
 
@@ -164,9 +181,18 @@ struct Cursor {
 
 /// What it is told next.
 enum Next {
-    Epoch { number: u32, config: Box<TrackConfig>, init: Bytes, source: LiveSource },
+    Epoch {
+        number: u32,
+        config: Box<TrackConfig>,
+        init: Bytes,
+        source: LiveSource,
+    },
     Cut(i64),
-    Part { bytes: Bytes, lag: Duration },
+    /// A part, and when the newest one begins, ticks.
+    Part {
+        bytes: Bytes,
+        newest: i64,
+    },
     Over,
 }
 
@@ -180,8 +206,7 @@ impl Cursor {
         let ring = &broadcast.renditions().get(index)?.ring;
         let epoch = broadcast.epochs().next_back()?;
         if self.epoch != Some(epoch.number) {
-            let first =
-                ring.segments().rev().filter(|one| is_start(one, epoch)).take(START_BEHIND as usize + 1).last()?;
+            let first = ring.segments().rev().filter(|one| is_start(one, epoch)).take(START_BEHIND + 1).last()?;
             let (config, init) = epoch.tracks.get(index)?.as_ref()?;
             *self = Self { epoch: Some(epoch.number), segment: first.beginning.number, part: 0, is_cut_told: false };
             let source = source_of(broadcast, (index, config))?;
@@ -192,13 +217,11 @@ impl Cursor {
                 source,
             });
         }
+        if self.part == 0 {
+            self.catch_up(ring, epoch);
+        }
         loop {
-            let segment = ring.segment(self.segment).or_else(|| {
-                // It has left memory meanwhile.
-                let first = ring.segments().find(|one| is_start(one, epoch) && one.beginning.number > self.segment)?;
-                (self.segment, self.part, self.is_cut_told) = (first.beginning.number, 0, false);
-                Some(first)
-            })?;
+            let segment = ring.segment(self.segment)?;
             if segment.beginning.epoch != epoch.number {
                 return None;
             }
@@ -207,16 +230,22 @@ impl Cursor {
                     return Some(Next::Cut(segment.beginning.start.value));
                 }
                 self.part += 1;
-                let newest = ring.segments().next_back().and_then(|last| Some((last, last.parts.last()?)));
-                let timescale = segment.beginning.start.timescale;
-                let ticks = newest.map_or(0, |(_, newest)| newest.start - part.start);
-                let lag = u64::try_from(Ticks { value: ticks, timescale }.rescale(1000)).unwrap_or(0);
-                return Some(Next::Part { bytes: part.bytes.clone(), lag: Duration::from_millis(lag) });
+                let newest = ring.segments().next_back().and_then(|last| last.parts.last());
+                let newest = newest.map_or(part.start, |newest| newest.start);
+                return Some(Next::Part { bytes: part.bytes.clone(), newest });
             }
             if !segment.is_complete {
                 return None;
             }
             *self = Self { epoch: self.epoch, segment: self.segment + 1, part: 0, is_cut_told: false };
+        }
+    }
+
+    /// Goes to the edge when there are whole segments in between: what is that old comes too late.
+    fn catch_up(&mut self, ring: &Ring, epoch: &Epoch) {
+        let newest = ring.segments().rev().find(|one| is_start(one, epoch)).map(|one| one.beginning.number);
+        if let Some(newest) = newest.filter(|newest| *newest > self.segment + 1 + START_BEHIND as u64) {
+            *self = Self { epoch: self.epoch, segment: newest, part: 0, is_cut_told: false };
         }
     }
 }
@@ -256,11 +285,12 @@ async fn feed(
                 state.change(|stats| stats.rungs = rungs.iter().map(shown).collect());
                 let treatment = live_treatment(config.rotation, conditions.frame_rate_max);
                 let task = LadderTask { epoch: number, timescale: config.timescale, treatment, rungs };
-                told.note(&task);
+                told.begin(&task);
                 writer.write_all(&ToLadder::Begin(task).encode()).await?;
                 writer.write_all(&ToLadder::Media(init).encode()).await?;
             }
-            Next::Part { bytes, lag } => {
+            Next::Part { bytes, newest } => {
+                let lag = told.behind(newest);
                 if let Some(rung) = overload.step(lag, lives.clock.now()) {
                     give_up(state, (rung, lag));
                     let rung = u8::try_from(rung).unwrap_or(u8::MAX);
@@ -301,13 +331,15 @@ async fn hear(
         reader.read_exact(&mut body).await?;
         match FromLadder::decode(kind, body.into()).map_err(|_| LadderError::Nonsense)? {
             FromLadder::Config { epoch, rung, avcc } => {
-                let name = told.rung(rung).ok_or(LadderError::Nonsense)?;
-                let mut config = TrackConfig::new(CodecConfig::H264 { avcc }, told.timescale());
+                let name = told.rung(rung)?;
+                let timescale = told.change(|told| told.timescale);
+                let mut config = TrackConfig::new(CodecConfig::H264 { avcc }, timescale);
                 config.colour = Some(Colour { primaries: 1, transfer: 1, matrix: 1, full_range: false });
                 stream.begin_rung((&name, epoch), config).map_err(|_| LadderError::Nonsense)?;
             }
             FromLadder::Picture { epoch, rung, picture } => {
-                let name = told.rung(rung).ok_or(LadderError::Nonsense)?;
+                let name = told.rung(rung)?;
+                told.change(|told| told.reached = Some(picture.pts).filter(|_| told.epoch == epoch).or(told.reached));
                 stream.push_rung((&name, epoch), picture, lives.clock.now());
             }
         }

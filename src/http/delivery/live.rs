@@ -247,7 +247,9 @@ fn segment_in(broadcast: &Broadcast, track: &str, (epoch, number): (u32, u64)) -
     let Some(rendition) = rendition(broadcast, track) else { return Some(None) };
     let ring = &rendition.ring;
     let Some(segment) = ring.fetchable(number) else {
-        let is_next = number == ring.next_number();
+        // A rung is not as far as its source.
+        let furthest = broadcast.renditions().iter().map(|other| other.ring.next_number()).max().unwrap_or(0);
+        let is_next = (ring.next_number()..=furthest).contains(&number);
         // Whoever computes which segment is the last one may be wrong by the rounding of one.
         let last = ring.segments().next_back().filter(|_| is_next && ring.has_ended());
         let behind = last.and_then(|last| nothing(broadcast, track, last.following()));

@@ -11,8 +11,8 @@ use crate::media::live::part::{Part, PartBuilder};
 use crate::media::live::ring::{Beginning, MICROS};
 use crate::media::packager::init_segment;
 
-/// How far a rung may be behind the source before it has gaps, target durations.
-const LATE_TARGETS: i64 = 2;
+/// How far a rung may be behind the source before it has gaps, target durations, and microseconds at least.
+const LATE: (i64, i64) = (2, 5_000_000);
 /// How far off a cut a rounded time may be: this part of a second.
 const TOLERANCE: i64 = 1000;
 
@@ -150,7 +150,8 @@ impl Broadcast {
 
     /// Rungs that are too far behind the source go on with gaps.
     pub(super) fn pass_late_rungs(&mut self, out: &mut Vec<Cut>) {
-        let patience = LATE_TARGETS * i64::from(self.target_secs.unwrap_or(2)) * i64::from(MICROS);
+        let (targets, least) = LATE;
+        let patience = (targets * i64::from(self.target_secs.unwrap_or(2)) * i64::from(MICROS)).max(least);
         self.pass_rungs(self.end_micros - patience, out);
     }
 

@@ -24,7 +24,7 @@ use crate::media::pipelines::{element, internal};
 use crate::media::work::live::{FromLadder, HEAD_BYTES, LadderTask, ToLadder, head};
 
 /// Bytes waiting for the decoder before no more are taken from the server.
-const WAITING_BYTES_MAX: u64 = 1 << 20;
+const WAITING_BYTES_MAX: u64 = 128 << 10;
 /// Decoded pictures waiting to be scaled.
 const DECODED_MAX: u32 = 2;
 /// How far a picture may be before a cut and still be the one that it means: this part of a second.
