@@ -41,7 +41,7 @@ fn options() -> ServerOptions {
 }
 
 /// Process ids of a server's workers.
-fn workers(server: &Server) -> Vec<i32> {
+pub(crate) fn workers(server: &Server) -> Vec<i32> {
     let pid = server.pid();
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let children = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());

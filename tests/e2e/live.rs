@@ -2,10 +2,13 @@
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use playhouse::cli::client::Client;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
+use crate::ladder::workers;
 use crate::support::clients::{Telling, client};
 use crate::support::server::{Server, ServerOptions};
 use crate::support::tools::{output, until};
@@ -156,6 +159,57 @@ async fn dash_players_stay_close_to_the_live_edge() {
     }
     let shown = show(&creator, &live).await;
     assert_eq!(shown["playback"]["low_latency_dash"], json!(true), "{shown}");
+}
+
+/// The last whole segment of a playlist, and whether it is a gap.
+fn newest_segment(playlist: &str) -> (String, bool) {
+    let lines: Vec<&str> = playlist.lines().collect();
+    let last = lines.iter().rposition(|line| line.starts_with("#EXTINF")).expect("a segment");
+    (lines[last + 1].to_owned(), lines[last - 1] == "#EXT-X-GAP")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ladder_goes_with_its_stream_and_its_worker_may_die() {
+    let server = ServerOptions::new().set("live.rungs", "[90]").start();
+    let creator = server.account("creator").await;
+    let live = make(&creator, json!({"title": "Match", "ladder": "full", "dvr_window": 60})).await;
+    let _publisher = Publisher::standard(text(&live, "/ingest/rtmp"));
+    let has_rung = || async {
+        let shown = show(&creator, &live).await;
+        let encodes = shown["ingest_stats"]["ladder"]["added_latency_ms"].is_i64();
+        encodes.then_some(shown)
+    };
+    let shown = until("the rung", PATIENCE, has_rung).await;
+    assert_eq!(shown["ingest_stats"]["ladder"]["rungs"][0]["name"], "r90", "{shown}");
+    let multivariant = playlist(text(&live, "/playback/hls")).await;
+    assert!(
+        multivariant.contains("RESOLUTION=160x90") && multivariant.contains("RESOLUTION=320x180"),
+        "{multivariant}"
+    );
+    let rung = media_url(&live, "r90");
+    let watched = output(Command::new("ffmpeg").args(["-v", "warning", "-i", &rung, "-t", "4", "-f", "null", "-"]));
+    let said = String::from_utf8_lossy(&watched.stderr);
+    let complaints: Vec<&str> =
+        said.lines().filter(|line| !line.ends_with("duplicated MOOV Atom. Skipped it")).collect();
+    assert!(watched.status.success() && complaints.is_empty(), "{said}");
+    for (manifest, player) in [("/playback/hls", "hls.js"), ("/playback/dash", "shaka")] {
+        let flags = [&server.url(), text(&live, manifest), "--player", player, "--seconds", "5"];
+        eprintln!("{player}: {}", client("play-live.mjs", &flags));
+    }
+    let is_live = |worker: &&i32| {
+        std::fs::read_to_string(format!("/proc/{worker}/cmdline")).is_ok_and(|line| line.contains("--live"))
+    };
+    let worker = workers(&server).iter().find(is_live).copied().expect("a worker of the stream's own");
+    kill(Pid::from_raw(worker), Signal::SIGKILL).expect("a kill");
+    let killed_at = newest_segment(&playlist(&rung).await).0;
+    until("the rung to go on", PATIENCE, || async {
+        let restarts = show(&creator, &live).await["ingest_stats"]["ladder"]["restarts"].as_u64();
+        let (newest, is_gap) = newest_segment(&playlist(&rung).await);
+        (restarts == Some(1) && newest > killed_at && !is_gap).then_some(())
+    })
+    .await;
+    let source = playlist(&media_url(&live, "v0")).await;
+    assert!(!source.contains("#EXT-X-GAP"), "the source is untouched: {source}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,7 +16,7 @@ window.start = async (video, url) => {
   window.player = {
     errors,
     behind: () => (Date.now() - hls.playingDate.getTime()) / 1000,
-    low: () => hls.levels[0].details.canBlockReload,
+    low: () => hls.levels.some(({ details }) => details?.canBlockReload),
     where: () => ({ latency: hls.latency, target: hls.targetLatency }),
   };
 };`;

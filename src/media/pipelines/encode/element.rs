@@ -88,7 +88,7 @@ struct Output {
 /// Who takes them.
 enum Taker {
     /// A span, once they are configured.
-    Span(Option<ChunkSpan>),
+    Span(Option<Box<ChunkSpan>>),
     /// Somebody who cannot wait.
     Live(Box<dyn FnMut(Coded) + Send>),
 }
@@ -292,7 +292,7 @@ impl Output {
             (Taker::Span(span), Some(config)) => {
                 let config = TrackConfig { reorder: self.job.reorder(), ..config };
                 match self.job.span(config) {
-                    Ok(begun) => *span = Some(begun),
+                    Ok(begun) => *span = Some(Box::new(begun)),
                     Err(failure) => self.failure = Some(failure),
                 }
                 self.failure.is_none()
