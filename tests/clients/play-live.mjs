@@ -38,7 +38,7 @@ async function watch(page, input, results) {
   const errors = await complaints(page);
   const behind = latencies.toSorted((a, b) => a - b)[Math.floor(latencies.length / 2)];
   Object.assign(results, { behind_s: round(behind), latest_s: round(latencies.at(-1)), stalls, played_s: round(after.time - before.time), where, errors });
-  must(low === !input.whole, `low latency is ${low ? 'on' : 'off'}`);
+  must(low || input.whole, 'low latency is off');
   // How smoothly is for a quiet machine to tell: here it must not stay behind.
   must(after.time - before.time > watched * 0.5, `only ${round(after.time - before.time)} s were played`);
   must(after.frames > before.frames, 'no pictures are decoded');

@@ -43,7 +43,7 @@ fn listed_period(broadcast: &Broadcast, period: &Period, end: u64) -> Result<Opt
     };
     let with_media = |(index, rendition): (usize, &Rendition)| {
         let is_filled = rendition.ring.segments().filter(is_listed).any(|segment| segment.size > 0);
-        epoch.tracks.get(index).is_some_and(Option::is_some) && is_filled
+        epoch.tracks.get(index).is_some_and(Option::is_some) && is_filled && is_ready(rendition)
     };
     let renditions: Vec<_> =
         broadcast.renditions().iter().enumerate().filter(|(index, it)| with_media((*index, it))).collect();
@@ -84,10 +84,15 @@ fn track(
     let Some((config, init)) = newest else { return Ok(None) };
     let filled = rendition.ring.segments().filter(|segment| segment.size > 0);
     let segments: Vec<Segment> = filled.map(|segment| weighed(segment, config.timescale)).collect();
-    if segments.is_empty() {
+    if segments.is_empty() || !is_ready(rendition) {
         return Ok(None);
     }
     Ok(Some(described((config, init), (rendition, segments), frame_rate)?))
+}
+
+/// A rung is shown to players once it has a whole segment: some take one without for broken.
+fn is_ready(rendition: &Rendition) -> bool {
+    !rendition.is_rung() || rendition.ring.segments().any(|segment| segment.is_complete && segment.size > 0)
 }
 
 fn described(

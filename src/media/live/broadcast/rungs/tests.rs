@@ -65,7 +65,7 @@ fn what_comes_too_late_is_a_gap_and_the_source_goes_on() {
     assert_eq!(pattern(&broadcast), "mm--");
     // Another one goes on with the next segment that it has all of.
     encode(&mut broadcast, epoch, 9500, 13_000);
-    assert_eq!(pattern(&broadcast), "mm--o", "at 8 s it had nothing yet");
+    assert_eq!(pattern(&broadcast), "mm---mo", "at 8 s it had nothing yet");
     let last = broadcast.renditions()[0].ring.next_number();
     Publisher { base: 0, with_sound: true }.publish(&mut broadcast, 13_000, 17_000, &mut Vec::new());
     assert_eq!(broadcast.renditions()[0].ring.next_number(), last + 2);
