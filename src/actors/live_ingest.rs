@@ -313,6 +313,7 @@ impl LiveIngestState {
     fn new_stream(&self) -> LiveStream {
         let window = Duration::from_millis(self.live.choices.window_ms);
         let settings = BroadcastSettings::new(window, u32::try_from(self.generation).unwrap_or(u32::MAX));
+        let settings = if self.live.choices.ladder == LadderChoice::Full { settings.with_ladder() } else { settings };
         match &self.recording {
             Some(recording) => {
                 let start_micros = recording.end_micros().unwrap_or(settings.start_micros);

@@ -330,6 +330,7 @@ fn rendered(broadcast: &Broadcast, track: &str, skip: bool) -> Option<Rendered> 
         ring,
         target_secs: broadcast.target_secs()?,
         part_target: broadcast.part_target()?,
+        hold_back_parts: broadcast.hold_back_parts(),
         reports: &reports,
     };
     Some(Rendered::new(HLS_TYPE, render_live(&playlist, skip)))

@@ -45,13 +45,25 @@ pub struct BroadcastSettings {
     pub start_micros: i64,
     /// Tells its segments and initialisation segments from those of other broadcasts under the same URL.
     pub generation: u32,
+    /// How far behind the newest part players stay, part targets.
+    pub hold_back_parts: u32,
 }
+
+/// PART-HOLD-BACK of what the publisher sends, part targets (at least three are advised, 4.4.3.8).
+const HOLD_BACK_PARTS: u32 = 3;
+/// The same of a stream with rungs: they come later, and players that switch need some in reserve.
+const HOLD_BACK_PARTS_OF_LADDER: u32 = 6;
 
 impl BroadcastSettings {
     /// With all of the window in memory, and a timeline of its own.
     pub fn new(window: Duration, generation: u32) -> Self {
         let start_micros = i64::from(TIMELINE_ORIGIN_SECS) * i64::from(MICROS);
-        Self { window, memory: window, start_micros, generation }
+        Self { window, memory: window, start_micros, generation, hold_back_parts: HOLD_BACK_PARTS }
+    }
+
+    /// For a broadcast with rungs.
+    pub fn with_ladder(self) -> Self {
+        Self { hold_back_parts: HOLD_BACK_PARTS_OF_LADDER, ..self }
     }
 }
 
@@ -247,6 +259,11 @@ impl Broadcast {
     /// Where it began on the stream's timeline, microseconds, and the wall-clock time of that; `None` before it has.
     pub fn anchor(&self) -> Option<(i64, Timestamp)> {
         self.anchor
+    }
+
+    /// How far behind the newest part players stay, part targets.
+    pub fn hold_back_parts(&self) -> u32 {
+        self.settings.hold_back_parts
     }
 
     /// How far back viewers can go.

@@ -16,8 +16,6 @@ const VERSION: u32 = 9;
 const PARTS_LISTED: i64 = 3;
 /// Skip boundary in target durations (at least six, 4.4.3.8).
 const SKIP_UNTIL: u32 = 6;
-/// PART-HOLD-BACK in part targets (at least three, 4.4.3.8).
-const PART_HOLD_BACK: u32 = 3;
 /// HOLD-BACK in target durations (at least three, 4.4.3.8).
 const HOLD_BACK: u32 = 3;
 /// How many segments behind the last one may be waited for (6.2.5.2).
@@ -34,6 +32,8 @@ pub struct LivePlaylist<'a> {
     pub target_secs: u32,
     /// PART-TARGET, equal in all renditions.
     pub part_target: PartTarget,
+    /// PART-HOLD-BACK in part targets, equal in all renditions.
+    pub hold_back_parts: u32,
     /// The other renditions' names and newest parts.
     pub reports: &'a [(String, Position)],
 }
@@ -143,7 +143,7 @@ pub fn render_live(playlist: &LivePlaylist, skip: bool) -> String {
     out
 }
 
-fn render_head(LivePlaylist { ring, target_secs, part_target, .. }: &LivePlaylist) -> String {
+fn render_head(LivePlaylist { ring, target_secs, part_target, hold_back_parts, .. }: &LivePlaylist) -> String {
     let first = ring.segments().next().map_or(ring.next_number(), |segment| segment.beginning.number);
     let mut out = format!("#EXTM3U\n#EXT-X-VERSION:{VERSION}\n#EXT-X-TARGETDURATION:{target_secs}\n");
     if !ring.has_ended() {
@@ -154,7 +154,7 @@ fn render_head(LivePlaylist { ring, target_secs, part_target, .. }: &LivePlaylis
              #EXT-X-PART-INF:PART-TARGET={part:.3}",
             f64::from(target_secs * SKIP_UNTIL),
             f64::from(target_secs * HOLD_BACK),
-            part * f64::from(PART_HOLD_BACK),
+            part * f64::from(*hold_back_parts),
         );
     }
     let _ = writeln!(out, "#EXT-X-MEDIA-SEQUENCE:{first}");

@@ -35,7 +35,13 @@ fn ring(segments: u64, open: usize) -> Ring {
 }
 
 fn playlist(ring: &Ring) -> LivePlaylist<'_> {
-    LivePlaylist { ring, target_secs: 2, part_target: PartTarget::for_frame_rate(None), reports: &[] }
+    LivePlaylist {
+        ring,
+        target_secs: 2,
+        part_target: PartTarget::for_frame_rate(None),
+        hold_back_parts: 3,
+        reports: &[],
+    }
 }
 
 #[test]
