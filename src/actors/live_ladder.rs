@@ -24,6 +24,8 @@ use crate::media::work::live::{FromLadder, HEAD_BYTES, LadderTask, ToLadder, hea
 const RESTART: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(20));
 /// A worker that has run for this long had no trouble with starting.
 const SETTLED: Duration = Duration::from_secs(30);
+/// Latest time believed, ticks: more than a thousand years of 90,000 a second.
+const TIME_MAX: i64 = 1 << 52;
 /// How long one looks for something to do before looking again.
 const LOOK: Duration = Duration::from_secs(60);
 /// Segments behind the edge from which a worker starts at most: what is older is gone for its rungs.
@@ -87,11 +89,21 @@ impl LadderState {
     }
 }
 
+/// Why a worker has done its work.
+enum Ending {
+    /// The stream is over.
+    StreamOver,
+    /// There is nothing to be made of this epoch, or nothing that this machine can make in time.
+    NothingToMake(u32),
+}
+
 /// Why a worker is of no more use.
 #[derive(Debug, thiserror::Error)]
 enum LadderError {
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    #[error("the worker makes nothing any more")]
+    Hung,
     #[error("the worker says what makes no sense")]
     Nonsense,
 }
@@ -101,7 +113,15 @@ pub(super) async fn make_rungs(lives: Arc<Lives>, live: Live, (stream, state): (
     let mut pause = RESTART.0;
     while !stream.look(Broadcast::has_ended) {
         let started = tokio::time::Instant::now();
-        let Err(error) = work(&lives, &stream, &state).await else { return };
+        let error = match work(&lives, &stream, &state).await {
+            Ok(Ending::StreamOver) => return,
+            Ok(Ending::NothingToMake(epoch)) => {
+                let is_past = |broadcast: &Broadcast| broadcast.has_ended() || newest_epoch(broadcast) != Some(epoch);
+                while stream.wait_for(LOOK, |broadcast| is_past(broadcast).then_some(())).await.is_none() {}
+                continue;
+            }
+            Err(error) => error,
+        };
         tracing::warn!(live.id = %live.id, %error, "a live stream's rungs are interrupted");
         metrics::counter!("playhouse_live_ladder_restarts_total").increment(1);
         state.change(|stats| stats.restarts += 1);
@@ -111,12 +131,12 @@ pub(super) async fn make_rungs(lives: Arc<Lives>, live: Live, (stream, state): (
 }
 
 /// One worker, from its start to its end or the stream's.
-async fn work(lives: &Lives, stream: &LiveStream, state: &LadderState) -> Result<(), LadderError> {
+async fn work(lives: &Lives, stream: &LiveStream, state: &LadderState) -> Result<Ending, LadderError> {
     let mut cursor = Cursor::default();
     // No process for a stream that has no pictures.
     while stream.wait_for(LOOK, |broadcast| has_pictures(broadcast).then_some(())).await.is_none() {}
     if stream.look(Broadcast::has_ended) {
-        return Ok(());
+        return Ok(Ending::StreamOver);
     }
     let mut worker = WorkerProcess::start_live(&lives.ladder.process).await?;
     let (reader, writer) = worker.streams();
@@ -127,6 +147,10 @@ async fn work(lives: &Lives, stream: &LiveStream, state: &LadderState) -> Result
         outcome = feeding => outcome,
         outcome = hearing => outcome,
     }
+}
+
+fn newest_epoch(broadcast: &Broadcast) -> Option<u32> {
+    broadcast.epochs().next_back().map(|epoch| epoch.number)
 }
 
 fn has_pictures(broadcast: &Broadcast) -> bool {
@@ -271,18 +295,21 @@ async fn feed(
     (lives, stream, state): (&Lives, &LiveStream, &LadderState),
     (cursor, told): (&mut Cursor, &Told),
     mut writer: impl AsyncWrite + Unpin,
-) -> Result<(), LadderError> {
+) -> Result<Ending, LadderError> {
     let conditions = &lives.ladder;
     let mut overload = Overload::new(0, conditions.lag_max);
     loop {
         let Some(next) = stream.wait_for(LOOK, |broadcast| cursor.next(broadcast)).await else { continue };
         match next {
-            Next::Over => return Ok(()),
+            Next::Over => return Ok(Ending::StreamOver),
             Next::Cut(at) => writer.write_all(&ToLadder::Cut(at).encode()).await?,
             Next::Epoch { number, config, init, source } => {
                 let rungs = live_rungs(source, &conditions.settings);
                 overload = Overload::new(rungs.len(), conditions.lag_max);
                 state.change(|stats| stats.rungs = rungs.iter().map(shown).collect());
+                if rungs.is_empty() {
+                    return Ok(Ending::NothingToMake(number));
+                }
                 let treatment = live_treatment(config.rotation, conditions.frame_rate_max);
                 let task = LadderTask { epoch: number, timescale: config.timescale, treatment, rungs };
                 told.begin(&task);
@@ -291,8 +318,14 @@ async fn feed(
             }
             Next::Part { bytes, newest } => {
                 let lag = told.behind(newest);
+                if lag > conditions.process.watchdog {
+                    return Err(LadderError::Hung);
+                }
                 if let Some(rung) = overload.step(lag, lives.clock.now()) {
                     give_up(state, (rung, lag));
+                    if overload.is_exhausted() {
+                        return Ok(Ending::NothingToMake(told.change(|told| told.epoch)));
+                    }
                     let rung = u8::try_from(rung).unwrap_or(u8::MAX);
                     writer.write_all(&ToLadder::Drop(rung).encode()).await?;
                 }
@@ -322,7 +355,7 @@ async fn hear(
     lives: &Lives,
     stream: &LiveStream,
     (told, mut reader): (&Told, impl AsyncRead + Unpin),
-) -> Result<(), LadderError> {
+) -> Result<Ending, LadderError> {
     loop {
         let mut bytes = [0; HEAD_BYTES];
         reader.read_exact(&mut bytes).await?;
@@ -338,6 +371,9 @@ async fn hear(
                 stream.begin_rung((&name, epoch), config).map_err(|_| LadderError::Nonsense)?;
             }
             FromLadder::Picture { epoch, rung, picture } => {
+                if !(0..=TIME_MAX).contains(&picture.pts) {
+                    return Err(LadderError::Nonsense);
+                }
                 let name = told.rung(rung)?;
                 told.change(|told| told.reached = Some(picture.pts).filter(|_| told.epoch == epoch).or(told.reached));
                 stream.push_rung((&name, epoch), picture, lives.clock.now());

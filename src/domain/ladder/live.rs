@@ -99,6 +99,11 @@ impl Overload {
         Self { lag_max, left: rungs, dropped: 0, last_drop: None }
     }
 
+    /// Whether no rung is left.
+    pub fn is_exhausted(&self) -> bool {
+        self.left == 0
+    }
+
     /// The rungs are so far behind now. Returns the index of the rung to give up, if one is.
     pub fn step(&mut self, lag: Duration, now: Timestamp) -> Option<usize> {
         let has_relief = self.last_drop.is_none_or(|last| now.since(last) >= RELIEF);

@@ -7,6 +7,9 @@ use super::ring::LiveSegment;
 use crate::domain::asset::{AssetTrack, Segment, SegmentBytes, Ticks};
 use crate::media::frames::{InvalidConfig, TrackConfig};
 
+/// Segments without media in a row after which a rung is not offered any more.
+const GAPS_MAX: usize = 8;
+
 /// A period as it is listed.
 #[derive(Debug)]
 pub struct ListedPeriod {
@@ -84,7 +87,7 @@ fn track(
     let Some((config, init)) = newest else { return Ok(None) };
     let filled = rendition.ring.segments().filter(|segment| segment.size > 0);
     let segments: Vec<Segment> = filled.map(|segment| weighed(segment, config.timescale)).collect();
-    if segments.is_empty() || !is_ready(rendition) {
+    if segments.is_empty() || !is_kept_up(rendition) {
         return Ok(None);
     }
     Ok(Some(described((config, init), (rendition, segments), frame_rate)?))
@@ -93,6 +96,12 @@ fn track(
 /// A rung is shown to players once it has a whole segment: some take one without for broken.
 fn is_ready(rendition: &Rendition) -> bool {
     !rendition.is_rung() || rendition.ring.segments().any(|segment| segment.is_complete && segment.size > 0)
+}
+
+/// Who comes anew is not sent to a rung that was given up.
+fn is_kept_up(rendition: &Rendition) -> bool {
+    let whole = rendition.ring.segments().rev().filter(|segment| segment.is_complete);
+    !rendition.is_rung() || whole.take(GAPS_MAX).any(|segment| segment.size > 0)
 }
 
 fn described(

@@ -9,7 +9,7 @@ use crate::media::live::broadcast::RungPicture;
 /// Bytes before a message's body: its kind, and the body's length.
 pub const HEAD_BYTES: usize = 5;
 /// Longest body taken from the other side, bytes: a coded picture, or a part of the highest rate.
-pub const BODY_BYTES_MAX: u32 = 32 << 20;
+const BODY_BYTES_MAX: u32 = 16 << 20;
 
 /// One epoch of a broadcast's pictures, to be encoded in these rungs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
