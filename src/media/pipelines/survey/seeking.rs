@@ -1,6 +1,6 @@
 //! Whether one can start in the middle of a source: whether seeking to a key frame leads to that key frame.
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -21,8 +21,6 @@ const READ_PARTS: u64 = 2;
 const IDLE_LOOKS_MAX: u32 = 1500;
 /// What rounding makes of a time on its way through a demuxer.
 const TOLERANCE_NS: i64 = 1_000_000;
-/// No picture has come yet.
-const NONE: i64 = i64::MIN;
 
 /// Tries it: seeks to some of the key frames, as who decodes a chunk does, and looks where that leads.
 pub(super) fn is_exact(
@@ -78,53 +76,49 @@ fn leads_to(
         landed.has_picture() || read - read_before > bytes_max || idle > IDLE_LOOKS_MAX
     });
     drop(parsing);
-    let found = landed.first.load(Ordering::Acquire);
-    if found == NONE {
-        return Ok(false);
-    }
+    let Some(found) = landed.landing().first else { return Ok(false) };
     let is_key = shown.iter().any(|picture| picture.is_key && (picture.at_ns - found).abs() <= TOLERANCE_NS);
     Ok(is_key && found <= key + TOLERANCE_NS)
 }
 
 /// Where a seek has led.
-struct Landed {
-    /// When the first picture behind it is shown.
-    first: AtomicI64,
-    segment: Mutex<Option<gst::Segment>>,
-    /// Set while the flush of a seek has not passed.
-    is_stale: std::sync::atomic::AtomicBool,
-}
+#[derive(Default)]
+struct Landed(Mutex<Landing>);
 
-impl Default for Landed {
-    fn default() -> Self {
-        Self { first: AtomicI64::new(NONE), segment: Mutex::new(None), is_stale: false.into() }
-    }
+#[derive(Default)]
+struct Landing {
+    /// When the first picture behind it is shown; `None` while none has come.
+    first: Option<i64>,
+    segment: Option<gst::Segment>,
+    /// Set while the flush of a seek has not passed.
+    is_stale: bool,
 }
 
 impl Landed {
-    fn has_picture(&self) -> bool {
-        self.first.load(Ordering::Acquire) != NONE
+    fn landing(&self) -> MutexGuard<'_, Landing> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets what came, until a flush has passed.
+    fn has_picture(&self) -> bool {
+        self.landing().first.is_some()
+    }
+
+    /// Forgets what came, until a flush has passed. A picture that is on its way now is forgotten too.
     fn expect(&self) {
-        self.is_stale.store(true, Ordering::Release);
-        self.first.store(NONE, Ordering::Release);
+        let mut landing = self.landing();
+        (landing.is_stale, landing.first) = (true, None);
     }
 
     fn see(&self, info: &gst::PadProbeInfo, times: SourceTimes) {
+        let mut landing = self.landing();
         match &info.data {
             Some(gst::PadProbeData::Event(event)) => match event.view() {
-                gst::EventView::FlushStop(_) => self.is_stale.store(false, Ordering::Release),
-                gst::EventView::Segment(segment) => {
-                    *self.segment.lock().unwrap_or_else(PoisonError::into_inner) = Some(segment.segment().clone());
-                }
+                gst::EventView::FlushStop(_) => landing.is_stale = false,
+                gst::EventView::Segment(segment) => landing.segment = Some(segment.segment().clone()),
                 _ => {}
             },
-            Some(gst::PadProbeData::Buffer(buffer)) if !self.is_stale.load(Ordering::Acquire) => {
-                let segment = self.segment.lock().unwrap_or_else(PoisonError::into_inner);
-                let at = buffer.pts().and_then(|at| times.instant(at, segment.as_ref())).unwrap_or(NONE);
-                let _ = self.first.compare_exchange(NONE, at, Ordering::AcqRel, Ordering::Acquire);
+            Some(gst::PadProbeData::Buffer(buffer)) if !landing.is_stale && landing.first.is_none() => {
+                landing.first = buffer.pts().and_then(|at| times.instant(at, landing.segment.as_ref()));
             }
             _ => {}
         }
