@@ -297,7 +297,7 @@ async fn feed(
     mut writer: impl AsyncWrite + Unpin,
 ) -> Result<Ending, LadderError> {
     let conditions = &lives.ladder;
-    let mut overload = Overload::new(0, conditions.lag_max);
+    let mut overload = Overload::new(0, conditions.lag_max, lives.clock.now());
     loop {
         let Some(next) = stream.wait_for(LOOK, |broadcast| cursor.next(broadcast)).await else { continue };
         match next {
@@ -305,7 +305,7 @@ async fn feed(
             Next::Cut(at) => writer.write_all(&ToLadder::Cut(at).encode()).await?,
             Next::Epoch { number, config, init, source } => {
                 let rungs = live_rungs(source, &conditions.settings);
-                overload = Overload::new(rungs.len(), conditions.lag_max);
+                overload = Overload::new(rungs.len(), conditions.lag_max, lives.clock.now());
                 state.change(|stats| stats.rungs = rungs.iter().map(shown).collect());
                 if rungs.is_empty() {
                     return Ok(Ending::NothingToMake(number));

@@ -12,8 +12,10 @@ const LETTER: char = 'r';
 const ENCODER: &str = "x264enc";
 /// Most rungs beside the source.
 const RUNGS_MAX: usize = 6;
-/// After a rung was dropped, what is left has this long to catch up.
+/// After a rung was dropped, what is left has this long to catch up; at the start, with what came before it, all have longer.
 const RELIEF: Duration = Duration::from_secs(4);
+/// How long at the start.
+const START: Duration = Duration::from_secs(10);
 
 /// Whether a rendition of this name is a rung.
 pub fn is_rung(name: &str) -> bool {
@@ -90,13 +92,14 @@ pub struct Overload {
     /// Rungs that are encoded.
     left: usize,
     dropped: usize,
-    last_drop: Option<Timestamp>,
+    /// Nothing is dropped before this.
+    relief_until: Timestamp,
 }
 
 impl Overload {
-    /// For so many rungs, which may be behind the source by this.
-    pub fn new(rungs: usize, lag_max: Duration) -> Self {
-        Self { lag_max, left: rungs, dropped: 0, last_drop: None }
+    /// For so many rungs that begin now, which may be behind the source by this.
+    pub fn new(rungs: usize, lag_max: Duration, now: Timestamp) -> Self {
+        Self { lag_max, left: rungs, dropped: 0, relief_until: now + START }
     }
 
     /// Whether no rung is left.
@@ -106,11 +109,10 @@ impl Overload {
 
     /// The rungs are so far behind now. Returns the index of the rung to give up, if one is.
     pub fn step(&mut self, lag: Duration, now: Timestamp) -> Option<usize> {
-        let has_relief = self.last_drop.is_none_or(|last| now.since(last) >= RELIEF);
-        if lag <= self.lag_max || self.left == 0 || !has_relief {
+        if lag <= self.lag_max || self.left == 0 || now < self.relief_until {
             return None;
         }
-        self.last_drop = Some(now);
+        self.relief_until = now + RELIEF;
         self.left -= 1;
         self.dropped += 1;
         Some(self.dropped - 1)
@@ -141,12 +143,13 @@ mod tests {
     #[test]
     fn the_largest_goes_first_and_the_others_get_time() {
         let at = Timestamp::from_millis;
-        let mut overload = Overload::new(2, Duration::from_secs(2));
+        let mut overload = Overload::new(2, Duration::from_secs(2), at(0));
         let (little, much) = (Duration::from_secs(1), Duration::from_secs(3));
-        assert_eq!(overload.step(little, at(0)), None);
-        assert_eq!(overload.step(much, at(100)), Some(0));
-        assert_eq!(overload.step(much, at(3000)), None);
-        assert_eq!(overload.step(much, at(4200)), Some(1));
+        assert_eq!(overload.step(much, at(9000)), None, "it has only begun");
+        assert_eq!(overload.step(little, at(10_000)), None);
+        assert_eq!(overload.step(much, at(10_100)), Some(0));
+        assert_eq!(overload.step(much, at(13_000)), None);
+        assert_eq!(overload.step(much, at(14_200)), Some(1));
         assert_eq!(overload.step(much, at(60_000)), None, "there is nothing left to give up");
     }
 }
