@@ -19,8 +19,10 @@ use crate::media::codecs::aac::AacConfig;
 use crate::media::frames::{CodecConfig, Frame, InvalidConfig, TrackConfig};
 use crate::media::packager::init_segment;
 
+mod epoch;
 mod rungs;
 
+pub use epoch::Epoch;
 pub use rungs::RungPicture;
 
 /// A gap shorter than this before a publisher's return is not worth a segment, microseconds.
@@ -102,33 +104,6 @@ impl Rendition {
     /// A segment's first part is there this long after the instant that the segment starts with.
     fn note_delay(&mut self, micros: i64) {
         self.delay_micros = Some(self.delay_micros.map_or(micros, |before| micros.max(before - DELAY_DECAY_MICROS)));
-    }
-}
-
-/// What stays the same from one change of the tracks to the next.
-#[derive(Debug, Clone)]
-pub struct Epoch {
-    /// Its number, from 0.
-    pub number: u32,
-    /// Where it starts on the stream's timeline.
-    pub start: Ticks,
-    /// Wall-clock time of that.
-    pub date: Timestamp,
-    /// By rendition: configuration and initialisation segment, for those that it has.
-    pub tracks: Vec<Option<(TrackConfig, Bytes)>>,
-}
-
-impl Epoch {
-    fn date_of(&self, at: Ticks) -> Timestamp {
-        let passed = at.rescale(MICROS) - self.start.rescale(MICROS);
-        let millis = passed.div_euclid(1000);
-        Timestamp::from_millis(self.date.as_millis().saturating_add(millis))
-    }
-
-    /// Stream time at a wall-clock time.
-    fn time_at(&self, now: Timestamp) -> Ticks {
-        let passed = now.as_millis().saturating_sub(self.date.as_millis()).saturating_mul(1000);
-        Ticks { value: self.start.rescale(MICROS).saturating_add(passed), timescale: MICROS }
     }
 }
 

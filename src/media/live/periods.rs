@@ -40,7 +40,7 @@ pub struct Periods {
     periods: VecDeque<Period>,
     /// The segment expected next.
     next: u64,
-    /// Where media ended for now.
+    /// Where media ended when the publisher left.
     paused_at: Option<i64>,
 }
 
@@ -89,7 +89,7 @@ impl Periods {
         }
     }
 
-    /// Nothing comes for now. The period goes on, as the last one's end would be the presentation's.
+    /// The publisher has left. The period goes on, as the last one's end would be the presentation's.
     pub(super) fn pause(&mut self, at_micros: i64) {
         self.paused_at.get_or_insert(at_micros);
     }

@@ -1,0 +1,34 @@
+//! Epochs of a broadcast.
+use bytes::Bytes;
+
+use crate::domain::asset::Ticks;
+use crate::domain::time::Timestamp;
+use crate::media::frames::TrackConfig;
+use crate::media::live::ring::MICROS;
+
+/// What stays the same from one change of the tracks to the next.
+#[derive(Debug, Clone)]
+pub struct Epoch {
+    /// Its number, from 0.
+    pub number: u32,
+    /// Where it starts on the stream's timeline.
+    pub start: Ticks,
+    /// Wall-clock time of that.
+    pub date: Timestamp,
+    /// By rendition: configuration and initialisation segment, for those that it has.
+    pub tracks: Vec<Option<(TrackConfig, Bytes)>>,
+}
+
+impl Epoch {
+    pub(super) fn date_of(&self, at: Ticks) -> Timestamp {
+        let passed = at.rescale(MICROS) - self.start.rescale(MICROS);
+        let millis = passed.div_euclid(1000);
+        Timestamp::from_millis(self.date.as_millis().saturating_add(millis))
+    }
+
+    /// Stream time at a wall-clock time.
+    pub(super) fn time_at(&self, now: Timestamp) -> Ticks {
+        let passed = now.as_millis().saturating_sub(self.date.as_millis()).saturating_mul(1000);
+        Ticks { value: self.start.rescale(MICROS).saturating_add(passed), timescale: MICROS }
+    }
+}
