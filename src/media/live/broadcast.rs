@@ -11,7 +11,7 @@ use super::packager::{Dropped, Packaged, Packager, PackagerSettings};
 use super::part::{Part, PartTarget, segment_type};
 use super::periods::Periods;
 use super::ring::{Beginning, MICROS, Ring, Stored};
-use super::timeline::{IngestClock, Repairs, Stamp, Timeline, TrackClock};
+use super::timeline::{Repairs, Stamp, Timeline, TrackClock};
 use crate::domain::asset::{TIMELINE_ORIGIN_SECS, Ticks, TrackKind};
 use crate::domain::ladder::live::is_rung;
 use crate::domain::time::Timestamp;
@@ -22,7 +22,7 @@ use crate::media::packager::init_segment;
 mod epoch;
 mod rungs;
 
-pub use epoch::Epoch;
+pub use epoch::{Epoch, Visit};
 pub use rungs::RungPicture;
 
 /// A gap shorter than this before a publisher's return is not worth a segment, microseconds.
@@ -67,17 +67,6 @@ impl BroadcastSettings {
     pub fn with_ladder(self) -> Self {
         Self { hold_back_parts: HOLD_BACK_PARTS_OF_LADDER, ..self }
     }
-}
-
-/// A publisher's visit, as it announces itself.
-#[derive(Debug, Clone)]
-pub struct Visit {
-    /// Its clock.
-    pub clock: IngestClock,
-    /// Its tracks.
-    pub tracks: Vec<TrackConfig>,
-    /// Frames per second it says its pictures have.
-    pub frame_rate: Option<(u32, u32)>,
 }
 
 /// One rendition.

@@ -1,10 +1,22 @@
-//! Epochs of a broadcast.
+//! Visits of a broadcast's publishers, and the epochs that they open.
 use bytes::Bytes;
 
 use crate::domain::asset::Ticks;
 use crate::domain::time::Timestamp;
 use crate::media::frames::TrackConfig;
 use crate::media::live::ring::MICROS;
+use crate::media::live::timeline::IngestClock;
+
+/// A publisher's visit, as it announces itself.
+#[derive(Debug, Clone)]
+pub struct Visit {
+    /// Its clock.
+    pub clock: IngestClock,
+    /// Its tracks.
+    pub tracks: Vec<TrackConfig>,
+    /// Frames per second it says its pictures have.
+    pub frame_rate: Option<(u32, u32)>,
+}
 
 /// What stays the same from one change of the tracks to the next.
 #[derive(Debug, Clone)]
