@@ -9,9 +9,9 @@ use crate::settings::{Settings, SettingsError};
 pub mod bench;
 pub mod client;
 pub mod demo;
-mod dial;
+pub mod dial;
 pub mod doctor;
-mod rtmp_link;
+pub mod rtmp_link;
 
 /// Playhouse: a self-hosted video platform in one binary.
 #[derive(Debug, Parser)]

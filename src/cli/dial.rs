@@ -16,12 +16,12 @@ use tokio_rustls::TlsConnector;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection of either kind.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// Where connections go.
 #[derive(Clone)]
-pub(crate) struct Dialer {
+pub struct Dialer {
     host: String,
     port: u16,
     tls: Option<(TlsConnector, ServerName<'static>)>,
@@ -29,16 +29,16 @@ pub(crate) struct Dialer {
 
 /// How a server over TLS is met.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct TlsChoice {
+pub struct TlsChoice {
     /// Whether any certificate will do.
-    pub(crate) insecure: bool,
+    pub insecure: bool,
     /// What is offered by ALPN; empty: nothing.
-    pub(crate) protocols: &'static [&'static [u8]],
+    pub protocols: &'static [&'static [u8]],
 }
 
 impl Dialer {
     /// To this host and port; over TLS when there is a choice.
-    pub(crate) fn new(host: &str, port: u16, tls: Option<TlsChoice>) -> anyhow::Result<Self> {
+    pub fn new(host: &str, port: u16, tls: Option<TlsChoice>) -> anyhow::Result<Self> {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let tls = match tls {
             Some(choice) => Some((connector(choice)?, ServerName::try_from(host.to_owned())?)),
@@ -48,7 +48,7 @@ impl Dialer {
     }
 
     /// A new connection.
-    pub(crate) async fn dial(&self) -> io::Result<Box<dyn Stream>> {
+    pub async fn dial(&self) -> io::Result<Box<dyn Stream>> {
         let dialled = tokio::time::timeout(CONNECT_TIMEOUT, self.dial_without_limit()).await;
         dialled.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in time")))
     }

@@ -18,7 +18,7 @@ const READ_BYTES: usize = 4096;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Ended {
+pub enum Ended {
     /// It broke, or never came about.
     #[error("the connection was lost")]
     Lost,
@@ -34,7 +34,7 @@ impl From<std::io::Error> for Ended {
 }
 
 /// A connection on which a stream may be sent.
-pub(crate) struct Link {
+pub struct Link {
     stream: Box<dyn Stream>,
     session: ClientSession,
     input: BytesMut,
@@ -42,7 +42,7 @@ pub(crate) struct Link {
 
 impl Link {
     /// Connects, and goes through handshake and commands until the stream may be sent.
-    pub(crate) async fn open(dialer: &Dialer, url: &ClientUrl) -> Result<Self, Ended> {
+    pub async fn open(dialer: &Dialer, url: &ClientUrl) -> Result<Self, Ended> {
         let stream = dialer.dial().await?;
         let config = ClientConfig::new(url.clone(), Purpose::Publish);
         let session = ClientSession::new(config, rand::rng().random(), std::time::Instant::now());
@@ -59,17 +59,17 @@ impl Link {
     }
 
     /// Queues a message.
-    pub(crate) fn send(&mut self, message: MediaMessage) -> Result<(), Ended> {
+    pub fn send(&mut self, message: MediaMessage) -> Result<(), Ended> {
         self.session.send(message).map_err(|_| Ended::Lost)
     }
 
     /// Bytes that are queued.
-    pub(crate) fn queued_bytes(&mut self) -> usize {
+    pub fn queued_bytes(&mut self) -> usize {
         self.session.output().remaining()
     }
 
     /// Sends what is queued; how many bytes that were.
-    pub(crate) async fn flush(&mut self) -> Result<u64, Ended> {
+    pub async fn flush(&mut self) -> Result<u64, Ended> {
         let mut sent = 0;
         while self.session.output().has_remaining() {
             let written = timeout(WRITE_TIMEOUT, self.stream.write_buf(self.session.output())).await;
@@ -80,7 +80,7 @@ impl Link {
     }
 
     /// Hears the server out until it is time for the next message.
-    pub(crate) async fn listen_until(&mut self, due: Instant) -> Result<(), Ended> {
+    pub async fn listen_until(&mut self, due: Instant) -> Result<(), Ended> {
         while self.read_until(due).await? {
             self.take_events()?;
             self.flush().await?;

@@ -227,7 +227,7 @@ impl AssetTrack {
 
     /// Measured peak bit rate (RFC 8216bis, BANDWIDTH): see [`peak_bits_per_sec`].
     pub fn peak_bits_per_sec(&self) -> u64 {
-        let sizes: Vec<_> = self.media().map(|segment| (segment.bytes, segment.duration)).collect();
+        let sizes: Vec<_> = self.segments.iter().map(|segment| (segment.bytes, segment.duration)).collect();
         peak_bits_per_sec(&sizes, self.timescale)
     }
 
@@ -238,16 +238,17 @@ impl AssetTrack {
     }
 }
 
-/// Peak bit rate of consecutive (bytes, ticks): the highest of any run of them that lasts 0.5 to 1.5 times the longest
-/// one in whole seconds (TARGETDURATION), so that a short rest at the end does not count by itself.
+/// Peak bit rate of consecutive (bytes, ticks), gaps without bytes: the highest of any run of them without a gap that lasts 0.5
+/// to 1.5 times the longest one in whole seconds (TARGETDURATION), so that a short rest at the end does not count by itself.
 pub fn peak_bits_per_sec(sizes: &[(u32, u32)], timescale: u32) -> u64 {
-    let longest = sizes.iter().map(|(_, ticks)| i64::from(*ticks)).max().unwrap_or(0);
+    let filled = sizes.iter().filter(|(bytes, _)| *bytes > 0);
+    let longest = filled.map(|(_, ticks)| i64::from(*ticks)).max().unwrap_or(0);
     let second = i64::from(timescale.max(1));
     let rounded = (longest + second / 2) / second * second;
     let longest = if rounded > 0 { rounded } else { longest };
     let rate_from = |first: usize| {
         let (mut bytes, mut ticks, mut peak) = (0u64, 0i64, 0);
-        for (more_bytes, more_ticks) in sizes.iter().skip(first) {
+        for (more_bytes, more_ticks) in sizes.iter().skip(first).take_while(|(bytes, _)| *bytes > 0) {
             bytes += u64::from(*more_bytes);
             ticks += i64::from(*more_ticks);
             if ticks * 2 > longest * 3 {

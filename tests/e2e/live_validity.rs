@@ -18,7 +18,7 @@ const ABSENCE: Duration = Duration::from_secs(4);
 const LATE_MS: &str = "2000";
 
 /// Rules that the server does not follow yet: whoever mends one takes it from here.
-const NOT_FOLLOWED_YET: &[&str] = &["multivariant.bandwidth"];
+const NOT_FOLLOWED_YET: &[&str] = &[];
 
 /// What has to have been looked at when publishers come and go, beyond what any session has.
 const SEEN_IN_BREAKS: &[&str] =

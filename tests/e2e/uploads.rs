@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::support::tools::until;
 
 /// Longest time from the last byte to a verdict, on a loaded machine.
-pub(crate) const VERDICT_WITHIN: Duration = Duration::from_secs(60);
+pub(crate) const VERDICT_WITHIN: Duration = Duration::from_secs(180);
 
 /// Creates a tus upload for a file.
 pub(crate) async fn create(client: &Client, path: &Path) -> CreatedUpload {

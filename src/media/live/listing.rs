@@ -85,9 +85,9 @@ fn track(
 ) -> Result<Option<AssetTrack>, InvalidConfig> {
     let newest = broadcast.epochs().rev().find_map(|epoch| epoch.tracks.get(index)?.as_ref());
     let Some((config, init)) = newest else { return Ok(None) };
-    let filled = rendition.ring.segments().filter(|segment| segment.size > 0);
-    let segments: Vec<Segment> = filled.map(|segment| weighed(segment, config.timescale)).collect();
-    if segments.is_empty() || !is_kept_up(rendition) {
+    let begun = rendition.ring.segments().filter(|segment| segment.size > 0 || segment.is_complete);
+    let segments: Vec<Segment> = begun.map(|segment| weighed(segment, config.timescale)).collect();
+    if segments.iter().all(Segment::is_gap) || !is_kept_up(rendition) {
         return Ok(None);
     }
     Ok(Some(described((config, init), (rendition, segments), frame_rate)?))
@@ -133,6 +133,6 @@ fn weighed(segment: &LiveSegment, timescale: u32) -> Segment {
         start: start.rescale(timescale),
         duration: u32::try_from(duration).unwrap_or(u32::MAX),
         bytes,
-        source: SegmentBytes::Span { span: 0, offset: 0, bytes },
+        source: if bytes == 0 { SegmentBytes::Gap } else { SegmentBytes::Span { span: 0, offset: 0, bytes } },
     }
 }
