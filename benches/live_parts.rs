@@ -165,7 +165,7 @@ fn pictures_in(part: &[u8]) -> usize {
         let (body, behind) = rest.split_at(size.min(rest.len()));
         if header.kind == Moof::KIND {
             let moof = Moof::decode_body(&mut &*body).expect("a movie fragment");
-            pictures += moof.traf.iter().flat_map(|traf| &traf.trun).map(|trun| trun.entries.len()).sum::<usize>();
+            pictures += moof.traf.iter().flat_map(|traf| &traf.trun).map(|trun| trun.samples.len()).sum::<usize>();
         }
         rest = behind;
     }

@@ -1,5 +1,6 @@
 //! Viewers of one low-latency HLS stream of 600 kb/s, sound counted: 500 over HTTP/1.1 in clear text, the largest number that
 //! holds, and the same over HTTP/2 with TLS. The viewers run on the same machine.
+#[allow(dead_code, reason = "other benches use the rest of it")]
 #[path = "support/live.rs"]
 mod live;
 #[allow(dead_code, reason = "the tests use the rest of it")]
