@@ -172,6 +172,15 @@ fn newest_segment(playlist: &str) -> (String, bool) {
     (lines[last + 1].to_owned(), lines[last - 1] == "#EXT-X-GAP")
 }
 
+/// Kills the worker that encodes a live stream's ladder, if there is one.
+pub(crate) fn kill_ladder(server: &Server) -> bool {
+    let is_live = |worker: &&i32| {
+        std::fs::read_to_string(format!("/proc/{worker}/cmdline")).is_ok_and(|line| line.contains("--live"))
+    };
+    let worker = workers(server).iter().find(is_live).copied();
+    worker.is_some_and(|worker| kill(Pid::from_raw(worker), Signal::SIGKILL).is_ok())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ladder_goes_with_its_stream_and_its_worker_may_die() {
     // However far behind a busy machine is, the rung is not given up.
@@ -204,11 +213,7 @@ async fn a_ladder_goes_with_its_stream_and_its_worker_may_die() {
         let played = client("play-live.mjs", &[&[&server.url(), text(&live, manifest)][..], &flags].concat());
         eprintln!("{player}: {played}");
     }
-    let is_live = |worker: &&i32| {
-        std::fs::read_to_string(format!("/proc/{worker}/cmdline")).is_ok_and(|line| line.contains("--live"))
-    };
-    let worker = workers(&server).iter().find(is_live).copied().expect("a worker of the stream's own");
-    kill(Pid::from_raw(worker), Signal::SIGKILL).expect("a kill");
+    assert!(kill_ladder(&server), "there is a worker of the stream's own");
     let killed_at = newest_segment(&playlist(&rung).await).0;
     until("the rung to go on", PATIENCE, || async {
         let restarts = show(&creator, &live).await["ingest_stats"]["ladder"]["restarts"].as_u64();
