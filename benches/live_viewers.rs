@@ -17,7 +17,7 @@ use support::server::ServerOptions;
 use support::tools::until;
 
 /// Viewers that must hold, and what they are raised to until they do not.
-const COUNTS: [usize; 7] = [500, 1000, 1500, 2000, 2500, 3000, 4000];
+const COUNTS: [usize; 7] = [250, 500, 750, 1000, 1500, 2000, 3000];
 /// Longest delivery of 99 % of the parts, after they were first there for anybody.
 const P99_MAX_MS: f64 = 250.0;
 /// Time over which viewers begin, and time that they watch in all.

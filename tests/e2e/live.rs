@@ -159,7 +159,7 @@ async fn dash_players_stay_close_to_the_live_edge() {
 }
 
 /// What ffmpeg has to say, but that it hands itself the initialisation segment anew with every reload of a live playlist.
-fn complaints(said: &str) -> Vec<&str> {
+pub(crate) fn complaints(said: &str) -> Vec<&str> {
     let is_own =
         |line: &&str| line.ends_with("duplicated MOOV Atom. Skipped it") || line.contains("Last message repeated");
     said.lines().filter(|line| !is_own(line)).collect()

@@ -7,7 +7,8 @@ import { PLAYERS } from './players.mjs';
 
 const HLS = `
 window.start = async (video, url) => {
-  const hls = new Hls({ lowLatencyMode: true });
+  // As the others, it catches up when it began too far behind.
+  const hls = new Hls({ lowLatencyMode: true, maxLiveSyncPlaybackRate: 1.1 });
   const errors = [];
   hls.on(Hls.Events.ERROR, (_, error) => errors.push([error.fatal ? 'fatal' : 'minor', error.details, error.reason ?? error.error?.message ?? ''].join(' ')));
   hls.on(Hls.Events.MANIFEST_PARSED, () => video.play());
