@@ -2,6 +2,7 @@
 //! and randomness are arguments.
 pub mod account;
 pub mod asset;
+pub mod cues;
 pub mod events;
 pub mod ids;
 pub mod ladder;

@@ -18,6 +18,8 @@ mod ladder;
 mod limits;
 #[path = "e2e/live.rs"]
 mod live;
+#[path = "e2e/live_cues.rs"]
+mod live_cues;
 #[path = "e2e/live_formats.rs"]
 mod live_formats;
 #[path = "e2e/live_players.rs"]

@@ -11,6 +11,7 @@ use crate::domain::ids::{PlaybackId, VideoId};
 use crate::domain::live::Archive;
 use crate::domain::ports::BlobError;
 use crate::media::frames::InvalidConfig;
+use crate::media::live::chronicle;
 use crate::media::live::recorder::{Recorded, Recorder, RecordingPlace};
 use crate::media::live::recording::Recording;
 use crate::media::live::recovery::{RecoveryError, recover};
@@ -102,7 +103,10 @@ impl LiveRecording {
         self.recorded.settle(&*lives.blobs).await?;
         let playback_id = PlaybackId::random(&*lives.entropy);
         let recording = self.recorded.look(Recording::clone);
-        let Some(asset) = recording.asset(self.video_id.clone(), playback_id.clone())? else { return Ok(None) };
+        let asset = recording.asset(self.video_id.clone(), playback_id.clone())?;
+        // What it says is in the asset.
+        let _ = tokio::fs::remove_file(chronicle::path_in(self.recorded.dir())).await;
+        let Some(asset) = asset else { return Ok(None) };
         let mut blobs = Vec::new();
         for key in asset.tracks.iter().flat_map(|track| &track.spans) {
             blobs.push(Extent { key: key.clone(), bytes: recording.bytes_of(key) });

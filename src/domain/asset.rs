@@ -4,6 +4,7 @@
 //! URLs; spans and samples behind them are never named outside.
 use serde::{Deserialize, Serialize};
 
+use super::cues::Chronicle;
 use super::ids::{PlaybackId, VideoId};
 
 /// Presentation time of a VOD asset's first picture, in seconds: leaves room before it for codec priming and reordered
@@ -284,6 +285,8 @@ pub struct Asset {
     /// Where media do not continue what was before: the later epochs of a broadcast, ascending. All tracks of an asset that
     /// has some have the same number of segments.
     pub epochs: Vec<AssetEpoch>,
+    /// When it was, if it was ever live, and what was told of it then.
+    pub chronicle: Chronicle,
 }
 
 /// A later epoch of an asset: its publisher came back, or sent something else from here on.

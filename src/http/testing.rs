@@ -364,6 +364,7 @@ fn one_segment_asset(video: &VideoId, playback_id: PlaybackId, span: BlobKey) ->
         source: Vec::new(),
         tracks: vec![track],
         epochs: Vec::new(),
+        chronicle: Default::default(),
     }
 }
 

@@ -5,3 +5,4 @@ pub mod av1;
 mod bits;
 pub mod h264;
 pub mod others;
+pub mod scte35;

@@ -18,6 +18,7 @@ use super::packager::{init_segment, segment_bytes};
 use super::records::{RECORD_BYTES, SampleRecord, SampleTable, read_records};
 use super::standard::{check_header, check_rate, unmet};
 use crate::domain::asset::{Asset, AssetTrack, BlobKey, Extent, KeyFrame, Segment, SegmentBytes, Ticks, TrackKind};
+use crate::domain::cues::Chronicle;
 use crate::domain::ids::{PlaybackId, VideoId};
 use crate::domain::video::{MediaInfo, NonStandard};
 
@@ -180,7 +181,15 @@ fn assemble(
     }
     let IndexRequest { video_id, playback_id, generation, source, .. } = request.clone();
     Ok(Some(Playable {
-        asset: Asset { video_id, playback_id, generation, source, tracks, epochs: Vec::new() },
+        asset: Asset {
+            video_id,
+            playback_id,
+            generation,
+            source,
+            tracks,
+            epochs: Vec::new(),
+            chronicle: Chronicle::default(),
+        },
         tables,
     }))
 }

@@ -2,6 +2,7 @@
 //! was cut is kept in a [`ring`] for everyone who reads. No sockets, no clock of its own, no decoder.
 pub mod broadcast;
 pub mod cadence;
+pub mod chronicle;
 pub mod gate;
 pub mod listing;
 pub mod packager;

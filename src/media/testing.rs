@@ -29,6 +29,7 @@ pub(crate) fn empty_asset() -> Asset {
         source: Vec::new(),
         tracks: Vec::new(),
         epochs: Vec::new(),
+        chronicle: Default::default(),
     }
 }
 

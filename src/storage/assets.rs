@@ -10,16 +10,21 @@ use serde::Deserialize;
 use super::codec::{self, CodecError, Versioned};
 use super::files::blocking;
 use crate::domain::asset::{Asset, AssetEpoch, AssetTrack, BlobKey, Extent, KeyFrame, Segment};
+use crate::domain::cues::{Chronicle, Cue};
 use crate::domain::ids::{PlaybackId, VideoId};
 use crate::domain::ports::{AssetStore, BlobError, BlobStore};
 
 impl Versioned for Asset {
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
     /// A day of video in ten tracks of 2 s segments is 12 MiB.
     const BYTES_MAX: usize = 64 * 1024 * 1024;
 
     fn from_older(version: u8, body: &[u8]) -> Option<Result<Self, CodecError>> {
-        (version == 1).then(|| codec::decode_body::<FirstForm>(body).map(Self::from))
+        match version {
+            1 => Some(codec::decode_body::<FirstForm>(body).map(Self::from)),
+            2 => Some(codec::decode_body::<SecondForm>(body).map(Self::from)),
+            _ => None,
+        }
     }
 }
 
@@ -35,7 +40,24 @@ struct FirstForm {
 
 impl From<FirstForm> for Asset {
     fn from(FirstForm { video_id, playback_id, generation, source, tracks }: FirstForm) -> Self {
-        Self { video_id, playback_id, generation, source, tracks, epochs: Vec::new() }
+        SecondForm { video_id, playback_id, generation, source, tracks, epochs: Vec::new() }.into()
+    }
+}
+
+/// Version 2: an asset without a chronicle.
+#[derive(Deserialize)]
+struct SecondForm {
+    video_id: VideoId,
+    playback_id: PlaybackId,
+    generation: u32,
+    source: Vec<Extent>,
+    tracks: Vec<AssetTrack>,
+    epochs: Vec<AssetEpoch>,
+}
+
+impl From<SecondForm> for Asset {
+    fn from(SecondForm { video_id, playback_id, generation, source, tracks, epochs }: SecondForm) -> Self {
+        Self { video_id, playback_id, generation, source, tracks, epochs, chronicle: Chronicle::default() }
     }
 }
 
@@ -65,7 +87,9 @@ fn weight(asset: &Asset) -> u32 {
     let bytes = size_of::<Asset>()
         + asset.tracks.iter().map(track_bytes).sum::<usize>()
         + asset.source.iter().map(|extent| extent.key.as_str().len() + size_of::<Extent>()).sum::<usize>()
-        + asset.epochs.iter().map(epoch_bytes).sum::<usize>();
+        + asset.epochs.iter().map(epoch_bytes).sum::<usize>()
+        + size_of_val(asset.chronicle.anchors.as_slice())
+        + asset.chronicle.cues.iter().map(|cue| size_of::<Cue>() + cue.weight()).sum::<usize>();
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 

@@ -14,7 +14,7 @@ use crate::support::server::{Server, ServerOptions};
 use crate::support::tools::{output, until};
 
 /// Longest wait for something that takes a second on an idle machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// ffmpeg feeding a stream; ended by its process id.
 pub(crate) struct Publisher(Child);
@@ -81,13 +81,13 @@ pub(crate) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
 }
 
 /// A media playlist, as players without low latency fetch it.
-async fn playlist(url: &str) -> String {
+pub(crate) async fn playlist(url: &str) -> String {
     let response = reqwest::get(url).await.expect("an answer");
     assert_eq!(response.status(), StatusCode::OK, "{url}");
     response.text().await.expect("text")
 }
 
-fn media_url(live: &Value, track: &str) -> String {
+pub(crate) fn media_url(live: &Value, track: &str) -> String {
     text(live, "/playback/hls").replace("master.m3u8", &format!("{track}/media.m3u8"))
 }
 

@@ -9,6 +9,7 @@ use super::source::SpanSource;
 use super::{Packaged, TranscodeDependencies};
 use crate::actors::transcode_worker::WorkError;
 use crate::domain::asset::{Asset, AssetTrack, BlobKey, Extent, TrackKind};
+use crate::domain::cues::Chronicle;
 use crate::domain::ids::VideoId;
 use crate::domain::ladder::{Ladder, LadderEnding, Unit, UnitResult};
 use crate::domain::ports::{BlobError, CatalogError, VideoStep};
@@ -182,6 +183,7 @@ impl Carried {
                     source: video.source.clone(),
                     tracks,
                     epochs: Vec::new(),
+                    chronicle: Chronicle::default(),
                 });
                 Made { files, asset }
             }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::effects::{Outcome, Shared, rendition};
 use crate::domain::asset::{Asset, AssetEpoch, AssetTrack, BlobKey, Extent, TrackKind};
+use crate::domain::cues::Chronicle;
 use crate::domain::ladder::machine::Publication;
 use crate::domain::ladder::{LadderPlan, Rung, RungCodec, SoundRung, Unit, UnitResult};
 use crate::domain::ports::VideoStep;
@@ -16,6 +17,14 @@ pub(super) struct Publishing {
     pub(super) publication: Publication,
     /// Renditions that are not listed, as far as they are.
     pub(super) states: Vec<(String, RenditionState)>,
+}
+
+/// What an asset has besides what a plan makes.
+#[derive(Default)]
+struct Own {
+    tracks: Vec<AssetTrack>,
+    epochs: Vec<AssetEpoch>,
+    chronicle: Chronicle,
 }
 
 /// What a rung is called.
@@ -90,7 +99,7 @@ impl Shared {
         let video = dependencies.catalog.video(&self.video_id).await?.ok_or(Outcome::Gone)?;
         let results = dependencies.catalog.unit_results(&self.video_id, plan.generation).await?;
         let generation = (video.asset_generation + 1).max(plan.generation);
-        let (mut tracks, epochs) = self.own_tracks(&video, plan).await?;
+        let Own { mut tracks, epochs, chronicle } = self.own_tracks(&video, plan).await?;
         let (mut blobs, mut early) = (Vec::new(), Vec::new());
         let made = self.made_rungs(publishing, &results, generation);
         for made in made.map_err(|error| Outcome::Unavailable(error.to_string()))? {
@@ -111,6 +120,7 @@ impl Shared {
             source: video.source.clone(),
             tracks,
             epochs,
+            chronicle,
         };
         blobs.push(dependencies.assets.save_asset(&asset).await?);
         let renditions = all_renditions(plan, listed, &publishing.states);
@@ -118,15 +128,11 @@ impl Shared {
         Ok(dependencies.catalog.step_video(&self.video_id, step, dependencies.clock.now()).await?)
     }
 
-    /// Tracks that are listed and not of this plan, the source's own, and its epochs.
-    async fn own_tracks(
-        &self,
-        video: &Video,
-        plan: &LadderPlan,
-    ) -> Result<(Vec<AssetTrack>, Vec<AssetEpoch>), Outcome> {
+    /// What is listed and not of this plan.
+    async fn own_tracks(&self, video: &Video, plan: &LadderPlan) -> Result<Own, Outcome> {
         let plays = video.renditions.iter().any(|known| known.kind == "video" && known.rung == "source");
         if video.asset_generation == 0 || !plays {
-            return Ok((Vec::new(), Vec::new()));
+            return Ok(Own::default());
         }
         let asset = self.dependencies.assets.load_asset(&self.video_id, video.asset_generation).await?;
         let is_source = |name: &str| {
@@ -135,7 +141,7 @@ impl Shared {
             is_kept && !plan.sound.iter().any(|sound| sound.name == name)
         };
         let tracks = asset.tracks.iter().filter(|track| is_source(&track.name)).cloned().collect();
-        Ok((tracks, asset.epochs.clone()))
+        Ok(Own { tracks, epochs: asset.epochs.clone(), chronicle: asset.chronicle.clone() })
     }
 
     fn made_rungs(

@@ -14,6 +14,7 @@ use super::request::MediaRequest;
 use crate::actors::live_picture::Picture;
 use crate::actors::lives::Watched;
 use crate::domain::asset::BlobKey;
+use crate::domain::cues::Cue;
 use crate::domain::ids::PlaybackId;
 use crate::domain::ports::{BlobStore, Clock};
 use crate::domain::time::Timestamp;
@@ -286,12 +287,13 @@ fn segments_seen(broadcast: &Broadcast) -> u64 {
         })
     };
     let seen: u64 = broadcast.renditions().iter().map(of_rendition).sum();
-    seen * 4 + u64::from(broadcast.is_fed()) * 2 + u64::from(broadcast.has_ended())
+    (seen + broadcast.health().cues) * 4 + u64::from(broadcast.is_fed()) * 2 + u64::from(broadcast.has_ended())
 }
 
 fn described(broadcast: &Broadcast, published: Timestamp) -> Option<Rendered> {
     let listed = listing::periods(broadcast);
     let periods = listed.inspect_err(|error| tracing::error!(%error, "a live stream cannot be described")).ok()?;
+    let cues: Vec<Cue> = broadcast.cues().cloned().collect();
     let live = LivePresentation {
         periods: &periods,
         anchor: broadcast.anchor()?,
@@ -300,6 +302,7 @@ fn described(broadcast: &Broadcast, published: Timestamp) -> Option<Rendered> {
         target_secs: broadcast.target_secs()?,
         part_target: broadcast.part_target()?,
         has_ended: broadcast.has_ended(),
+        cues: &cues,
     };
     Some(Rendered::new(DASH_TYPE, render_live_mpd(&live, View::default())))
 }
@@ -326,8 +329,10 @@ fn rendered(broadcast: &Broadcast, track: &str, skip: bool) -> Option<Rendered> 
     let others = broadcast.renditions().iter().filter(|rendition| rendition.name != track);
     let reports: Vec<(String, Position)> =
         others.filter_map(|other| Some((other.name.clone(), other.ring.last_part()?))).collect();
+    let cues: Vec<Cue> = broadcast.cues().cloned().collect();
     let playlist = LivePlaylist {
         ring,
+        cues: &cues,
         target_secs: broadcast.target_secs()?,
         part_target: broadcast.part_target()?,
         hold_back_parts: broadcast.hold_back_parts(),

@@ -13,15 +13,18 @@ use super::periods::Periods;
 use super::ring::{Beginning, MICROS, Ring, Stored};
 use super::timeline::{Repairs, Stamp, Timeline, TrackClock};
 use crate::domain::asset::{TIMELINE_ORIGIN_SECS, Ticks, TrackKind};
+use crate::domain::cues::Cue;
 use crate::domain::ladder::live::is_rung;
 use crate::domain::time::Timestamp;
 use crate::media::codecs::aac::AacConfig;
 use crate::media::frames::{CodecConfig, Frame, InvalidConfig, TrackConfig};
 use crate::media::packager::init_segment;
 
+mod cues;
 mod epoch;
 mod rungs;
 
+pub use cues::ToldCue;
 pub use epoch::{Epoch, Visit};
 pub use rungs::RungPicture;
 
@@ -97,7 +100,7 @@ impl Rendition {
 }
 
 /// What leaves the packager, in terms of renditions; for whoever stores it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Cut {
     /// A segment begins.
     Begin {
@@ -127,6 +130,8 @@ pub enum Cut {
         /// Ticks of its start's timescale.
         duration: u32,
     },
+    /// Something was told of the timeline.
+    Cue(Cue),
 }
 
 /// The visit under way.
@@ -153,6 +158,10 @@ pub struct Health {
     pub epochs: u32,
     /// Gap segments so far, each counted once for all renditions.
     pub gaps: u64,
+    /// Cues so far.
+    pub cues: u64,
+    /// Cues left out: too many at once, or nothing to place them by.
+    pub cues_dropped: u64,
 }
 
 /// A broadcast.
@@ -164,6 +173,7 @@ pub struct Broadcast {
     renditions: Vec<Rendition>,
     epochs: VecDeque<Epoch>,
     periods: Periods,
+    cues: cues::Cues,
     /// Where it began on the stream's timeline, microseconds, and when that was.
     anchor: Option<(i64, Timestamp)>,
     ongoing: Option<Ongoing>,
@@ -189,6 +199,7 @@ impl Broadcast {
             renditions: Vec::new(),
             epochs: VecDeque::new(),
             periods: Periods::default(),
+            cues: cues::Cues::new(settings.generation),
             anchor: None,
             ongoing: None,
             last_frame: Timestamp::from_millis(0),
@@ -560,6 +571,7 @@ impl Broadcast {
     fn forget_epochs(&mut self) {
         let oldest = self.renditions.iter().filter_map(|it| Some(it.ring.segments().next()?.beginning.number)).min();
         self.periods.forget_before(oldest.unwrap_or(0));
+        self.forget_cues();
         let firsts = self.renditions.iter().filter_map(|rendition| rendition.ring.segments().next());
         let oldest = firsts.map(|first| first.beginning.epoch).min();
         while self.epochs.len() > 1

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::broadcast::Visit;
+use super::broadcast::{ToldCue, Visit};
 use super::stream::{BeginError, LiveStream, TakenOver};
 use super::timeline::Stamp;
 use crate::domain::live::machine::Refusal;
@@ -73,6 +73,11 @@ impl Feed {
     /// A frame of one of them.
     pub fn push(&self, frame: (usize, Stamp), payload: Bytes, now: Timestamp) -> Result<(), TakenOver> {
         self.stream.push(self.generation, frame, payload, now)
+    }
+
+    /// Something that is to be told of the timeline.
+    pub fn cue(&self, cue: ToldCue) {
+        self.stream.cue(self.generation, cue);
     }
 
     /// Waits until the feed is taken away, and says why.

@@ -11,11 +11,13 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::broadcast::{Broadcast, Cut};
+use super::chronicle::{self, Entry};
 use super::part::Part;
 use super::recording::{Place, RecordedSegment, RecordedTrack, Recording};
 use super::ring::{Beginning, MICROS, Stored};
 use super::stream::Keeper;
 use crate::domain::asset::{BlobKey, TrackKind};
+use crate::domain::cues::Anchor;
 use crate::domain::ports::{BlobError, BlobStore};
 
 /// Length from which a span is closed at the next segment that decodes by itself.
@@ -236,6 +238,23 @@ impl Recorder {
         writer.segment = Some(OpenSegment { beginning, offset, duration: 0, has_failed });
     }
 
+    /// An epoch begins; each is told once.
+    fn note_epoch(&self, broadcast: &Broadcast, number: u32) {
+        if let Some(epoch) = broadcast.epochs().find(|epoch| epoch.number == number) {
+            let anchor = Anchor { start_micros: epoch.start.rescale(MICROS), date: epoch.date };
+            self.note_entry(Entry::Anchor(anchor));
+        }
+    }
+
+    fn note_entry(&self, entry: Entry) {
+        if !chronicle::note(&mut locked(&self.shared.recording).chronicle, entry.clone()) {
+            return;
+        }
+        if let Err(error) = chronicle::append(&self.shared.place.dir, &entry) {
+            note_failure(&self.shared, &error);
+        }
+    }
+
     fn write(&mut self, index: usize, part: &Part) {
         let Some(Writer { span: Some(span), segment: Some(segment) }) = self.open.get_mut(index) else { return };
         segment.duration = segment.duration.saturating_add(part.duration);
@@ -337,7 +356,11 @@ impl Keeper for Recorder {
     fn keep(&mut self, broadcast: &mut Broadcast, cuts: &[Cut]) {
         for cut in cuts {
             match cut {
-                Cut::Begin { rendition, beginning } => self.begin(broadcast, *rendition, *beginning),
+                Cut::Begin { rendition, beginning } => {
+                    self.begin(broadcast, *rendition, *beginning);
+                    self.note_epoch(broadcast, beginning.epoch);
+                }
+                Cut::Cue(cue) => self.note_entry(Entry::Cue(cue.clone())),
                 Cut::Part { rendition, part } => self.write(*rendition, part),
                 Cut::End { rendition } => self.end(broadcast, *rendition),
                 Cut::Gap { rendition, beginning, duration } => {

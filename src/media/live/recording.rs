@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::broadcast::GAP_MICROS_MIN;
 use super::ring::MICROS;
 use crate::domain::asset::{Asset, AssetEpoch, AssetTrack, BlobKey, Segment, SegmentBytes, Ticks, TrackKind};
+use crate::domain::cues::Chronicle;
 use crate::domain::ids::{PlaybackId, VideoId};
 use crate::domain::ladder::live::is_rung;
 use crate::domain::video::{AudioInfo, MediaInfo, VideoInfo};
@@ -99,6 +100,8 @@ impl RecordedTrack {
 pub struct Recording {
     /// Its renditions, in the order in which they came.
     pub tracks: Vec<RecordedTrack>,
+    /// When it was, and what its publisher told of it.
+    pub chronicle: Chronicle,
 }
 
 /// Segments that are one in the video, and what they have in common.
@@ -127,7 +130,7 @@ impl Recording {
     /// Rungs were encoded in a hurry and may have gaps: the video gets its own.
     pub fn asset(&self, video_id: VideoId, playback_id: PlaybackId) -> Result<Option<Asset>, InvalidConfig> {
         let tracks = self.tracks.iter().filter(|track| !is_rung(&track.name)).cloned().collect();
-        Self { tracks }.asset_of_all(video_id, playback_id)
+        Self { tracks, chronicle: self.chronicle.clone() }.asset_of_all(video_id, playback_id)
     }
 
     fn asset_of_all(&self, video_id: VideoId, playback_id: PlaybackId) -> Result<Option<Asset>, InvalidConfig> {
@@ -140,8 +143,8 @@ impl Recording {
         if tracks.is_empty() {
             return Ok(None);
         }
-        let epochs = self.asset_epochs(&groups);
-        Ok(Some(Asset { video_id, playback_id, generation: 1, source: Vec::new(), tracks, epochs }))
+        let (epochs, chronicle) = (self.asset_epochs(&groups), self.chronicle.clone());
+        Ok(Some(Asset { video_id, playback_id, generation: 1, source: Vec::new(), tracks, epochs, chronicle }))
     }
 
     /// Where the last segment in this span ends: its size, as far as it counts.

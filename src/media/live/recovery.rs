@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use futures::TryStreamExt;
 
+use super::chronicle;
 use super::recorder::{RecordingPlace, SPAN_SUFFIX};
 use super::recording::{Place, RecordedSegment, RecordedTrack, Recording};
 use crate::domain::asset::{BlobKey, Ticks, TrackKind};
@@ -92,7 +93,9 @@ pub async fn recover(place: &RecordingPlace, blobs: &dyn BlobStore) -> Result<Re
             Err(error) => tracing::warn!(blob.key = %key, %error, "a span of a live recording cannot be read"),
         }
     }
-    Ok(Recording { tracks: tracks.into_values().rev().collect() })
+    let dir = place.dir.clone();
+    let chronicle = tokio::task::spawn_blocking(move || chronicle::read(&dir)).await.map_err(io::Error::other)??;
+    Ok(Recording { tracks: tracks.into_values().rev().collect(), chronicle })
 }
 
 fn name_of(key: &BlobKey) -> &str {

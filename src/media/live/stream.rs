@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::broadcast::{Broadcast, BroadcastSettings, Cut, RungPicture, Visit};
+use super::broadcast::{Broadcast, BroadcastSettings, Cut, RungPicture, ToldCue, Visit};
 use super::timeline::Stamp;
 use crate::domain::time::Timestamp;
 use crate::media::frames::{InvalidConfig, TrackConfig};
@@ -98,6 +98,15 @@ impl LiveStream {
             fed.broadcast.push(track, stamp, payload, now, cuts);
             Ok(())
         })
+    }
+
+    /// Takes what the publisher of this generation tells of its timeline.
+    pub fn cue(&self, generation: u64, cue: ToldCue) {
+        self.change(|fed, cuts| {
+            if generation == fed.generation {
+                fed.broadcast.take_cue(cue, cuts);
+            }
+        });
     }
 
     /// A rung's encoder tells what it makes in this epoch.

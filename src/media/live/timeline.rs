@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::cadence::Cadence;
+use super::ring::MICROS;
 use crate::domain::asset::{Ticks, TrackKind};
 
 /// Media time that runs ahead of its arrival by more than this within one frame has jumped.
@@ -157,6 +158,17 @@ impl Timeline {
             TrackKind::Video => Some(state.place_picture(raw, composition, stamp.keyframe, &mut self.repairs)),
             TrackKind::Audio => state.place_sound(raw, &mut self.repairs),
         }
+    }
+
+    /// Where something that came with this time belongs, microseconds of stream time; what comes before the first frame
+    /// belongs to the visit's start.
+    pub fn instant(&self, time: i64) -> i64 {
+        let start = self.start.rescale(MICROS);
+        let known = self.tracks.iter().find_map(|track| Some((track.last?.0, track.correction)));
+        let (Some(first), Some((near, correction))) = (self.first, known) else { return start };
+        let (unfolded, _) = self.clock.unfold(time, near);
+        let since = Ticks { value: unfolded + correction - first, timescale: self.clock.ticks_per_sec };
+        start + since.rescale(MICROS)
     }
 
     /// The frame's time on a clock that neither wraps nor jumps.

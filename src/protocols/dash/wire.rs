@@ -4,6 +4,7 @@
 //! a broadcast. Pictures of one codec that are cut at the same places are one adaptation set, between whose renditions
 //! players switch; every track of sound is one by itself. Adaptation sets share one timeline, whose zero is the asset's
 //! [`TIMELINE_ORIGIN_SECS`].
+mod events;
 mod live;
 mod sets;
 mod xml;
@@ -16,6 +17,7 @@ use xml::Element;
 
 use super::paths::{INIT_TEMPLATE, SEGMENT_TEMPLATE, key_frame_template};
 use crate::domain::asset::{Asset, AssetTrack, Segment, TIMELINE_ORIGIN_SECS, Ticks, TrackKind, peak_bits_per_sec};
+use crate::domain::cues::Cue;
 use crate::domain::ports::MediaObject;
 use crate::media::packager::pixel_aspect;
 use crate::media::view::View;
@@ -25,6 +27,7 @@ use crate::protocols::hls::wire::{has_trick_play, init_object};
 
 const ROLE: &str = "urn:mpeg:dash:role:2011";
 const TRICK_MODE: &str = "http://dashif.org/guidelines/trickmode";
+const MICROS: u32 = 1_000_000;
 const CHANNELS: &str = "urn:mpeg:dash:23003:3:audio_channel_configuration:2011";
 const SET_SWITCHING: &str = "urn:mpeg:dash:adaptation-set-switching:2016";
 /// Times faster than normal that key frames may be played at: one of several seconds at the rate of pictures.
@@ -34,10 +37,11 @@ const TRICK_RATE_MAX: &str = "64";
 pub fn render_mpd(asset: &Asset, view: View) -> String {
     let (mut periods, mut start, mut longest) = (Vec::new(), 0.0, 1.0);
     for segments in asset.runs() {
-        let run = Run::new(asset, view, segments);
+        let mut run = Run::new(asset, view, segments);
         let tracks = || run.sets.iter().flat_map(|set| &set.tracks);
         longest = tracks().map(|track| run.longest_secs(track)).fold(longest, f64::max);
         let end = tracks().filter_map(|track| run.end_secs(track)).fold(0.0, f64::max);
+        run.end_micros = run.start.rescale(MICROS) + (end * f64::from(MICROS)) as i64;
         periods.push(period(&run, periods.len(), start));
         start += end;
     }
@@ -63,6 +67,10 @@ struct Run<'a> {
     init: Init<'a>,
     /// Whether decoding can start with each segment.
     independent: bool,
+    /// What is told of its timeline.
+    cues: &'a [Cue],
+    /// When it ends, microseconds of the timeline.
+    end_micros: i64,
 }
 
 /// How players know which segments there are.
@@ -103,6 +111,8 @@ impl<'a> Run<'a> {
             addressing: Addressing::Timeline,
             init: Init::OfAsset(asset),
             independent: true,
+            cues: &asset.chronicle.cues,
+            end_micros: i64::MAX,
         }
     }
 
@@ -166,6 +176,9 @@ fn period(run: &Run, id: impl ToString, start: f64) -> Element {
     let sets = &run.sets;
     let start = if start == 0.0 { "PT0S".to_owned() } else { duration(start) };
     let mut period = Element::new("Period").attribute("id", id).attribute("start", start);
+    for events in events::event_streams(run.cues, run.start.rescale(MICROS)..run.end_micros) {
+        period = period.child(events);
+    }
     for (index, set) in sets.iter().enumerate() {
         period = period.child(adaptation_set(run, index, set));
     }

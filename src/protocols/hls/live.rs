@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use self::names::{epoch_init_name, part_name, segment_name};
 use super::paths::MEDIA;
+use super::wire::render_date_range;
+use crate::domain::cues::Cue;
 use crate::media::live::part::PartTarget;
 use crate::media::live::ring::{Beginning, LiveSegment, Position, Ring};
 
@@ -34,6 +36,8 @@ pub struct LivePlaylist<'a> {
     pub part_target: PartTarget,
     /// PART-HOLD-BACK in part targets, equal in all renditions.
     pub hold_back_parts: u32,
+    /// What the publisher has told of the timeline.
+    pub cues: &'a [Cue],
     /// The other renditions' names and newest parts.
     pub reports: &'a [(String, Position)],
 }
@@ -118,6 +122,8 @@ pub fn render_live(playlist: &LivePlaylist, skip: bool) -> String {
     let ring = playlist.ring;
     let ended = ring.has_ended();
     let mut out = render_head(playlist);
+    // All of them in every answer: skipping them is not offered (CAN-SKIP-DATERANGES).
+    playlist.cues.iter().for_each(|cue| render_date_range(&mut out, cue));
     let skipped = if skip && !ended { skippable(playlist) } else { 0 };
     if skipped > 0 {
         let _ = writeln!(out, "#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}");

@@ -1,9 +1,11 @@
 //! Rendering of playlists (draft-pantos-hls-rfc8216bis section 4). Pure text, no sockets. All of an asset's media
 //! playlists share one target duration (section 6.2.4).
+mod date_ranges;
 mod groups;
 
 use std::fmt::Write;
 
+pub use date_ranges::render_date_range;
 use groups::{AudioGroup, audio_groups, channels};
 
 use super::paths::{KEY_FRAMES, MEDIA, object_name};
@@ -142,6 +144,7 @@ pub fn render_media(asset: &Asset, track: &AssetTrack) -> String {
     });
     let mut out = render_head(target_duration(durations));
     out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
+    asset.chronicle.cues.iter().for_each(|cue| render_date_range(&mut out, cue));
     render_map(&mut out, MediaObject::Init);
     let (mut map, mut before) = (MediaObject::Init, None);
     for number in listed() {
@@ -155,6 +158,9 @@ pub fn render_media(asset: &Asset, track: &AssetTrack) -> String {
                 map = needed;
             }
         }
+        if before.is_none_or(|before| before != (number.wrapping_sub(1), epoch)) {
+            render_date(&mut out, asset, Ticks { value: segment.start, timescale: track.timescale });
+        }
         before = Some((number, epoch));
         if segment.is_gap() {
             out.push_str("#EXT-X-GAP\n");
@@ -163,6 +169,13 @@ pub fn render_media(asset: &Asset, track: &AssetTrack) -> String {
     }
     out.push_str("#EXT-X-ENDLIST\n");
     out
+}
+
+/// When what follows was, where that is known; until the next discontinuity it follows from durations.
+fn render_date(out: &mut String, asset: &Asset, at: Ticks) {
+    if let Some(date) = asset.chronicle.date_at(at.rescale(1_000_000)) {
+        let _ = writeln!(out, "#EXT-X-PROGRAM-DATE-TIME:{date}");
+    }
 }
 
 /// The initialisation segment that a track needs in an epoch.

@@ -1,5 +1,7 @@
 //! From a publisher's messages to a visit: which tracks it has, and their frames. Frames that come before all tracks have
 //! told their configuration are held for a moment, so that a viewer's playlists list all of them from the start.
+mod cues;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -15,7 +17,7 @@ use crate::domain::asset::TrackKind;
 use crate::media::codecs::aac::AacConfig;
 use crate::media::codecs::h264::{AvcConfig, PictureKind};
 use crate::media::frames::{CodecConfig, TrackConfig};
-use crate::media::live::broadcast::Visit;
+use crate::media::live::broadcast::{ToldCue, Visit};
 use crate::media::live::timeline::{IngestClock, Stamp};
 
 /// Tracks are waited for as long as this, milliseconds of the publisher's time.
@@ -24,6 +26,8 @@ const WAIT_MS: i64 = 1000;
 const HELD_BYTES_MAX: usize = 8 << 20;
 /// Frames held meanwhile at most.
 const HELD_FRAMES_MAX: usize = 1000;
+/// Cues held meanwhile at most; what is more is left out.
+const HELD_CUES_MAX: usize = 16;
 /// Tracks of one publisher at most.
 const TRACKS_MAX: usize = 16;
 /// Ticks per second of pictures: a multiple of the milliseconds that they come with.
@@ -43,6 +47,8 @@ pub enum Fed {
         /// Its bytes.
         payload: Bytes,
     },
+    /// Something that happens on the timeline.
+    Cue(ToldCue),
 }
 
 /// What could not be used, as counters.
@@ -80,6 +86,7 @@ pub struct RtmpIngest {
     is_announced: bool,
     held: VecDeque<Held>,
     held_bytes: usize,
+    held_cues: Vec<ToldCue>,
     unusable: Unusable,
     /// A codec that could not be used, to tell the publisher.
     unknown_codec: Option<String>,
@@ -108,13 +115,26 @@ impl RtmpIngest {
             Medium::Video => self.take_video(message.payload, (time, arrival), out),
             Medium::Audio => self.take_audio(message.payload, (time, arrival), out),
             Medium::Data => {
-                if let Ok(Script::Metadata(metadata)) = Script::read(&message.payload, &AmfLimits::default()) {
-                    self.metadata = Some(metadata);
-                }
+                self.take_data(&message.payload, time, out);
                 Some(())
             }
         };
         self.unusable.damaged += u64::from(taken.is_none());
+    }
+
+    /// Publishers send data of many kinds: what is none of ours, or cannot be read, is left out.
+    fn take_data(&mut self, payload: &Bytes, time: i64, out: &mut Vec<Fed>) {
+        let cue = match Script::read(payload, &AmfLimits::default()) {
+            Ok(Script::Metadata(metadata)) => return self.metadata = Some(metadata),
+            Ok(Script::Cue(cue)) => cues::of_cue_point(cue, time),
+            Ok(Script::Splice(splice)) => cues::of_splice(splice, time),
+            _ => return,
+        };
+        if self.is_announced {
+            out.push(Fed::Cue(cue));
+        } else if self.held_cues.len() < HELD_CUES_MAX {
+            self.held_cues.push(cue);
+        }
     }
 
     /// `None` when the message cannot be read.
@@ -243,6 +263,7 @@ impl RtmpIngest {
                 out.push(Fed::Frame { track, stamp, payload });
             }
         }
+        out.extend(self.held_cues.drain(..).map(Fed::Cue));
     }
 
     /// Frames per second as the metadata says, in thousandths.

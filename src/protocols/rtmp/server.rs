@@ -157,6 +157,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Fed::Frame { track, stamp, payload } => {
                     feed.push((track, stamp), payload, now).err().map(|error| error.to_string())
                 }
+                Fed::Cue(cue) => {
+                    feed.cue(cue);
+                    None
+                }
             };
             if let Some(reason) = refused {
                 self.session.end(&Rejection::new(code::PUBLISH_DENIED, sentence(&reason)));

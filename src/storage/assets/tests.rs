@@ -2,6 +2,8 @@ use bytes::Bytes;
 
 use super::*;
 use crate::domain::asset::{SegmentBytes, TrackKind, VideoProperties};
+use crate::domain::cues::{Anchor, CueLength, CueValue};
+use crate::domain::time::Timestamp;
 use crate::storage::blobs::Blobs;
 use crate::storage::conformance::Counting;
 
@@ -38,6 +40,18 @@ fn asset(segments: u32) -> Asset {
         source: vec![Extent { key: BlobKey::new("raw-uploads/upl_x/0"), bytes: 1 << 40 }],
         tracks: vec![track],
         epochs: vec![AssetEpoch { first_segment: 1, inits: vec![("v0-1".into(), Bytes::from_static(b"other"))] }],
+        chronicle: Chronicle {
+            anchors: vec![Anchor { start_micros: 1_000_000, date: Timestamp::from_millis(7) }],
+            cues: vec![Cue {
+                id: "1-1".into(),
+                class: Some("goal".into()),
+                start_micros: 3_000_000,
+                date: Timestamp::from_millis(2007),
+                length: Some(CueLength::Known(5)),
+                splice: None,
+                values: vec![("SCORE".into(), CueValue::Number(1.0))],
+            }],
+        },
     }
 }
 
@@ -104,20 +118,21 @@ async fn the_cache_is_bounded_in_bytes() {
 }
 
 #[test]
-fn an_index_of_the_first_form_is_read() {
+fn indexes_of_earlier_forms_are_read() {
     let now = asset(3);
     let current = codec::encode(&now).unwrap();
-    let epochs = bincode_tail(&now);
-    let mut first = current[..current.len() - epochs].to_vec();
-    first[0] = 1;
-    assert_eq!(codec::decode::<Asset>(&first).unwrap(), Asset { epochs: Vec::new(), ..now });
-    first[0] = 0;
-    assert!(codec::decode::<Asset>(&first).is_err());
-}
-
-/// How many bytes the epochs take: what stands last.
-fn bincode_tail(asset: &Asset) -> usize {
-    let without = Asset { epochs: Vec::new(), ..asset.clone() };
-    let more = codec::encode(asset).unwrap().len() - codec::encode(&without).unwrap().len();
-    more + 1
+    let older = |version: u8, tail: usize| {
+        let mut bytes = current[..current.len() - tail].to_vec();
+        bytes[0] = version;
+        codec::decode::<Asset>(&bytes)
+    };
+    let without_chronicle = Asset { chronicle: Chronicle::default(), ..now.clone() };
+    let without_epochs = Asset { epochs: Vec::new(), ..without_chronicle.clone() };
+    let size = |asset: &Asset| codec::encode(asset).unwrap().len();
+    // Empty, a chronicle takes two bytes and epochs one; they stand last.
+    let (chronicle, epochs) =
+        (current.len() - size(&without_chronicle), size(&without_chronicle) - size(&without_epochs));
+    assert_eq!(older(2, chronicle + 2).unwrap(), without_chronicle);
+    assert_eq!(older(1, chronicle + 2 + epochs + 1).unwrap(), without_epochs);
+    assert!(older(0, chronicle + 2).is_err());
 }

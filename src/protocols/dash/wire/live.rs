@@ -3,8 +3,9 @@
 //! transfer); one whose segments are not lists those that are whole.
 use std::time::Duration;
 
-use super::{Addressing, Element, Init, Run, adaptation_sets, duration, period};
+use super::{Addressing, Element, Init, MICROS, Run, adaptation_sets, duration, period};
 use crate::domain::asset::Ticks;
+use crate::domain::cues::Cue;
 use crate::domain::time::Timestamp;
 use crate::media::live::listing::ListedPeriod;
 use crate::media::live::part::PartTarget;
@@ -12,7 +13,6 @@ use crate::media::live::periods::Cadence;
 use crate::media::view::View;
 use crate::protocols::dash::paths::CLOCK;
 
-const MICROS: u32 = 1_000_000;
 /// Where the stream's own clock can be asked for.
 const UTC_HTTP: &str = "urn:mpeg:dash:utc:http-iso:2014";
 const PROFILE: &str = "urn:mpeg:dash:profile:isoff-live:2011";
@@ -41,6 +41,8 @@ pub struct LivePresentation<'a> {
     pub part_target: PartTarget,
     /// Whether nothing more will come.
     pub has_ended: bool,
+    /// What the publisher has told of the timeline.
+    pub cues: &'a [Cue],
 }
 
 /// Segments that are alike.
@@ -133,6 +135,8 @@ fn live_period(live: &LivePresentation, listed: &ListedPeriod, view: View) -> El
         addressing,
         init: Init::OfEpoch(of.epoch),
         independent: *independent,
+        cues: live.cues,
+        end_micros: of.end_micros.unwrap_or(i64::MAX),
     };
     let element = period(&run, of.first, seconds(of.start_micros - live.anchor.0));
     match of.end_micros {

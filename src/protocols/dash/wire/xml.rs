@@ -1,16 +1,17 @@
 //! Just enough XML to write.
 use std::fmt::Write;
 
-/// An element without text.
+/// An element with children, or with text.
 pub(super) struct Element {
     name: &'static str,
     attributes: String,
     children: Vec<Element>,
+    text: String,
 }
 
 impl Element {
     pub(super) fn new(name: &'static str) -> Self {
-        Self { name, attributes: String::new(), children: Vec::new() }
+        Self { name, attributes: String::new(), children: Vec::new(), text: String::new() }
     }
 
     /// Adds an attribute; its value is escaped.
@@ -24,6 +25,11 @@ impl Element {
         self
     }
 
+    /// Sets the text of an element without children; it is escaped.
+    pub(super) fn text(self, text: impl ToString) -> Self {
+        Self { text: escape(&text.to_string()), ..self }
+    }
+
     /// The whole document with this element as its root.
     pub(super) fn document(&self) -> String {
         let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
@@ -34,6 +40,10 @@ impl Element {
     fn write(&self, out: &mut String, depth: usize) {
         let (indent, name) = ("  ".repeat(depth), self.name);
         let _ = write!(out, "{indent}<{name}{}", self.attributes);
+        if !self.text.is_empty() {
+            let _ = writeln!(out, ">{}</{name}>", self.text);
+            return;
+        }
         if self.children.is_empty() {
             out.push_str("/>\n");
             return;
@@ -44,10 +54,11 @@ impl Element {
     }
 }
 
-/// As it may stand in a quoted attribute; control characters, which XML does not know, are left out.
+/// As it may stand in a quoted attribute or as text; control characters, which XML does not know, are left out.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for char in text.chars().filter(|char| !char.is_control()) {
+    let is_none = |char: char| char.is_control() || matches!(char, '\u{fffe}' | '\u{ffff}');
+    for char in text.chars().filter(|char| !is_none(*char)) {
         match char {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),

@@ -40,6 +40,7 @@ fn playlist(ring: &Ring) -> LivePlaylist<'_> {
         target_secs: 2,
         part_target: PartTarget::for_frame_rate(None),
         hold_back_parts: 3,
+        cues: &[],
         reports: &[],
     }
 }
@@ -74,6 +75,26 @@ fn old_segments_lose_their_parts_and_are_skipped_in_deltas() {
     let first_kept = format!("#EXT-X-PROGRAM-DATE-TIME:{}", Timestamp::from_millis(24_000));
     assert_eq!(rest(&delta, &first_kept), rest(&full, &first_kept), "but for what is skipped they are equal");
     assert!(!render_live(&playlist(&self::ring(4, 1)), true).contains("SKIP:"), "nothing to skip");
+}
+
+#[test]
+fn cues_are_in_every_answer() {
+    let cue = Cue {
+        id: "1-1".into(),
+        class: None,
+        start_micros: 0,
+        date: Timestamp::from_millis(0),
+        length: None,
+        splice: None,
+        values: Vec::new(),
+    };
+    let ring = ring(20, 2);
+    let playlist = LivePlaylist { cues: &[cue], ..playlist(&ring) };
+    let (full, delta) = (render_live(&playlist, false), render_live(&playlist, true));
+    for text in [&full, &delta] {
+        assert!(text.contains("\n#EXT-X-DATERANGE:ID=\"1-1\",START-DATE=\"1970-01-01T00:00:00.000Z\"\n"), "{text}");
+    }
+    assert!(delta.contains("#EXT-X-SKIP") && !delta.contains("DATERANGES"), "they are not offered to be skipped");
 }
 
 #[test]

@@ -40,6 +40,7 @@ fn kinds(fed: &[Fed]) -> String {
                 .collect::<String>()
         ),
         Fed::Frame { track, stamp, .. } => format!("{track}{}", if stamp.keyframe { "k" } else { "-" }),
+        Fed::Cue(cue) => format!("cue@{}", cue.time),
     };
     fed.iter().map(kind).collect::<Vec<_>>().join(" ")
 }

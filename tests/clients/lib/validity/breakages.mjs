@@ -46,6 +46,14 @@ const PLAYLIST = {
   'playlist.initialisation': swap('#EXT-X-MAP', '#EXT-X-CARD'),
 };
 
+const RANGES = {
+  'range.attributes': swap('X-SCORE=2.5', 'X-SCORE=-2.5'),
+  'range.same-id': swap('PLANNED-DURATION=4.000,SCTE35-OUT=0xFC00', 'DURATION=4.000,SCTE35-OUT=0xFC00'),
+  'range.constant': later((text) => text.replace('SCTE35-OUT=0xFC00', 'SCTE35-OUT=0xFC02')),
+  'range.removal': later((text) => text.replace(/#EXT-X-DATERANGE:ID="break".*\n/g, '')),
+  'range.everywhere': ofSound('ID="mark"', 'ID="other"'),
+};
+
 const TIME = {
   'time.unchanged': later((text) => text.replace('EXTINF:1.00000', 'EXTINF:0.99000')),
   'time.forward': { clock: (secs) => (Math.floor(secs * 4) % 5 === 0 ? secs - 1 : secs) },
@@ -163,7 +171,7 @@ const DASH = {
 };
 
 /** Rule → what breaks it. */
-export const BREAKAGES = { ...MULTIVARIANT, ...PLAYLIST, ...TIME, ...PARTS, ...RELOADS, ...DELTAS, ...HINTS, ...REPORTS, ...MEDIA, ...ALIGNMENT, ...TRANSPORT, ...DASH };
+export const BREAKAGES = { ...MULTIVARIANT, ...PLAYLIST, ...RANGES, ...TIME, ...PARTS, ...RELOADS, ...DELTAS, ...HINTS, ...REPORTS, ...MEDIA, ...ALIGNMENT, ...TRANSPORT, ...DASH };
 
 /** Sessions that follow all rules. */
 export const CLEAN = { 'whole segments in DASH': {}, 'chunks in DASH': numbers(), 'an end': ends({ settings: { endsAt: GAP + 3 } }) };

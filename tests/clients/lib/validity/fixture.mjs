@@ -13,6 +13,9 @@ const PARTS = 4;
 export const GAP = 23;
 /** The segment that begins the second epoch. */
 const SECOND = 10;
+/** When something is marked, and a break begins that ends with the segment without media. */
+const MARKED = 15;
+const BREAK = 18;
 /** Media time of the first segment, seconds. */
 const ORIGIN = 100;
 /** What is kept longer than listed, segments. */
@@ -101,6 +104,7 @@ class Origin {
     if (!ended) lines.push('#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL=6.0,HOLD-BACK=3.0,PART-HOLD-BACK=0.75', '#EXT-X-PART-INF:PART-TARGET=0.25');
     lines.push(`#EXT-X-MEDIA-SEQUENCE:${first}`);
     if (gone > 0) lines.push(`#EXT-X-DISCONTINUITY-SEQUENCE:${gone}`);
+    this.ranges(lines, { name, whole, first });
     if (skipped.length > 0) lines.push(`#EXT-X-SKIP:SKIPPED-SEGMENTS=${skipped.length}`);
     let epoch = skipped.length > 0 ? epochOf(skipped.at(-1)) : undefined;
     for (const n of listed.slice(skipped.length)) {
@@ -112,6 +116,15 @@ class Origin {
     else this.tail(lines, { name, whole, parts });
     const text = `${lines.join('\n')}\n`;
     return this.wrong.playlist ? this.wrong.playlist(text, { name, isDelta, state }) : text;
+  }
+
+  /** A break that begins with its segment and ends with the gap, and something that happened before. */
+  ranges(lines, { name, whole, first }) {
+    const id = (text, n) => `#EXT-X-DATERANGE:ID="${text}",START-DATE="${iso(this.date(n, name))}"`;
+    if (first <= MARKED) lines.push(`${id('mark', MARKED)},CLASS="mark",X-SCORE=2.5,X-TEAM="A, B"`);
+    if (first > GAP) return;
+    lines.push(`${id('break', BREAK)},PLANNED-DURATION=4.000,SCTE35-OUT=0xFC00`);
+    if (whole >= GAP) lines.push(`${id('break', BREAK)},DURATION=${GAP - BREAK}.000,SCTE35-IN=0xFC01`);
   }
 
   segment(lines, { n, name, isWhole, count, isNew }) {

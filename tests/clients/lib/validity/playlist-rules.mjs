@@ -1,5 +1,6 @@
 // What a media playlist must be by itself, and how it may change from one answer to the next.
 import { compare, edge, length, partsLength } from './playlist.mjs';
+import { RangeHistory, checkRanges } from './range-rules.mjs';
 
 /** Decimals of playlists are rounded: seconds that may be lost by it. */
 const ROUNDING_S = 0.0001;
@@ -25,6 +26,7 @@ export function checkAlone(report, list, where) {
     const hasMap = segment.map !== undefined || segment.gap || list.skipped > 0;
     report.check('playlist.initialisation', hasMap, where, () => `segment ${segment.msn} comes before any EXT-X-MAP`);
   }
+  checkRanges(report, list, where);
   if (list.ended) checkEnded(report, list, where);
   else checkControl(report, list, where);
 }
@@ -71,6 +73,7 @@ export class History {
   constructor(report, where) {
     this.report = report;
     this.where = where;
+    this.ranges = new RangeHistory(report, where);
   }
 
   /**
@@ -87,6 +90,7 @@ export class History {
     const news = { parts: [], completed: [], removed: [], unlisted: [] };
     for (const segment of list.segments) this.compare(segment, answer, news);
     this.checkChain(list);
+    this.ranges.absorb(list, answer);
     this.checkForward(list, answer);
     this.checkRemoved(list, answer, news);
     this.longest = Math.max(this.longest, length(list));

@@ -97,7 +97,7 @@ class MediaReader {
     this.list = {
       text, version: 1, targetDuration: undefined, serverControl: undefined, partInformation: undefined, mediaSequence: 0,
       discontinuitySequence: 0, saysDiscontinuitySequence: false, ended: false, type: undefined, skipped: 0, segments: [],
-      hints: [], reports: [], errors: [], header: [], tail: [], independentSegments: false,
+      hints: [], reports: [], dateRanges: [], errors: [], header: [], tail: [], independentSegments: false,
     };
     this.seen = new Set();
     this.map = undefined;
@@ -214,6 +214,10 @@ const TAGS = {
     reader.before('EXT-X-PROGRAM-DATE-TIME', line);
     const isExact = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3,}(Z|[+-]\d\d:\d\d)$/.test(value);
     Object.assign(reader.open, { date: Date.parse(value), dateText: value, isExact });
+  },
+  'EXT-X-DATERANGE': (reader, value, line) => {
+    const named = reader.named(value, 'ID');
+    reader.list.dateRanges.push({ id: unquoted(named.ID), named, line });
   },
   'EXT-X-GAP': (reader, _, line) => {
     reader.open.lines.push(line);

@@ -3,6 +3,7 @@ import { channelsOf } from './codecs.mjs';
 import { now, sleep } from './http.mjs';
 import { compare, edge, length, parseMultivariant } from './playlist.mjs';
 import { Rendition } from './rendition.mjs';
+import { checkSameRanges } from './range-rules.mjs';
 
 /** How often the multivariant playlist is fetched again. */
 const AGAIN_MS = 3000;
@@ -136,6 +137,9 @@ export class Presentation {
 
   #heard(rendition, list, answer) {
     this.#compareHeads(rendition, list);
+    for (const other of this.renditions.values()) {
+      if (other !== rendition) checkSameRanges(this.report, other.history.ranges, list, answer, rendition.name);
+    }
     this.#checkReports(rendition, list, answer);
     this.#compareStarts(rendition);
     this.#compareEdges(rendition, list);

@@ -322,6 +322,8 @@ export class Rendition {
   }
 
   #again(url, times, rule, at) {
+    // Of a segment that was never seen whole only parts are known.
+    if (!url) return;
     for (const time of times) {
       this.#later.push(
         sleep(time - now(), this.session.signal).then(async () => {

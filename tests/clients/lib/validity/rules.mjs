@@ -26,6 +26,12 @@ export const RULES = {
   'playlist.dates': 'B.1: EXT-X-PROGRAM-DATE-TIME',
   'playlist.date-format': '4.4.4.6: a time zone, and milliseconds at least',
   'playlist.initialisation': '4.4.4.5',
+  // Date ranges
+  'range.attributes': '4.4.5.1: ID, START-DATE, durations, SCTE 35 and attributes of one\'s own',
+  'range.same-id': '4.4.5.1: tags of one ID do not contradict one another',
+  'range.constant': '6.2.1: what a tag says does not change while it is listed',
+  'range.removal': '6.2.2: it stays while something of it is listed',
+  'range.everywhere': 'promise: the same in all renditions',
   // Media playlists over time
   'time.unchanged': '6.2.1: what is listed does not change',
   'time.forward': '6.2.2: sequence numbers and edge do not go back',

@@ -19,6 +19,7 @@ fn description(broadcast: &Broadcast) -> String {
         target_secs: broadcast.target_secs().unwrap(),
         part_target: broadcast.part_target().unwrap(),
         has_ended: broadcast.has_ended(),
+        cues: &[],
     };
     render_live_mpd(&live, View::default())
 }
