@@ -151,7 +151,7 @@ async fn what_a_publisher_tells_reaches_players_and_the_recording() {
     assert_eq!(ranges(&heard), ranges(&list), "the same in every rendition");
     let mpd = playlist(text(&live, "/playback/dash")).await;
     let is_told = |mpd: &str| mpd.contains("urn:scte:scte35:2014:xml+bin") && mpd.contains(&format!("<Binary>{OUT}"));
-    assert!(is_told(&mpd) && mpd.contains("\"class\":\"goal\""), "{mpd}");
+    assert!(is_told(&mpd) && mpd.contains("&quot;class&quot;:&quot;goal&quot;"), "{mpd}");
     let checking =
         Checking::start("validate-live.mjs", &[text(&live, "/playback/hls"), "--seconds", "16", "--late-ms", "2000"]);
     let hls = client("play-cues.mjs", &[&server.url(), text(&live, "/playback/hls"), "--count", "2"]);
@@ -175,5 +175,5 @@ async fn what_a_publisher_tells_reaches_players_and_the_recording() {
     let recorded = text(&video, "/video_urls/hls").replace("master.m3u8", "v0-1/media.m3u8");
     check_ranges(&playlist(&recorded).await);
     let mpd = playlist(text(&video, "/video_urls/dash")).await;
-    assert!(is_told(&mpd) && mpd.contains("\"class\":\"goal\""), "{mpd}");
+    assert!(is_told(&mpd) && mpd.contains("&quot;class&quot;:&quot;goal&quot;"), "{mpd}");
 }
