@@ -3,6 +3,12 @@
 pub mod aac;
 pub mod av1;
 mod bits;
+pub mod dolby;
+pub mod flac;
 pub mod h264;
+pub mod hevc;
+pub mod mp3;
+pub mod opus;
 pub mod others;
 pub mod scte35;
+pub mod vp9;

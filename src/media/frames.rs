@@ -1,9 +1,12 @@
 //! Canonical frames and what a track needs besides them.
+mod codec;
+mod entry;
+
 use bytes::Bytes;
 
-use super::codecs::aac::AacConfig;
-use super::codecs::av1::Av1Config;
-use super::codecs::h264::{AvcConfig, SpsInfo};
+use codec::Format;
+pub use codec::{CodecConfig, InvalidConfig, PacketLength};
+
 pub use super::movie::Colour;
 use crate::domain::asset::{AudioProperties, TrackKind, VideoProperties};
 
@@ -16,37 +19,13 @@ pub struct Frame {
     pub pts: i64,
     /// Ticks until the next frame in decode order; 0 when not known.
     pub duration: u32,
-    /// Whether decoding can start here (an IDR picture; any packet of sound).
+    /// Whether decoding can start here (an IDR or another random access picture; any packet of sound).
     pub keyframe: bool,
-    /// H.264: NAL units with the length prefixes its `avcC` says, parameter sets only in the track. AV1: a temporal unit in
-    /// the low-overhead format without its delimiter. AAC: a raw access unit without ADTS.
+    /// H.264 and HEVC: NAL units with the length prefixes that the configuration says, parameter sets only in the track. AV1:
+    /// a temporal unit in the low-overhead format without its delimiter. VP9: a frame, or a superframe. AAC: a raw access unit
+    /// without ADTS. Opus: a packet. MP3, AC-3, E-AC-3, FLAC: frames.
     pub payload: Bytes,
 }
-
-/// A codec with its decoder configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CodecConfig {
-    /// H.264, with the body of its `avcC` box.
-    H264 {
-        /// `AVCDecoderConfigurationRecord`.
-        avcc: Bytes,
-    },
-    /// AV1, with the body of its `av1C` box, sequence header included.
-    Av1 {
-        /// `AV1CodecConfigurationRecord`.
-        av1c: Bytes,
-    },
-    /// AAC.
-    Aac {
-        /// `AudioSpecificConfig`.
-        config: Bytes,
-    },
-}
-
-/// A decoder configuration that cannot be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("damaged {0} configuration")]
-pub struct InvalidConfig(pub &'static str);
 
 /// Everything about a track but its frames.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,50 +57,33 @@ impl TrackConfig {
 
     /// Picture or sound.
     pub fn kind(&self) -> TrackKind {
-        match self.codec {
-            CodecConfig::H264 { .. } | CodecConfig::Av1 { .. } => TrackKind::Video,
-            CodecConfig::Aac { .. } => TrackKind::Audio,
-        }
+        self.codec.kind()
     }
 
     /// RFC 6381 codec string.
     pub fn codec_string(&self) -> Result<String, InvalidConfig> {
-        match &self.codec {
-            CodecConfig::H264 { avcc } => {
-                AvcConfig::parse(avcc).map(|avc| avc.codec_string()).map_err(|_| InvalidConfig("H.264"))
-            }
-            CodecConfig::Av1 { av1c } => {
-                Av1Config::parse(av1c).map(|av1| av1.codec_string()).map_err(|_| InvalidConfig("AV1"))
-            }
-            CodecConfig::Aac { config } => {
-                AacConfig::parse(config).map(|aac| aac.codec_string()).ok_or(InvalidConfig("AAC"))
-            }
-        }
+        Ok(self.codec.told()?.codec)
     }
 
     /// Picture properties with this frame rate; `None` for sound.
     pub fn video_properties(&self, frame_rate: (u32, u32)) -> Result<Option<VideoProperties>, InvalidConfig> {
-        let (width, height) = match &self.codec {
-            CodecConfig::H264 { avcc } => {
-                let avc = AvcConfig::parse(avcc).map_err(|_| InvalidConfig("H.264"))?;
-                let sps = avc.sps.first().and_then(|sps| SpsInfo::parse(sps).ok());
-                sps.map(|sps| (sps.width, sps.height)).ok_or(InvalidConfig("H.264"))?
-            }
-            CodecConfig::Av1 { av1c } => {
-                let sequence = Av1Config::parse(av1c).map_err(|_| InvalidConfig("AV1"))?.sequence;
-                (sequence.width, sequence.height)
-            }
-            CodecConfig::Aac { .. } => return Ok(None),
-        };
+        let Format::Pictures { width, height, .. } = self.codec.told()?.format else { return Ok(None) };
         Ok(Some(VideoProperties { width, height, rotation: self.rotation, frame_rate }))
     }
 
     /// Sound properties; `None` for pictures.
     pub fn audio_properties(&self) -> Result<Option<AudioProperties>, InvalidConfig> {
-        let CodecConfig::Aac { config } = &self.codec else { return Ok(None) };
-        let AacConfig { sample_rate, channels, .. } = AacConfig::parse(config).ok_or(InvalidConfig("AAC"))?;
+        let Format::Sound { sample_rate, channels } = self.codec.told()?.format else { return Ok(None) };
         let (language, default) = (self.language.clone(), self.default);
         Ok(Some(AudioProperties { sample_rate, channels, language, default }))
+    }
+
+    /// The colour that the configuration itself tells.
+    pub fn own_colour(&self) -> Option<Colour> {
+        match self.codec.told().ok()?.format {
+            Format::Pictures { colour, .. } => colour,
+            Format::Sound { .. } => None,
+        }
     }
 }
 

@@ -137,7 +137,7 @@ fn walk_tracks<R: Read + Seek>(
         };
         let avc = match &config.codec {
             CodecConfig::H264 { avcc } => AvcConfig::parse(avcc).ok(),
-            CodecConfig::Av1 { .. } | CodecConfig::Aac { .. } => None,
+            _ => None,
         };
         let walk = walk(track, &shift, &mut KeyReader { reader: &mut *reader, avc }, unmets)?;
         walked.push(Walked { config, frame_rate: track_frame_rate(track), walk });

@@ -15,7 +15,7 @@ pub use entry::Colour;
 pub(crate) use entry::{EntryFormat, SampleEntry};
 use fields::{Children, Fields};
 use layout::Layout;
-pub(crate) use track::MovieTrack;
+pub(crate) use track::{MovieTrack, language_tag, three_letters};
 
 /// Bounds on what is taken from a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

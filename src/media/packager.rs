@@ -1,10 +1,11 @@
 //! CMAF packaging (ISO/IEC 23000-19): initialisation segments, and media segments of one `moof` and one `mdat`. The size
 //! of a segment is known from its number of samples and media bytes alone.
+mod entry;
 mod init;
 
 use bytes::{BufMut, BytesMut};
 
-pub use init::{init_segment, pixel_aspect};
+pub use init::{dynamic_range, init_segment, pixel_aspect};
 
 use super::records::SampleRecord;
 use crate::domain::asset::TrackKind;

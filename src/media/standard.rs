@@ -22,36 +22,32 @@ pub(crate) fn check_header(track: &MovieTrack, unmets: &mut Vec<NonStandard>) ->
     if track.external {
         unmets.push(unmet("external_media", "the media lie in another file"));
     }
-    let codec = match track.kind {
-        TrackKind::Video => check_video(track, unmets),
-        TrackKind::Audio => check_audio(track, unmets),
-    }?;
-    let mut config = TrackConfig::new(codec, track.timescale);
-    config.language.clone_from(&track.language);
-    config.rotation = track.rotation.unwrap_or(0);
-    if let EntryFormat::Video { colour, pixel_aspect, .. } = &track.entry.format {
-        config.colour = *colour;
-        config.pixel_aspect = pixel_aspect.filter(|(x, y)| x != y);
+    let config = TrackConfig::of_track(track);
+    match track.kind {
+        TrackKind::Video => check_video(track, config, unmets),
+        TrackKind::Audio => check_audio(track, config, unmets),
     }
-    Some(config)
 }
 
-fn check_video(track: &MovieTrack, unmets: &mut Vec<NonStandard>) -> Option<CodecConfig> {
+fn check_video(
+    track: &MovieTrack,
+    config: Option<TrackConfig>,
+    unmets: &mut Vec<NonStandard>,
+) -> Option<TrackConfig> {
     if track.rotation.is_none() {
         unmets.push(unmet("display_matrix", "the picture is mirrored, scaled or turned by an odd angle for display"));
     }
-    let name = video_codec_name(track.entry.code);
-    let record = track.entry.config(b"avcC").filter(|_| name == "h264");
-    let Some(record) = record else {
-        unmets.push(unmet("video_codec", format!("the video codec is {name}, not h264")));
-        return None;
-    };
-    let container_transfer = match &track.entry.format {
-        EntryFormat::Video { colour, .. } => colour.map(|colour| colour.transfer),
-        EntryFormat::Audio { .. } => None,
-    };
-    check_h264(record, container_transfer, unmets);
-    Some(CodecConfig::H264 { avcc: record.clone() })
+    match &config {
+        Some(TrackConfig { codec: CodecConfig::H264 { avcc }, colour, .. }) => {
+            check_h264(avcc, colour.map(|colour| colour.transfer), unmets);
+            config
+        }
+        _ => {
+            let name = video_codec_name(track.entry.code);
+            unmets.push(unmet("video_codec", format!("the video codec is {name}, not h264")));
+            None
+        }
+    }
 }
 
 /// Checks an `avcC` record; the container's colour, when it has one, outranks that of the parameter set.
@@ -90,17 +86,24 @@ pub(crate) fn check_h264(record: &[u8], container_transfer: Option<u16>, unmets:
     }
 }
 
-fn check_audio(track: &MovieTrack, unmets: &mut Vec<NonStandard>) -> Option<CodecConfig> {
+fn check_audio(
+    track: &MovieTrack,
+    config: Option<TrackConfig>,
+    unmets: &mut Vec<NonStandard>,
+) -> Option<TrackConfig> {
     let EntryFormat::Audio { descriptor, .. } = &track.entry.format else { return None };
-    let indication = descriptor.as_ref().map(|descriptor| descriptor.object_type_indication);
-    let name = audio_codec_name(track.entry.code, indication);
-    let config = descriptor.as_ref().and_then(|descriptor| descriptor.specific.clone());
-    let Some(config) = config.filter(|_| name == "aac" && matches!(indication, Some(0x40 | 0x66..=0x68))) else {
-        unmets.push(unmet("audio_codec", format!("the audio codec is {name}, not aac")));
-        return None;
-    };
-    check_aac(&config, unmets);
-    Some(CodecConfig::Aac { config })
+    match &config {
+        Some(TrackConfig { codec: CodecConfig::Aac { config: specific }, .. }) => {
+            check_aac(specific, unmets);
+            config
+        }
+        _ => {
+            let indication = descriptor.as_ref().map(|descriptor| descriptor.object_type_indication);
+            let name = audio_codec_name(track.entry.code, indication);
+            unmets.push(unmet("audio_codec", format!("the audio codec is {name}, not aac")));
+            None
+        }
+    }
 }
 
 /// Checks an `AudioSpecificConfig`.
@@ -124,8 +127,11 @@ pub fn check_configs(configs: &[TrackConfig]) -> Vec<NonStandard> {
     for config in configs {
         match &config.codec {
             CodecConfig::H264 { avcc } => check_h264(avcc, config.colour.map(|colour| colour.transfer), &mut unmets),
-            CodecConfig::Av1 { .. } => unmets.push(unmet("video_codec", "the video codec is av1, not h264")),
             CodecConfig::Aac { config } => check_aac(config, &mut unmets),
+            other if config.kind() == TrackKind::Video => {
+                unmets.push(unmet("video_codec", format!("the video codec is {}, not H.264", other.name())));
+            }
+            other => unmets.push(unmet("audio_codec", format!("the audio codec is {}, not AAC", other.name()))),
         }
     }
     unmets

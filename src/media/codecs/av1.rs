@@ -8,6 +8,8 @@ use super::bits::BitReader;
 pub const OBU_SEQUENCE_HEADER: u8 = 1;
 /// `obu_type` of a temporal delimiter.
 pub const OBU_TEMPORAL_DELIMITER: u8 = 2;
+/// `obu_type` of a frame header, and of one with the frame behind it.
+const OBU_FRAME_HEADERS: [u8; 2] = [3, 6];
 
 /// Largest picture side taken for real.
 const SIDE_MAX: u32 = 16_384;
@@ -40,6 +42,10 @@ pub struct SequenceHeader {
     pub width: u32,
     /// Largest picture height.
     pub height: u32,
+    /// `color_primaries`, `transfer_characteristics`, `matrix_coefficients`, when given.
+    pub colour: Option<(u8, u8, u8)>,
+    /// Whether samples use the full range.
+    pub full_range: bool,
 }
 
 impl SequenceHeader {
@@ -99,6 +105,20 @@ impl Av1Config {
     pub fn codec_string(&self) -> String {
         self.sequence.codec_string()
     }
+}
+
+/// A temporal unit without the delimiter in front of it.
+pub fn without_delimiter(unit: Bytes) -> Bytes {
+    let delimiter = Obus::new(&unit).next().filter(|first| first.kind == OBU_TEMPORAL_DELIMITER);
+    let length = delimiter.map_or(0, |delimiter| delimiter.bytes.len());
+    unit.slice(length..)
+}
+
+/// Whether decoding can start with a temporal unit: its first frame is a key frame, and shown.
+pub fn is_key(unit: &[u8]) -> bool {
+    let frame = Obus::new(unit).find(|unit| OBU_FRAME_HEADERS.contains(&unit.kind));
+    // show_existing_frame, frame_type in two bits, show_frame; of still pictures there are no streams.
+    frame.and_then(|frame| frame.payload.first()).is_some_and(|first| first >> 4 == 0b0001)
 }
 
 /// An open bitstream unit.
@@ -184,6 +204,8 @@ fn read_sequence(bits: &mut BitReader) -> Option<SequenceHeader> {
         chroma_position: 0,
         width,
         height,
+        colour: None,
+        full_range: false,
     };
     let sane = profile <= 2 && width <= SIDE_MAX && height <= SIDE_MAX;
     read_colour(bits, header).filter(|_| sane)
@@ -247,15 +269,19 @@ fn read_colour(bits: &mut BitReader, mut header: SequenceHeader) -> Option<Seque
         (false, false) => 8,
     };
     header.monochrome = header.profile != 1 && bits.bit()?;
-    let described = if bits.bit()? { Some((bits.bits(8)?, bits.bits(8)?, bits.bits(8)?)) } else { None };
+    if bits.bit()? {
+        header.colour = Some((bits.bits(8)? as u8, bits.bits(8)? as u8, bits.bits(8)? as u8));
+    }
     if header.monochrome {
         (header.subsampling_x, header.subsampling_y) = (true, true);
+        header.full_range = bits.bit()?;
         return Some(header);
     }
-    if described == Some((1, 13, 0)) {
+    if header.colour == Some((1, 13, 0)) {
+        header.full_range = true;
         return Some(header);
     }
-    bits.bit()?;
+    header.full_range = bits.bit()?;
     (header.subsampling_x, header.subsampling_y) = match header.profile {
         0 => (true, true),
         1 => (false, false),

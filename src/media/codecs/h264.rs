@@ -186,7 +186,8 @@ pub fn profile_name(profile: u8) -> String {
     }
 }
 
-fn without_emulation_prevention(payload: &[u8]) -> Vec<u8> {
+/// A NAL unit's payload as it was before bytes were put between what would look like a start code.
+pub(super) fn without_emulation_prevention(payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(payload.len());
     let mut zeros = 0;
     for &byte in payload {

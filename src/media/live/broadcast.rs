@@ -16,8 +16,7 @@ use crate::domain::asset::{TIMELINE_ORIGIN_SECS, Ticks, TrackKind};
 use crate::domain::cues::Cue;
 use crate::domain::ladder::live::is_rung;
 use crate::domain::time::Timestamp;
-use crate::media::codecs::aac::AacConfig;
-use crate::media::frames::{CodecConfig, Frame, InvalidConfig, TrackConfig};
+use crate::media::frames::{Frame, InvalidConfig, PacketLength, TrackConfig};
 use crate::media::packager::init_segment;
 
 mod cues;
@@ -142,6 +141,10 @@ struct Ongoing {
     /// Rendition of each of the visit's tracks.
     renditions: Vec<usize>,
     timescales: Vec<u32>,
+    /// How long the tracks' packets are.
+    packets: Vec<PacketLength>,
+    /// The track of pictures that leads.
+    leader: Option<usize>,
     /// When the last key frame is shown, and the distance of the last two; ticks of the pictures' track.
     key: Option<i64>,
     gop: Option<Ticks>,
@@ -284,6 +287,13 @@ impl Broadcast {
         (0..ongoing.renditions.len()).find_map(|track| ongoing.timeline.frame_rate(track))
     }
 
+    /// The same of one rendition; rungs have that of what they are encoded from.
+    pub fn frame_rate_of(&self, rendition: usize) -> Option<(u32, u32)> {
+        let ongoing = self.ongoing.as_ref()?;
+        let track = ongoing.renditions.iter().position(|index| *index == rendition);
+        track.and_then(|track| ongoing.timeline.frame_rate(track)).or_else(|| self.frame_rate())
+    }
+
     /// Time between the last two key frames of the pictures that come now.
     pub fn gop(&self) -> Option<Ticks> {
         self.ongoing.as_ref()?.gop
@@ -318,8 +328,19 @@ impl Broadcast {
             tracks: visit.tracks.iter().map(|config| (config.kind(), config.timescale)).collect(),
         };
         let timescales = visit.tracks.iter().map(|config| config.timescale).collect();
+        let packets = visit.tracks.iter().map(|config| PacketLength::of(&config.codec)).collect();
+        let leader = visit.tracks.iter().position(|config| config.kind() == TrackKind::Video);
         let packager = Packager::new(settings);
-        self.ongoing = Some(Ongoing { timeline, packager, renditions, timescales, key: None, gop: None });
+        self.ongoing = Some(Ongoing {
+            timeline,
+            packager,
+            renditions,
+            timescales,
+            packets,
+            leader,
+            key: None,
+            gop: None,
+        });
         self.last_frame = now;
         self.last_visit = Some(visit);
         Ok(())
@@ -375,10 +396,11 @@ impl Broadcast {
         }
         let Some(ongoing) = &mut self.ongoing else { return };
         self.last_frame = now;
-        let Some(placed) = ongoing.timeline.place(track, stamp) else { return };
+        let length = ongoing.packets.get(track).map_or(0, |packets| packets.samples(&payload));
+        let Some(placed) = ongoing.timeline.place((track, length), stamp) else { return };
         let rendition = ongoing.renditions.get(track).and_then(|index| self.renditions.get(*index));
         let is_sound = rendition.is_some_and(|rendition| rendition.kind == TrackKind::Audio);
-        if let Some(timescale) = ongoing.timescales.get(track).copied().filter(|_| stamp.keyframe && !is_sound) {
+        if let Some(timescale) = ongoing.timescales.get(track).copied().filter(|_| stamp.keyframe && ongoing.leader == Some(track)) {
             let before = ongoing.key.replace(placed.pts);
             ongoing.gop = before.map(|before| Ticks { value: placed.pts - before, timescale }).or(ongoing.gop);
         }
@@ -583,11 +605,7 @@ impl Broadcast {
 }
 
 fn track_clock(config: &TrackConfig) -> TrackClock {
-    let packet_ticks = match &config.codec {
-        CodecConfig::Aac { config } => AacConfig::parse(config).map_or(1024, |aac| aac.packet_samples),
-        CodecConfig::H264 { .. } | CodecConfig::Av1 { .. } => 0,
-    };
-    TrackClock { kind: config.kind(), timescale: config.timescale, packet_ticks }
+    TrackClock { kind: config.kind(), timescale: config.timescale }
 }
 
 fn add_repairs(a: Repairs, b: Repairs) -> Repairs {

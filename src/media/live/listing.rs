@@ -52,9 +52,9 @@ fn listed_period(broadcast: &Broadcast, period: &Period, end: u64) -> Result<Opt
         broadcast.renditions().iter().enumerate().filter(|(index, it)| with_media((*index, it))).collect();
     let firsts = renditions.iter().filter_map(|(_, rendition)| rendition.ring.segments().find(is_listed));
     let Some(first) = firsts.map(|segment| segment.beginning.number).max() else { return Ok(None) };
-    let rate = broadcast.frame_rate().unwrap_or((0, 1));
     let mut tracks = Vec::new();
     for (index, rendition) in &renditions {
+        let rate = broadcast.frame_rate_of(*index).unwrap_or((0, 1));
         let Some((config, init)) = epoch.tracks.get(*index).and_then(Option::as_ref) else { continue };
         let segments = rendition.ring.segments().filter(is_listed).filter(|one| one.beginning.number >= first);
         let segments = segments.map(|segment| weighed(segment, config.timescale)).collect();
@@ -69,10 +69,10 @@ fn listed_period(broadcast: &Broadcast, period: &Period, end: u64) -> Result<Opt
 /// The renditions that have media, pictures first; empty while there is nothing to be listed.
 pub fn tracks(broadcast: &Broadcast) -> Result<Vec<AssetTrack>, InvalidConfig> {
     let listed = broadcast.target_secs().is_some();
-    let rate = broadcast.frame_rate().unwrap_or((0, 1));
     let renditions = broadcast.renditions().iter().enumerate().filter(|_| listed);
     let mut tracks = Vec::new();
     for (index, rendition) in renditions {
+        let rate = broadcast.frame_rate_of(index).unwrap_or((0, 1));
         tracks.extend(track(broadcast, (index, rendition), rate)?);
     }
     Ok(tracks)

@@ -1,9 +1,9 @@
 //! From frames to parts and segments, all tracks on one grid.
 //!
-//! Pictures lead: segments start at their key frames, or where TARGETDURATION ends when none comes. Sound follows: it waits
-//! until the leader has passed its time, and is cut at the packet nearest to the leader's cut. A leader that stalls is not
-//! waited for: the grid goes on by the clock of the others, and its segments are gaps until it is back. Segment numbers are
-//! the same in all tracks at all times.
+//! The first pictures lead: segments start at their key frames, or where TARGETDURATION ends when none comes. Sound and other
+//! pictures follow: they wait until the leader has passed their time, and are cut at the packet or picture nearest to the
+//! leader's cut. A leader that stalls is not waited for: the grid goes on by the clock of the others, and its segments are
+//! gaps until it is back. A follower that is missing has gaps as well. Segment numbers are the same in all tracks at all times.
 use std::collections::VecDeque;
 
 use serde::Serialize;
@@ -18,6 +18,8 @@ const TARGET_SECS_MIN: u32 = 2;
 const TARGET_SECS_MAX: u32 = 10;
 /// A follower waits for its leader as long as this, milliseconds of media.
 const LAG_MAX_MS: i64 = 2500;
+/// How far a follower may be behind its leader before it has gaps, target durations, and milliseconds of media at least.
+const LATE: (i64, i64) = (2, 5000);
 /// Groups of pictures remembered, to foresee the next one.
 const GROUPS_REMEMBERED: usize = 8;
 
@@ -155,6 +157,8 @@ struct Track {
     held: Option<Frame>,
     /// Followers: frames that the leader has not passed.
     waiting: VecDeque<Frame>,
+    /// Followers: whether the pictures before the next one are there.
+    is_continuous: bool,
     /// Decode time at which the open segment started.
     open: Option<i64>,
     /// Number of the segment to begin next.
@@ -187,6 +191,7 @@ impl Packager {
             builder: PartBuilder::new(*kind, settings.part_target.ticks(*timescale)),
             held: None,
             waiting: VecDeque::new(),
+            is_continuous: *kind == TrackKind::Audio,
             open: None,
             next: settings.first_segment,
             reached: None,
@@ -294,6 +299,7 @@ impl Packager {
         for track in 0..self.tracks.len() {
             if track != self.leader {
                 self.follow(track, out);
+                self.pass_late(track, out);
             }
         }
     }
@@ -301,14 +307,45 @@ impl Packager {
     /// Brings a follower as far as the leader has come, or further when it is not worth waiting for.
     fn follow(&mut self, track: usize, out: &mut Vec<Packaged>) {
         while let Some(frame) = self.ready(track) {
-            let Some(timescale) = self.tracks.get(track).map(|state| state.timescale) else { return };
-            let at = Ticks { value: middle(&frame), timescale };
+            let Some(state) = self.tracks.get(track) else { return };
+            if !state.is_continuous && !frame.keyframe {
+                self.dropped.undecodable += 1;
+                continue;
+            }
+            let at = state.ticks(middle(&frame));
             self.go_on_without_leader(track, &frame, out);
             self.enter(track, at, &frame, out);
-            if self.tracks.get(track).is_some_and(|state| state.open.is_some()) {
-                self.add(track, frame, out);
+            let Some(state) = self.tracks.get_mut(track) else { return };
+            match (state.open, state.kind) {
+                (Some(_), _) => {
+                    state.is_continuous = true;
+                    self.add(track, frame, out);
+                }
+                (None, TrackKind::Audio) => self.dropped.early_sound += 1,
+                (None, TrackKind::Video) => self.dropped.undecodable += 1,
+            }
+        }
+    }
+
+    /// Goes on with gaps in a follower that has not come for long.
+    fn pass_late(&mut self, track: usize, out: &mut Vec<Packaged>) {
+        let target = i64::from(self.settings.target_secs.unwrap_or(TARGET_SECS_MAX));
+        let patience = (LATE.0 * target * 1000).max(LATE.1);
+        while let Some(state) = self.tracks.get(track) {
+            let is_open = state.open.is_some();
+            let Some(end) = self.grid.at(state.next + u64::from(!is_open)) else { return };
+            let Some(leader) = self.tracks.get(self.leader) else { return };
+            let passed = leader.reached.unwrap_or(i64::MIN) - end.rescale(leader.timescale);
+            if passed * 1000 <= patience * i64::from(leader.timescale) {
+                return;
+            }
+            if is_open {
+                self.end_segment(track, out);
             } else {
-                self.dropped.early_sound += 1;
+                self.gap(track, out);
+            }
+            if let Some(state) = self.tracks.get_mut(track) {
+                state.is_continuous = state.kind == TrackKind::Audio;
             }
         }
     }
@@ -319,7 +356,12 @@ impl Packager {
         let passed = leader.reached.map(|reached| leader.ticks(reached));
         let state = self.tracks.get_mut(track)?;
         let first = state.waiting.front()?;
-        let is_passed = passed.is_some_and(|passed| passed >= state.ticks(middle(first)));
+        let needed = match state.kind {
+            TrackKind::Audio => middle(first),
+            // A cut is decided when the leader decodes, before it is shown.
+            TrackKind::Video => first.dts - i64::from(first.duration / 2),
+        };
+        let is_passed = passed.is_some_and(|passed| passed >= state.ticks(needed));
         let newest = state.waiting.back().map_or(0, |last| last.pts);
         let lag = (newest - first.pts) * 1000 / i64::from(state.timescale);
         if is_passed || lag > LAG_MAX_MS { state.waiting.pop_front() } else { None }

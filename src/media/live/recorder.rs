@@ -207,8 +207,7 @@ impl Recorder {
     }
 
     fn begin(&mut self, broadcast: &Broadcast, index: usize, beginning: Beginning) {
-        let Some(rendition) = broadcast.renditions().get(index) else { return };
-        let is_leader = index == 0 || rendition.kind == TrackKind::Video && !rendition.is_rung();
+        let is_leader = index == broadcast.leading().unwrap_or(0);
         let rolled_at = self.rolled_at;
         self.open.resize_with(self.open.len().max(index + 1), Writer::default);
         let Some(writer) = self.open.get_mut(index) else { return };
@@ -294,7 +293,7 @@ impl Recorder {
         let Beginning { number, start, epoch, independent, .. } = beginning;
         let mut recording = locked(&self.shared.recording);
         let track = track_of(&mut recording, &rendition.name, rendition.kind);
-        track.frame_rate = broadcast.frame_rate().unwrap_or(track.frame_rate);
+        track.frame_rate = broadcast.frame_rate_of(index).unwrap_or(track.frame_rate);
         track.segments.push(RecordedSegment { number, epoch, start, duration, independent, place });
     }
 }

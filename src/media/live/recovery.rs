@@ -17,7 +17,6 @@ use crate::media::frames::{InvalidConfig, TrackConfig, frame_rate};
 use crate::media::movie::fields::{Children, Fields, FourCc};
 use crate::media::movie::{Movie, MovieError, MovieLimits};
 use crate::media::packager::init_segment;
-use crate::media::standard::check_header;
 
 /// Largest `moof` read: one of ours has some hundred samples.
 const MOOF_BYTES_MAX: u64 = 1 << 20;
@@ -166,7 +165,7 @@ fn read_span(path: &Path) -> Result<FoundSpan, MovieError> {
 fn read_segments<R: Read + Seek>(reader: &mut R) -> Result<FoundSpan, MovieError> {
     let movie = Movie::read(reader, &MovieLimits::default())?;
     let track = movie.tracks.first().ok_or(MovieError::NoTracks)?;
-    let config = check_header(track, &mut Vec::new()).ok_or_else(|| MovieError::damaged("another codec"))?;
+    let config = TrackConfig::of_track(track).ok_or_else(|| MovieError::damaged("another codec"))?;
     let init = init_segment(&config).map_err(|InvalidConfig(what)| MovieError::damaged(what))?;
     reader.seek(SeekFrom::Start(0))?;
     let mut walk = Walk { reader, end: movie.file_bytes, segments: Vec::new(), whole: 0, open: None };

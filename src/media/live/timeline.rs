@@ -68,8 +68,6 @@ pub struct TrackClock {
     pub kind: TrackKind,
     /// Ticks per second of its frames: the sample rate for sound.
     pub timescale: u32,
-    /// Samples in a packet of sound; 0 for pictures.
-    pub packet_ticks: u32,
 }
 
 /// The times a frame came with, in ticks of the ingest clock.
@@ -116,8 +114,10 @@ struct TrackState {
     last: Option<(i64, Duration)>,
     /// Added to unfolded times since the last jump.
     correction: i64,
-    /// Last decode time given out, and for sound where the next packet belongs.
+    /// Last decode time given out.
     last_dts: Option<i64>,
+    /// Sound: where the next packet belongs.
+    next_packet: Option<i64>,
 }
 
 impl Timeline {
@@ -129,7 +129,7 @@ impl Timeline {
     /// Adds a track; returns its number.
     pub fn add_track(&mut self, clock: TrackClock) -> usize {
         let cadence = Cadence::new(clock.timescale, self.clock.ticks_per_sec);
-        self.tracks.push(TrackState { clock, cadence, last: None, correction: 0, last_dts: None });
+        self.tracks.push(TrackState { clock, cadence, last: None, correction: 0, last_dts: None, next_packet: None });
         self.tracks.len() - 1
     }
 
@@ -143,9 +143,9 @@ impl Timeline {
         self.tracks.get(track).and_then(|track| track.cadence.frame_rate())
     }
 
-    /// The place of the next frame of a track; `None` when there is none for it (sound whose place is taken, or no such
-    /// track).
-    pub fn place(&mut self, track: usize, stamp: Stamp) -> Option<Placed> {
+    /// The place of the next frame of a track, a packet of sound being so many ticks long; `None` when there is none for it
+    /// (sound whose place is taken, or no such track).
+    pub fn place(&mut self, (track, packet_ticks): (usize, u32), stamp: Stamp) -> Option<Placed> {
         let time = self.unfold(track, stamp)?;
         let first = *self.first.get_or_insert(time);
         let clock = self.clock.ticks_per_sec;
@@ -156,7 +156,7 @@ impl Timeline {
         let composition = scale(stamp.composition);
         match state.clock.kind {
             TrackKind::Video => Some(state.place_picture(raw, composition, stamp.keyframe, &mut self.repairs)),
-            TrackKind::Audio => state.place_sound(raw, &mut self.repairs),
+            TrackKind::Audio => state.place_sound(raw, packet_ticks.max(1), &mut self.repairs),
         }
     }
 
@@ -236,10 +236,9 @@ impl TrackState {
     }
 
     /// Sound belongs where the packet before it ends.
-    fn place_sound(&mut self, raw: i64, repairs: &mut Repairs) -> Option<Placed> {
-        let packet = i64::from(self.clock.packet_ticks.max(1));
+    fn place_sound(&mut self, raw: i64, packet_ticks: u32, repairs: &mut Repairs) -> Option<Placed> {
         let slack = SOUND_SLACK_MS * i64::from(self.clock.timescale) / 1000;
-        let expected = self.last_dts.map_or(raw, |last| last + packet);
+        let expected = self.next_packet.unwrap_or(raw);
         let dts = if (raw - expected).abs() <= slack {
             expected
         } else if raw > expected {
@@ -249,8 +248,8 @@ impl TrackState {
             repairs.sound_overlaps += 1;
             return None;
         };
-        self.last_dts = Some(dts);
-        Some(Placed { dts, pts: dts, duration: Some(self.clock.packet_ticks) })
+        self.next_packet = Some(dts + i64::from(packet_ticks));
+        Some(Placed { dts, pts: dts, duration: Some(packet_ticks) })
     }
 }
 

@@ -170,6 +170,23 @@ fn language(packed: u16) -> String {
     two.map_or(code, |(_, two)| (*two).into())
 }
 
+/// The ISO 639-2 code of a language tag that is one or has one: what `language` makes of it is the tag again.
+pub(crate) fn three_letters(tag: &str) -> Option<&str> {
+    let is_code = tag.len() == 3 && tag.bytes().all(|byte| byte.is_ascii_lowercase());
+    let three = TWO_LETTER_CODES.iter().find(|(_, two)| *two == tag).and_then(|(three, _)| three.split('/').next());
+    three.or(is_code.then_some(tag))
+}
+
+/// A language as publishers write it, as BCP 47 wants it; `None` when it is no tag.
+pub(crate) fn language_tag(text: &str) -> Option<String> {
+    let is_subtag = |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let first = text.split('-').next()?;
+    let is_tag = matches!(first.len(), 2 | 3) && text.len() <= 35 && text.split('-').all(is_subtag);
+    let lower = text.to_ascii_lowercase();
+    let two = TWO_LETTER_CODES.iter().find(|(three, _)| three.split('/').any(|three| three == lower));
+    is_tag.then(|| two.map_or_else(|| text.to_owned(), |(_, two)| (*two).to_owned()))
+}
+
 fn macintosh_language(code: u16) -> &'static str {
     const NAMES: [&str; 13] = ["en", "fr", "de", "it", "nl", "sv", "es", "da", "pt", "no", "he", "ja", "ar"];
     NAMES.get(usize::from(code)).copied().unwrap_or("und")
@@ -231,6 +248,19 @@ mod tests {
         assert_eq!(language(pack(b"gsw")), "gsw");
         assert_eq!(language(11), "ja");
         assert_eq!(language(0x7fff), "und");
+    }
+
+    #[test]
+    fn tags_have_three_letters_in_boxes_and_come_back() {
+        let pack = |code: &str| code.bytes().fold(0u16, |packed, byte| packed << 5 | u16::from(byte - 0x60));
+        for tag in ["de", "en", "fr", "gsw", "zh"] {
+            assert_eq!(language(pack(three_letters(tag).unwrap())), tag);
+        }
+        assert_eq!((three_letters("xx"), three_letters("pt-BR"), three_letters("Deutsch")), (None, None, None));
+        assert_eq!(language_tag("ger").as_deref(), Some("de"));
+        assert_eq!(language_tag("ENG").as_deref(), Some("en"));
+        assert_eq!(language_tag("pt-BR").as_deref(), Some("pt-BR"));
+        assert_eq!((language_tag("Deutsch"), language_tag(""), language_tag("e")), (None, None, None));
     }
 
     #[test]

@@ -1,16 +1,16 @@
 //! Initialisation segments.
 use bytes::Bytes;
 use mp4_atom::{
-    Atom, Audio, Av01, Av1c, Avc1, Avcc, Codec, Colr, Dinf, Dref, DrefEntry, Edts, Elst, ElstEntry, Encode, Esds,
-    FixedPoint, FourCC, Ftyp, Hdlr, Matrix, Mdhd, Mdia, Minf, Moov, Mp4a, Mvex, Mvhd, Pasp, Smhd, Stbl, Stco, Stsd,
-    Tkhd, Trak, Trex, Url, Visual, Vmhd,
+    Dinf, Dref, DrefEntry, Edts, Elst, ElstEntry, Encode, FixedPoint, FourCC, Ftyp, Hdlr, Matrix, Mdhd, Mdia, Minf, Moov,
+    Mvex, Mvhd, Smhd, Stbl, Stco, Stsd, Tkhd, Trak, Trex, Url, Vmhd,
 };
 
+use super::entry::{sample_entry, side};
 use super::{NON_SYNC_FLAGS, SYNC_FLAGS, TRACK_ID};
 use crate::domain::asset::TrackKind;
-use crate::domain::asset::{AudioProperties, VideoProperties};
-use crate::media::codecs::h264::AvcConfig;
-use crate::media::frames::{CodecConfig, InvalidConfig, TrackConfig};
+use crate::media::codecs::others;
+use crate::media::frames::{InvalidConfig, TrackConfig};
+use crate::media::movie::three_letters;
 
 /// Builds the initialisation segment of a track: `ftyp` with the CMAF brands, and a `moov` without samples whose
 /// display matrix carries the rotation. Pictures that are reordered get an edit list that takes the delay out again
@@ -35,6 +35,14 @@ pub fn pixel_aspect(init: &[u8]) -> (u32, u32) {
         Some(u32::from_be_bytes(*bytes)).filter(|number| *number > 0)
     };
     number(0).zip(number(4)).unwrap_or((1, 1))
+}
+
+/// `sdr`, `pq` or `hlg`, as an initialisation segment of ours says it.
+pub fn dynamic_range(init: &[u8]) -> &'static str {
+    const NCLX: &[u8] = b"colrnclx";
+    let body = init.windows(NCLX.len()).position(|window| window == NCLX).and_then(|at| init.get(at + NCLX.len()..));
+    let transfer = body.and_then(|body| body.get(2..)?.first_chunk::<2>());
+    others::dynamic_range(transfer.map(|bytes| u16::from_be_bytes(*bytes)))
 }
 
 fn movie(config: &TrackConfig) -> Result<Moov, InvalidConfig> {
@@ -96,14 +104,9 @@ fn edit_list(reorder: u32) -> Edts {
     Edts { elst: Some(Elst { entries: vec![entry] }) }
 }
 
-fn side(pixels: u32) -> u16 {
-    u16::try_from(pixels).unwrap_or(u16::MAX)
-}
-
-/// `mdhd` takes three letters; what is shorter or longer is told by the playlist alone.
+/// `mdhd` takes three letters; what has none is told by the playlist alone.
 fn language(tag: &str) -> String {
-    let fits = tag.len() == 3 && tag.bytes().all(|byte| byte.is_ascii_lowercase());
-    if fits { tag.to_owned() } else { "und".to_owned() }
+    three_letters(tag).unwrap_or("und").to_owned()
 }
 
 /// A display matrix that rotates clockwise and moves the picture back into the first quadrant.
@@ -117,69 +120,4 @@ fn matrix(rotation: u16, (width, height): (u16, u16)) -> Matrix {
         _ => (ONE, 0, 0, ONE, 0, 0),
     };
     Matrix { a, b, u: 0, c, d, v: 0, x, y, w: 1 << 30 }
-}
-
-fn sample_entry(
-    config: &TrackConfig,
-    video: Option<VideoProperties>,
-    audio: Option<AudioProperties>,
-) -> Result<Codec, InvalidConfig> {
-    match &config.codec {
-        CodecConfig::H264 { avcc } => {
-            let video = video.ok_or(InvalidConfig("H.264"))?;
-            let visual = visual(&video);
-            // Written anew: some writers leave trailing bytes or the chroma fields of High profiles out.
-            let record = AvcConfig::parse(avcc).map_err(|_| InvalidConfig("H.264"))?.to_bytes();
-            let avcc = Avcc::decode_body(&mut record.as_ref()).map_err(|_| InvalidConfig("H.264"))?;
-            let (colr, pasp) = (colour(config), pixel_shape(config));
-            Ok(Codec::Avc1(Avc1 { visual, avcc, colr, pasp, ..Default::default() }))
-        }
-        CodecConfig::Av1 { av1c } => {
-            let visual = visual(&video.ok_or(InvalidConfig("AV1"))?);
-            let av1c = Av1c::decode_body(&mut av1c.as_ref()).map_err(|_| InvalidConfig("AV1"))?;
-            let (colr, pasp) = (colour(config), pixel_shape(config));
-            Ok(Codec::Av01(Av01 { visual, av1c, colr, pasp, ..Default::default() }))
-        }
-        CodecConfig::Aac { config } => {
-            let audio = audio.ok_or(InvalidConfig("AAC"))?;
-            let rate = u16::try_from(audio.sample_rate).unwrap_or(0);
-            let entry = Audio {
-                data_reference_index: 1,
-                channel_count: audio.channels,
-                sample_size: 16,
-                sample_rate: FixedPoint::new(rate, 0),
-            };
-            Ok(Codec::Mp4a(Mp4a { audio: entry, esds: descriptor(config), btrt: None, taic: None }))
-        }
-    }
-}
-
-fn visual(video: &VideoProperties) -> Visual {
-    Visual { data_reference_index: 1, width: side(video.width), height: side(video.height), ..Default::default() }
-}
-
-fn colour(config: &TrackConfig) -> Option<Colr> {
-    config.colour.map(|colour| Colr::Nclx {
-        colour_primaries: colour.primaries,
-        transfer_characteristics: colour.transfer,
-        matrix_coefficients: colour.matrix,
-        full_range_flag: colour.full_range,
-    })
-}
-
-fn pixel_shape(config: &TrackConfig) -> Option<Pasp> {
-    config.pixel_aspect.map(|(h_spacing, v_spacing)| Pasp { h_spacing, v_spacing })
-}
-
-fn descriptor(config: &Bytes) -> Esds {
-    use mp4_atom::esds::{DecoderConfig, DecoderSpecific, EsDescriptor, SLConfig};
-    let specific = DecoderSpecific { raw: config.to_vec(), profile: 0, freq_index: 0, chan_conf: 0 };
-    let dec_config = DecoderConfig {
-        object_type_indication: 0x40,
-        stream_type: 5,
-        dec_specific: Some(specific),
-        ..Default::default()
-    };
-    let es_desc = EsDescriptor { es_id: TRACK_ID as u16, dec_config, sl_config: SLConfig {}, ..Default::default() };
-    Esds { es_desc }
 }

@@ -59,7 +59,7 @@ impl TrackWriter {
         let timescale = config.timescale;
         let avc = match &config.codec {
             CodecConfig::H264 { avcc } => AvcConfig::parse(avcc).ok(),
-            CodecConfig::Av1 { .. } | CodecConfig::Aac { .. } => None,
+            _ => None,
         };
         let kind = config.kind();
         let names =

@@ -1,24 +1,27 @@
 //! From a publisher's messages to a visit: which tracks it has, and their frames. Frames that come before all tracks have
 //! told their configuration are held for a moment, so that a viewer's playlists list all of them from the start.
 mod cues;
+mod pictures;
+mod sound;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
 
+use self::pictures::{Left, Pictures, Taken};
+use self::sound::Sound;
 use super::session::{MediaMessage, Medium};
 use super::wire::amf::AmfLimits;
-use super::wire::flv::audio::{AudioBody, AudioCodec, AudioPackets};
+use super::wire::flv::audio::{AudioBody, AudioPacket, AudioPackets};
 use super::wire::flv::script::{MediaKind, Script, StreamMetadata};
-use super::wire::flv::video::{VideoBody, VideoCodec, VideoPacket, VideoPackets};
+use super::wire::flv::video::{VideoBody, VideoPacket, VideoPackets};
 use crate::domain::asset::TrackKind;
-use crate::media::codecs::aac::AacConfig;
-use crate::media::codecs::h264::{AvcConfig, PictureKind};
-use crate::media::frames::{CodecConfig, TrackConfig};
+use crate::media::frames::TrackConfig;
 use crate::media::live::broadcast::{ToldCue, Visit};
 use crate::media::live::timeline::{IngestClock, Stamp};
+use crate::media::movie::language_tag;
 
 /// Tracks are waited for as long as this, milliseconds of the publisher's time.
 const WAIT_MS: i64 = 1000;
@@ -28,10 +31,12 @@ const HELD_BYTES_MAX: usize = 8 << 20;
 const HELD_FRAMES_MAX: usize = 1000;
 /// Cues held meanwhile at most; what is more is left out.
 const HELD_CUES_MAX: usize = 16;
-/// Tracks of one publisher at most.
-const TRACKS_MAX: usize = 16;
-/// Ticks per second of pictures: a multiple of the milliseconds that they come with.
-const VIDEO_TIMESCALE: u32 = 90_000;
+/// Tracks of each kind that one publisher has at most.
+const TRACKS_MAX: usize = 8;
+
+/// Codecs that can be published, as people know them.
+const PICTURES_TAKEN: &str = "H.264, HEVC, AV1 or VP9";
+const SOUND_TAKEN: &str = "AAC, Opus, MP3, FLAC, AC-3 or E-AC-3";
 
 /// What a publisher's messages come to.
 #[derive(Debug, Clone)]
@@ -56,23 +61,27 @@ pub enum Fed {
 pub struct Unusable {
     /// Messages that cannot be read.
     pub damaged: u64,
-    /// Packets of codecs that are not known here.
+    /// Packets of codecs that are not known here, and of more tracks than are taken.
     pub codec: u64,
     /// Packets of tracks that have not told their configuration.
     pub unconfigured: u64,
+    /// Pictures that need ones from before the start.
+    pub undecodable: u64,
 }
 
+/// A track that has told its configuration.
 #[derive(Debug)]
 struct Track {
-    kind: TrackKind,
-    number: u8,
+    id: TrackId,
     config: TrackConfig,
-    avc: Option<AvcConfig>,
 }
+
+/// Its kind and number.
+type TrackId = (TrackKind, u8);
 
 #[derive(Debug)]
 struct Held {
-    track: (TrackKind, u8),
+    track: TrackId,
     stamp: Stamp,
     payload: Bytes,
 }
@@ -80,6 +89,9 @@ struct Held {
 /// One publisher's messages.
 #[derive(Debug, Default)]
 pub struct RtmpIngest {
+    pictures: BTreeMap<u8, Pictures>,
+    sounds: BTreeMap<u8, Sound>,
+    /// Those of both that have told their configuration: pictures first, each kind in order.
     tracks: Vec<Track>,
     metadata: Option<Box<StreamMetadata>>,
     /// Whether the tracks as they are now have been announced.
@@ -88,8 +100,8 @@ pub struct RtmpIngest {
     held_bytes: usize,
     held_cues: Vec<ToldCue>,
     unusable: Unusable,
-    /// A codec that could not be used, to tell the publisher.
-    unknown_codec: Option<String>,
+    /// Why the publisher cannot be watched.
+    refusal: Option<String>,
 }
 
 impl RtmpIngest {
@@ -98,9 +110,9 @@ impl RtmpIngest {
         self.unusable
     }
 
-    /// The name of a codec that the publisher sends and that is not known here.
-    pub fn unknown_codec(&self) -> Option<&str> {
-        self.unknown_codec.as_deref()
+    /// Why the publisher cannot be watched, in a sentence: its first track of either kind is in a codec that is not taken.
+    pub fn refusal(&self) -> Option<&str> {
+        self.refusal.as_deref()
     }
 
     /// What the publisher says of its stream.
@@ -141,89 +153,129 @@ impl RtmpIngest {
     fn take_video(&mut self, payload: Bytes, at: (i64, Duration), out: &mut Vec<Fed>) -> Option<()> {
         for packet in VideoPackets::read(payload).ok()? {
             let packet = packet.ok()?;
-            if packet.codec != VideoCodec::Avc {
-                self.note_unknown(format!("{:?}", packet.codec));
+            let is_surplus = !self.pictures.contains_key(&packet.track) && self.pictures.len() >= TRACKS_MAX;
+            if !packet.codec.is_taken() || is_surplus {
+                self.note_unknown((packet.track, packet.codec), PICTURES_TAKEN);
                 continue;
             }
-            match &packet.body {
-                VideoBody::SequenceStart(avcc) => {
-                    let avc = AvcConfig::parse(avcc).ok()?;
-                    let codec = CodecConfig::H264 { avcc: avcc.clone() };
-                    let config = TrackConfig::new(codec, VIDEO_TIMESCALE);
-                    self.configure(Track { kind: TrackKind::Video, number: packet.track, config, avc: Some(avc) });
-                }
-                VideoBody::Frame { data, .. } if data.is_empty() => {}
-                VideoBody::Frame { composition_ms, data } => {
-                    let keyframe = self.is_key(&packet, data);
-                    let composition = i64::from(*composition_ms);
-                    let stamp = Stamp { dts: at.0, composition, keyframe, arrival: at.1 };
-                    self.feed(Held { track: (TrackKind::Video, packet.track), stamp, payload: data.clone() }, out);
-                }
-                _ => {}
-            }
+            self.take_picture(packet, at, out)?;
         }
         Some(())
     }
 
-    /// A key frame is an IDR picture, whatever the tag says.
-    fn is_key(&self, packet: &VideoPacket, data: &[u8]) -> bool {
-        let avc = self.find(TrackKind::Video, packet.track).and_then(|index| self.tracks.get(index)?.avc.as_ref());
-        packet.kind.is_key() && avc.is_some_and(|avc| avc.picture_kind(data) == Some(PictureKind::Idr))
+    fn take_picture(&mut self, packet: VideoPacket, at: (i64, Duration), out: &mut Vec<Fed>) -> Option<()> {
+        let number = packet.track;
+        match packet.body {
+            VideoBody::SequenceStart(record) => {
+                let pictures = Pictures::begin(packet.codec, record)?;
+                let before = self.pictures.remove(&number);
+                self.pictures.insert(number, pictures.replaces(before));
+                self.configure((TrackKind::Video, number));
+            }
+            VideoBody::Color(info) => {
+                self.pictures.get_mut(&number)?.set_colour(info);
+                self.configure((TrackKind::Video, number));
+            }
+            VideoBody::Frame { data, .. } if data.is_empty() => {}
+            VideoBody::Frame { composition_ms, data } => {
+                let Some(pictures) = self.pictures.get_mut(&number) else {
+                    self.unusable.unconfigured += 1;
+                    return Some(());
+                };
+                let Taken { keyframe, payload, is_new } = match pictures.take(packet.kind, data) {
+                    Ok(taken) => taken,
+                    Err(Left::Damaged) => return None,
+                    Err(Left::Undecodable) => {
+                        self.unusable.undecodable += 1;
+                        return Some(());
+                    }
+                };
+                if is_new {
+                    self.configure((TrackKind::Video, number));
+                }
+                let stamp = Stamp { dts: at.0, composition: i64::from(composition_ms), keyframe, arrival: at.1 };
+                self.feed(Held { track: (TrackKind::Video, number), stamp, payload }, out);
+            }
+            _ => {}
+        }
+        Some(())
     }
 
     fn take_audio(&mut self, payload: Bytes, at: (i64, Duration), out: &mut Vec<Fed>) -> Option<()> {
         for packet in AudioPackets::read(payload).ok()? {
             let packet = packet.ok()?;
-            if packet.codec != AudioCodec::Aac {
-                self.note_unknown(format!("{:?}", packet.codec));
+            let is_surplus = !self.sounds.contains_key(&packet.track) && self.sounds.len() >= TRACKS_MAX;
+            if !packet.codec.is_taken() || is_surplus {
+                self.note_unknown((packet.track, packet.codec), SOUND_TAKEN);
                 continue;
             }
-            match packet.body {
-                AudioBody::SequenceStart(specific) => {
-                    let aac = AacConfig::parse(&specific)?;
-                    let config = TrackConfig::new(CodecConfig::Aac { config: specific }, aac.sample_rate);
-                    let config = TrackConfig { default: packet.track == 0, ..config };
-                    self.configure(Track { kind: TrackKind::Audio, number: packet.track, config, avc: None });
-                }
-                AudioBody::Frame(data) if !data.is_empty() => {
-                    let stamp = Stamp { dts: at.0, composition: 0, keyframe: true, arrival: at.1 };
-                    self.feed(Held { track: (TrackKind::Audio, packet.track), stamp, payload: data }, out);
-                }
-                _ => {}
-            }
+            self.take_sound(packet, at, out)?;
         }
         Some(())
     }
 
-    fn note_unknown(&mut self, codec: String) {
-        self.unusable.codec += 1;
-        self.unknown_codec.get_or_insert(codec);
-    }
-
-    fn find(&self, kind: TrackKind, number: u8) -> Option<usize> {
-        self.tracks.iter().position(|track| track.kind == kind && track.number == number)
-    }
-
-    /// A track tells its configuration, for the first time or a new one. Pictures come first, each kind in order.
-    fn configure(&mut self, track: Track) {
-        let known = self.find(track.kind, track.number);
-        match known.and_then(|index| self.tracks.get_mut(index)) {
-            Some(known) if known.config == track.config => return,
-            Some(known) => *known = track,
-            None => self.tracks.push(track),
+    fn take_sound(&mut self, packet: AudioPacket, at: (i64, Duration), out: &mut Vec<Fed>) -> Option<()> {
+        let id = (TrackKind::Audio, packet.track);
+        match packet.body {
+            AudioBody::SequenceStart(record) => {
+                let sound = Sound::begin(packet.codec, record)?;
+                let before = self.sounds.remove(&packet.track);
+                self.sounds.insert(packet.track, sound.replaces(before));
+                self.configure(id);
+            }
+            AudioBody::Frame(data) if !data.is_empty() => {
+                let sound = self.sounds.entry(packet.track).or_insert_with(|| Sound::new(packet.codec));
+                if sound.hear(&data)? {
+                    self.configure(id);
+                }
+                let stamp = Stamp { dts: at.0, composition: 0, keyframe: true, arrival: at.1 };
+                self.feed(Held { track: id, stamp, payload: data }, out);
+            }
+            _ => {}
         }
-        self.tracks.truncate(TRACKS_MAX);
-        self.tracks.sort_by_key(|track| (track.kind == TrackKind::Audio, track.number));
+        Some(())
+    }
+
+    fn note_unknown(&mut self, (track, codec): (u8, impl std::fmt::Display), taken: &str) {
+        self.unusable.codec += 1;
+        // Others are left out.
+        if track == 0 && self.refusal.is_none() {
+            self.refusal = Some(format!("{codec} cannot be published here: send {taken}"));
+        }
+    }
+
+    fn find(&self, id: TrackId) -> Option<usize> {
+        self.tracks.iter().position(|track| track.id == id)
+    }
+
+    /// A track tells its configuration, for the first time or a new one.
+    fn configure(&mut self, id: TrackId) {
+        let (kind, number) = id;
+        let config = match kind {
+            TrackKind::Video => self.pictures.get(&number).and_then(Pictures::config),
+            TrackKind::Audio => self.sounds.get(&number).and_then(Sound::config),
+        };
+        let Some(config) = config else { return };
+        let known = self.find(id);
+        match known.and_then(|index| self.tracks.get_mut(index)) {
+            Some(known) if known.config == config => return,
+            Some(known) => known.config = config,
+            None => self.tracks.push(Track { id, config }),
+        }
+        self.tracks.sort_by_key(|track| (track.id.0 == TrackKind::Audio, track.id.1));
         self.is_announced = false;
     }
 
     fn feed(&mut self, frame: Held, out: &mut Vec<Fed>) {
-        let Some(index) = self.find(frame.track.0, frame.track.1) else {
-            self.unusable.unconfigured += 1;
-            return;
-        };
         if self.is_announced {
-            out.push(Fed::Frame { track: index, stamp: frame.stamp, payload: frame.payload });
+            match self.find(frame.track) {
+                Some(track) => out.push(Fed::Frame { track, stamp: frame.stamp, payload: frame.payload }),
+                None => self.unusable.unconfigured += 1,
+            }
+            return;
+        }
+        if self.find(frame.track).is_none() {
+            self.unusable.unconfigured += 1;
             return;
         }
         self.held_bytes += frame.payload.len();
@@ -235,9 +287,15 @@ impl RtmpIngest {
 
     /// Whether every track that the metadata speaks of has told its configuration. Without metadata nobody knows.
     fn has_all(&self) -> bool {
-        let has = |kind| self.tracks.iter().any(|track| track.kind == kind);
+        let told = |kind| self.tracks.iter().filter(|track| track.id.0 == kind).count();
+        // What is said of colours comes before the first picture.
+        let is_seen = self.held.iter().any(|held| held.track.0 == TrackKind::Video);
+        let is_waiting = told(TrackKind::Video) < self.pictures.len() || told(TrackKind::Audio) < self.sounds.len();
+        if is_waiting || !is_seen && !self.pictures.is_empty() {
+            return false;
+        }
+        let has = |kind| told(kind) > 0;
         let Some(metadata) = &self.metadata else { return has(TrackKind::Video) && has(TrackKind::Audio) };
-        let told = |kind| self.tracks.iter().filter(|track| track.kind == kind).count();
         let of = |kind| metadata.tracks.iter().filter(|track| track.kind == kind).count();
         let video = metadata.video.is_none() || has(TrackKind::Video);
         let audio = metadata.audio.is_none() || has(TrackKind::Audio);
@@ -256,14 +314,25 @@ impl RtmpIngest {
     fn announce(&mut self, out: &mut Vec<Fed>) {
         self.is_announced = true;
         self.held_bytes = 0;
-        let tracks = self.tracks.iter().map(|track| track.config.clone()).collect();
+        let tracks = self.tracks.iter().map(|track| self.described(track)).collect();
         out.push(Fed::Visit(Visit { clock: IngestClock::RTMP, tracks, frame_rate: self.frame_rate() }));
         while let Some(Held { track, stamp, payload }) = self.held.pop_front() {
-            if let Some(track) = self.find(track.0, track.1) {
+            if let Some(track) = self.find(track) {
                 out.push(Fed::Frame { track, stamp, payload });
             }
         }
         out.extend(self.held_cues.drain(..).map(Fed::Cue));
+    }
+
+    /// A track's configuration with what the metadata says of it.
+    fn described(&self, track: &Track) -> TrackConfig {
+        let (kind, number) = track.id;
+        let kind = if kind == TrackKind::Video { MediaKind::Video } else { MediaKind::Audio };
+        let tracks = self.metadata.iter().flat_map(|metadata| &metadata.tracks);
+        let mut told = tracks.filter(|told| told.kind == kind && told.track == number);
+        let language = told.find_map(|told| language_tag(told.language.as_deref()?));
+        let config = track.config.clone();
+        TrackConfig { default: number == 0, language: language.unwrap_or(config.language.clone()), ..config }
     }
 
     /// Frames per second as the metadata says, in thousandths.

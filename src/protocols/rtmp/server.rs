@@ -121,6 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     ingest.take(message, arrival, &mut fed);
                 }
                 self.feed(fed);
+                self.refuse_codec();
             }
             ServerEvent::Ended => self.publishing = None,
         }
@@ -167,6 +168,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.publishing = None;
                 return;
             }
+        }
+    }
+
+    /// Ends a stream that nobody could watch, and says why.
+    fn refuse_codec(&mut self) {
+        let refusal = self.publishing.as_ref().and_then(|(_, ingest)| ingest.refusal().map(str::to_owned));
+        if let Some(reason) = refusal {
+            tracing::info!(address = %self.address, agent = self.agent, reason, "publisher refused");
+            self.session.end(&Rejection::new(code::PUBLISH_DENIED, sentence(&reason)));
+            self.publishing = None;
         }
     }
 

@@ -1,7 +1,7 @@
 use super::*;
 
-const VIDEO: TrackClock = TrackClock { kind: TrackKind::Video, timescale: 90_000, packet_ticks: 0 };
-const AUDIO: TrackClock = TrackClock { kind: TrackKind::Audio, timescale: 48_000, packet_ticks: 1024 };
+const VIDEO: TrackClock = TrackClock { kind: TrackKind::Video, timescale: 90_000 };
+const AUDIO: TrackClock = TrackClock { kind: TrackKind::Audio, timescale: 48_000 };
 
 fn timeline(clock: IngestClock) -> Timeline {
     let mut timeline = Timeline::new(clock, Ticks { value: 1, timescale: 1 });
@@ -21,11 +21,11 @@ fn secs(placed: Placed, clock: TrackClock) -> f64 {
 #[test]
 fn a_visit_starts_where_it_is_told_and_keeps_sound_with_pictures() {
     let mut timeline = timeline(IngestClock::RTMP);
-    assert_eq!(timeline.place(0, stamp(5000, 0)).unwrap().dts, 90_000);
-    assert_eq!(timeline.place(1, stamp(5100, 0)).unwrap().dts, 48_000 + 4800);
-    assert_eq!(timeline.place(0, stamp(5040, 40)).unwrap().dts, 90_000 + 3600);
+    assert_eq!(timeline.place((0, 0), stamp(5000, 0)).unwrap().dts, 90_000);
+    assert_eq!(timeline.place((1, 1024), stamp(5100, 0)).unwrap().dts, 48_000 + 4800);
+    assert_eq!(timeline.place((0, 0), stamp(5040, 40)).unwrap().dts, 90_000 + 3600);
     assert_eq!(timeline.repairs(), Repairs::default());
-    assert_eq!(timeline.place(2, stamp(0, 0)), None, "no such track");
+    assert_eq!(timeline.place((2, 0), stamp(0, 0)), None, "no such track");
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn times_go_on_over_the_end_of_their_field() {
         let mut last = f64::MIN;
         for number in 0..50i64 {
             let dts = (first + number * step) % (1 << clock.bits);
-            let now = secs(timeline.place(0, stamp(dts, number as u64 * 40)).unwrap(), VIDEO);
+            let now = secs(timeline.place((0, 0), stamp(dts, number as u64 * 40)).unwrap(), VIDEO);
             assert!((now - (1.0 + number as f64 / 25.0)).abs() < 0.001, "{number}: {now} after {last}");
             last = now;
         }
@@ -51,13 +51,13 @@ fn a_jump_is_taken_out_of_all_tracks_alike() {
         let mut timeline = timeline(IngestClock::RTMP);
         let base = 10_000_000;
         for number in 0..50u64 {
-            timeline.place(0, stamp(base + number as i64 * 40, number * 40)).unwrap();
-            timeline.place(1, stamp(base + number as i64 * 40, number * 40));
+            timeline.place((0, 0), stamp(base + number as i64 * 40, number * 40)).unwrap();
+            timeline.place((1, 1024), stamp(base + number as i64 * 40, number * 40));
         }
         // One packet of sound from before the jump comes after it.
-        let video = timeline.place(0, stamp(base + jump + 2000, 2000)).unwrap();
-        let late = timeline.place(1, stamp(base + 2000, 2001));
-        let audio = timeline.place(1, stamp(base + jump + 2040, 2040)).unwrap();
+        let video = timeline.place((0, 0), stamp(base + jump + 2000, 2000)).unwrap();
+        let late = timeline.place((1, 1024), stamp(base + 2000, 2001));
+        let audio = timeline.place((1, 1024), stamp(base + jump + 2040, 2040)).unwrap();
         assert!((secs(video, VIDEO) - 3.0).abs() < 0.02, "{jump}: {video:?}");
         assert!(late.is_some());
         assert!((secs(audio, AUDIO) - 3.04).abs() < 0.06, "{jump}: {audio:?}");
@@ -70,23 +70,23 @@ fn repeated_and_backward_times_increase() {
     let mut timeline = timeline(IngestClock::RTMP);
     let stamps = [0, 40, 40, 20, 80, 120];
     let placed: Vec<i64> =
-        stamps.iter().map(|dts| timeline.place(0, stamp(1000 + dts, *dts as u64)).unwrap().dts).collect();
+        stamps.iter().map(|dts| timeline.place((0, 0), stamp(1000 + dts, *dts as u64)).unwrap().dts).collect();
     assert!(placed.windows(2).all(|pair| pair[0] < pair[1]), "{placed:?}");
     assert_eq!(timeline.repairs().unordered, 2);
     let early = Stamp { composition: -80, ..stamp(1160, 160) };
-    let placed = timeline.place(0, early).unwrap();
+    let placed = timeline.place((0, 0), early).unwrap();
     assert_eq!((placed.pts, timeline.repairs().shown_early), (placed.dts, 1));
 }
 
 #[test]
 fn sound_is_counted_in_samples() {
     let mut timeline = timeline(IngestClock::RTMP);
-    timeline.place(0, stamp(0, 0));
+    timeline.place((0, 0), stamp(0, 0));
     let mut last = None;
     for number in 0..5000i64 {
         // Rounded to milliseconds, and 3 ms of jitter.
         let dts = number * 1024 * 1000 / 48_000 + (number % 3);
-        let placed = timeline.place(1, stamp(dts, dts as u64)).unwrap();
+        let placed = timeline.place((1, 1024), stamp(dts, dts as u64)).unwrap();
         assert_eq!(placed.dts, last.map_or(placed.dts, |last| last + 1024));
         last = Some(placed.dts);
     }
@@ -96,11 +96,11 @@ fn sound_is_counted_in_samples() {
 #[test]
 fn holes_in_the_sound_stay_and_overlaps_go() {
     let mut timeline = timeline(IngestClock::RTMP);
-    timeline.place(0, stamp(0, 0));
-    assert_eq!(timeline.place(1, stamp(0, 0)).unwrap().dts, 48_000);
-    assert_eq!(timeline.place(1, stamp(500, 500)).unwrap().dts, 48_000 + 24_000);
-    assert_eq!(timeline.place(1, stamp(400, 510)), None);
-    assert_eq!(timeline.place(1, stamp(521, 521)).unwrap().dts, 48_000 + 25_024);
+    timeline.place((0, 0), stamp(0, 0));
+    assert_eq!(timeline.place((1, 1024), stamp(0, 0)).unwrap().dts, 48_000);
+    assert_eq!(timeline.place((1, 1024), stamp(500, 500)).unwrap().dts, 48_000 + 24_000);
+    assert_eq!(timeline.place((1, 1024), stamp(400, 510)), None);
+    assert_eq!(timeline.place((1, 1024), stamp(521, 521)).unwrap().dts, 48_000 + 25_024);
     let Repairs { sound_gaps, sound_overlaps, .. } = timeline.repairs();
     assert_eq!((sound_gaps, sound_overlaps), (1, 1));
 }
@@ -108,14 +108,14 @@ fn holes_in_the_sound_stay_and_overlaps_go() {
 #[test]
 fn a_publisher_that_paused_its_clock_or_its_line_goes_on() {
     let mut timeline = timeline(IngestClock::RTMP);
-    timeline.place(0, stamp(0, 0));
+    timeline.place((0, 0), stamp(0, 0));
     // The line was dead for 8 s, then all of it came at once.
     for number in 1..200 {
-        let placed = timeline.place(0, stamp(number * 40, 8000)).unwrap();
+        let placed = timeline.place((0, 0), stamp(number * 40, 8000)).unwrap();
         assert!((secs(placed, VIDEO) - (1.0 + number as f64 * 0.04)).abs() < 0.003);
     }
     // The encoder was paused for a minute, and its clock with it or not: both are taken as they come.
-    let placed = timeline.place(0, stamp(8000 + 60_000, 68_000)).unwrap();
+    let placed = timeline.place((0, 0), stamp(8000 + 60_000, 68_000)).unwrap();
     assert!((secs(placed, VIDEO) - 69.0).abs() < 0.01, "{placed:?}");
     assert_eq!(timeline.repairs().jumps, 0);
 }

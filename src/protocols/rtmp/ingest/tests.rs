@@ -1,5 +1,10 @@
 use super::*;
 use crate::media::testing::avcc;
+use crate::protocols::rtmp::wire::amf::Amf;
+use crate::protocols::rtmp::wire::flv::FourCc;
+use crate::protocols::rtmp::wire::flv::audio::AudioCodec;
+use crate::protocols::rtmp::wire::flv::emit::{AudioTrackWriter, VideoTrackWriter, data};
+use crate::protocols::rtmp::wire::flv::video::VideoCodec;
 
 fn message(medium: Medium, timestamp_ms: u32, payload: Vec<u8>) -> MediaMessage {
     MediaMessage { medium, timestamp_ms, payload: payload.into() }
@@ -90,10 +95,137 @@ fn a_new_configuration_is_a_new_visit_and_the_same_one_is_not() {
 fn what_cannot_be_used_is_counted() {
     let mut ingest = RtmpIngest::default();
     feed(&mut ingest, video(0, 1, true, &slice(5)));
-    feed(&mut ingest, message(Medium::Audio, 0, vec![0x2f, 1, 2, 3]));
+    feed(&mut ingest, message(Medium::Audio, 0, vec![0xbf, 1, 2, 3]));
     feed(&mut ingest, video(0, 0, true, &[1, 2]));
     feed(&mut ingest, message(Medium::Video, 0, vec![0x17]));
     feed(&mut ingest, message(Medium::Data, 0, vec![0xff]));
-    assert_eq!(ingest.unusable(), Unusable { damaged: 2, codec: 1, unconfigured: 1 });
-    assert!(ingest.unknown_codec().is_some());
+    assert_eq!(ingest.unusable(), Unusable { damaged: 2, codec: 1, unconfigured: 1, undecodable: 0 });
+    let refusal = "Speex cannot be published here: send AAC, Opus, MP3, FLAC, AC-3 or E-AC-3";
+    assert_eq!(ingest.refusal(), Some(refusal));
+}
+
+/// Messages as ffmpeg sends them: HEVC of x265, AV1 of SVT-AV1, VP9 of libvpx, all 320x180.
+const HVCC: &str = "0101600000009000000000003cf000fcfdf8f800000f03200001001840010c01ffff01600000030090000003000003003c959409210001002b\
+    42010101600000030090000003000003003ca00a080c1f3e595952930bc05a020000030002000003003c1022000100064401c073c189";
+const AV1C: &str = "8181000c000a0b0200000521e7f66017c002";
+const AV1_KEY: &str = "12000a0b0200000521e7f66257c8023206291000864080";
+const AV1_INTER: &str = "120032062b281000400000";
+const VPCC: &str = "01000000000b820202020000";
+const VP9_KEY: &str = "824983420013f00b360638241c18";
+const OPUS_HEAD: &str = "4f707573486561640102380180bb0000000000";
+const AC3: &str = "0b77fe95144043e106f46370c0c0c218";
+
+fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}
+
+fn picture(codec: VideoCodec, (at, is_key): (u32, bool), body: &[u8]) -> MediaMessage {
+    message(Medium::Video, at, VideoTrackWriter::new(codec, 0).unwrap().frame(is_key, 0, body).to_vec())
+}
+
+fn record(codec: VideoCodec, track: u8, body: &[u8]) -> MediaMessage {
+    message(Medium::Video, 0, VideoTrackWriter::new(codec, track).unwrap().sequence_start(body).to_vec())
+}
+
+fn sound(codec: AudioCodec, track: u8, at: u32, body: &[u8]) -> MediaMessage {
+    message(Medium::Audio, at, AudioTrackWriter::new(codec, track).unwrap().frame(body).to_vec())
+}
+
+/// An HEVC access unit of one slice of this kind.
+fn hevc(kind: u8) -> Vec<u8> {
+    vec![0, 0, 0, 3, kind << 1, 1, 0x80]
+}
+
+fn codecs(fed: &[Fed]) -> Vec<String> {
+    let visit = fed.iter().find_map(|fed| if let Fed::Visit(visit) = fed { Some(visit) } else { None });
+    visit.iter().flat_map(|visit| &visit.tracks).map(|track| track.codec_string().unwrap()).collect()
+}
+
+fn payloads(fed: Vec<Fed>) -> Vec<Vec<u8>> {
+    fed.into_iter().filter_map(|fed| if let Fed::Frame { payload, .. } = fed { Some(payload.to_vec()) } else { None }).collect()
+}
+
+#[test]
+fn hevc_key_frames_are_random_access_pictures_whatever_the_tag_says() {
+    let mut ingest = RtmpIngest::default();
+    feed(&mut ingest, record(VideoCodec::Hevc, 0, &hex(HVCC)));
+    feed(&mut ingest, message(Medium::Audio, 0, AudioTrackWriter::new(AudioCodec::Opus, 0).unwrap().sequence_start(&hex(OPUS_HEAD)).to_vec()));
+    let fed = feed(&mut ingest, picture(VideoCodec::Hevc, (0, false), &hevc(21)));
+    assert_eq!((codecs(&fed), kinds(&fed).as_str()), (vec!["hvc1.1.6.L60.90".into(), "opus".into()], "[va] 0k"));
+    assert_eq!(kinds(&feed(&mut ingest, picture(VideoCodec::Hevc, (33, false), &hevc(9)))), "", "needs what came before");
+    assert_eq!(kinds(&feed(&mut ingest, picture(VideoCodec::Hevc, (66, true), &hevc(1)))), "0-");
+    assert_eq!(kinds(&feed(&mut ingest, picture(VideoCodec::Hevc, (99, true), &hevc(21)))), "0k");
+    assert_eq!(kinds(&feed(&mut ingest, picture(VideoCodec::Hevc, (133, false), &hevc(9)))), "0-", "has it");
+    assert_eq!(ingest.unusable(), Unusable { undecodable: 1, ..Unusable::default() });
+}
+
+#[test]
+fn av1_is_stripped_of_delimiters_and_tells_its_key_frames() {
+    let mut ingest = RtmpIngest::default();
+    feed(&mut ingest, record(VideoCodec::Av1, 0, &hex(AV1C)));
+    let mut fed = feed(&mut ingest, sound(AudioCodec::Ac3, 0, 0, &hex(AC3)));
+    fed.extend(feed(&mut ingest, picture(VideoCodec::Av1, (0, true), &hex(AV1_KEY))));
+    fed.extend(feed(&mut ingest, picture(VideoCodec::Av1, (33, true), &hex(AV1_INTER))));
+    assert_eq!((codecs(&fed), kinds(&fed).as_str()), (vec!["av01.0.00M.08".into(), "ac-3".into()], "[va] 1k 0k 0-"));
+    assert_eq!(payloads(fed)[1..], [hex(AV1_KEY)[2..].to_vec(), hex(AV1_INTER)[2..].to_vec()]);
+    let mut bare = RtmpIngest::default();
+    feed(&mut bare, record(VideoCodec::Av1, 0, &hex("81000c00")));
+    feed(&mut bare, audio(0, 0, AAC));
+    let fed = feed(&mut bare, picture(VideoCodec::Av1, (0, true), &hex(AV1_KEY)));
+    assert_eq!(codecs(&fed)[0], "av01.0.00M.08", "the key frame has what the record lacks");
+}
+
+#[test]
+fn vp9_is_known_by_its_first_key_frame_and_another_size_is_a_new_visit() {
+    let mut ingest = RtmpIngest::default();
+    feed(&mut ingest, record(VideoCodec::Vp9, 0, &hex(VPCC)));
+    feed(&mut ingest, audio(0, 0, AAC));
+    assert_eq!(kinds(&feed(&mut ingest, audio(5, 1, &[1, 2]))), "", "held until the size is known");
+    let fed = feed(&mut ingest, picture(VideoCodec::Vp9, (10, true), &hex(VP9_KEY)));
+    assert_eq!((codecs(&fed)[0].as_str(), kinds(&fed).as_str()), ("vp09.00.11.08", "[va] 1k 0k"));
+    let mut larger = hex(VP9_KEY);
+    larger[6] += 0x10;
+    let fed = feed(&mut ingest, picture(VideoCodec::Vp9, (43, true), &larger));
+    assert_eq!(kinds(&fed), "[va] 0k");
+    assert_eq!(kinds(&feed(&mut ingest, picture(VideoCodec::Vp9, (76, true), &hex("86004092")))), "0-");
+}
+
+#[test]
+fn colours_that_are_told_before_the_first_picture_are_the_tracks() {
+    let mut ingest = RtmpIngest::default();
+    feed(&mut ingest, record(VideoCodec::Hevc, 0, &hex(HVCC)));
+    feed(&mut ingest, audio(0, 0, AAC));
+    feed(&mut ingest, audio(5, 1, &[1, 2]));
+    let config = [("colorPrimaries", 9.0), ("transferCharacteristics", 16.0), ("matrixCoefficients", 9.0)];
+    let config = Amf::object(config.map(|(name, code)| (name, Amf::Number(code))));
+    let colour = data("colorInfo", &[Amf::object([("colorConfig", config)])]);
+    feed(&mut ingest, message(Medium::Video, 0, [&b"\xd4hvc1"[..], &colour].concat()));
+    let fed = feed(&mut ingest, picture(VideoCodec::Hevc, (0, true), &hevc(19)));
+    let Fed::Visit(visit) = &fed[0] else { panic!("a visit") };
+    assert_eq!(visit.tracks[0].colour.map(|colour| (colour.primaries, colour.transfer)), Some((9, 16)));
+}
+
+#[test]
+fn several_tracks_are_announced_together_with_their_languages() {
+    let mut ingest = RtmpIngest::default();
+    let track = |language: &str| Amf::object([("language", Amf::text(language))]);
+    let map = Amf::object([("1", track("deu")), ("2", track("nonsense, really"))]);
+    let metadata = Amf::object([("audioTrackIdInfoMap", map), ("audiocodecid", Amf::Number(FourCc::AAC.number()))]);
+    feed(&mut ingest, message(Medium::Data, 0, data("onMetaData", &[metadata]).to_vec()));
+    feed(&mut ingest, record(VideoCodec::Avc, 0, &avcc()));
+    feed(&mut ingest, record(VideoCodec::Hevc, 1, &hex(HVCC)));
+    feed(&mut ingest, audio(0, 0, AAC));
+    assert_eq!(kinds(&feed(&mut ingest, video(0, 1, true, &slice(5)))), "", "two more tracks of sound are to come");
+    feed(&mut ingest, sound(AudioCodec::Ac3, 1, 0, &hex(AC3)));
+    let fed = feed(&mut ingest, sound(AudioCodec::Mp3, 2, 0, &[0xff, 0xfb, 0x54, 0xc4, 0]));
+    assert_eq!(kinds(&fed), "[vvaaa] 0k 3k 4k");
+    let Fed::Visit(visit) = &fed[0] else { panic!("a visit") };
+    let told: Vec<_> = visit.tracks.iter().map(|track| (track.language.as_str(), track.default)).collect();
+    assert_eq!(told[2..], [("und", true), ("de", false), ("und", false)]);
+    for number in 3..20 {
+        feed(&mut ingest, record(VideoCodec::Hevc, number, &hex(HVCC)));
+    }
+    assert_eq!(ingest.unusable(), Unusable { codec: 11, ..Unusable::default() }, "eight of each kind");
+    assert_eq!(ingest.refusal(), None);
 }

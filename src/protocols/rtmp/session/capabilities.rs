@@ -14,6 +14,8 @@ pub mod caps_ex {
     pub const NANOSECONDS: u32 = 0x08;
 }
 
+/// Codes of sound.
+const AUDIO: [FourCc; 6] = [FourCc::AAC, FourCc::OPUS, FourCc::MP3, FourCc::FLAC, FourCc::AC3, FourCc::EAC3];
 /// A codec is passed on as it is.
 const CAN_FORWARD: f64 = 4.0;
 /// Codes kept of a peer's lists: there are twelve.
@@ -35,13 +37,13 @@ pub struct Capabilities {
 }
 
 impl Default for Capabilities {
-    /// All that this module reads and writes.
+    /// What can be published here: the codecs that are taken, several tracks, and modifiers, of which none changes anything.
     fn default() -> Self {
         Self {
-            video: vec![FourCc::AVC, FourCc::HEVC, FourCc::AV1, FourCc::VP9, FourCc::VP8],
-            audio: vec![FourCc::AAC, FourCc::OPUS, FourCc::MP3, FourCc::FLAC, FourCc::AC3, FourCc::EAC3],
+            video: vec![FourCc::AVC, FourCc::HEVC, FourCc::AV1, FourCc::VP9],
+            audio: AUDIO.to_vec(),
             any_codec: false,
-            flags: caps_ex::RECONNECT | caps_ex::MULTITRACK | caps_ex::MOD_EX | caps_ex::NANOSECONDS,
+            flags: caps_ex::RECONNECT | caps_ex::MULTITRACK | caps_ex::MOD_EX,
             is_enhanced: true,
         }
     }
@@ -72,7 +74,6 @@ impl Capabilities {
     }
 
     fn add(&mut self, name: &str) {
-        const AUDIO: [FourCc; 6] = [FourCc::AAC, FourCc::OPUS, FourCc::MP3, FourCc::FLAC, FourCc::AC3, FourCc::EAC3];
         self.any_codec |= name == "*";
         let Some(code) = FourCc::parse(name) else { return };
         let list = if AUDIO.contains(&code) { &mut self.audio } else { &mut self.video };

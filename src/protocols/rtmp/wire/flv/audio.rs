@@ -43,6 +43,11 @@ impl AudioCodec {
         }
     }
 
+    /// Whether it can be published here.
+    pub fn is_taken(self) -> bool {
+        !matches!(self, Self::Legacy(_) | Self::Other(_))
+    }
+
     /// By its number in a legacy header.
     pub fn from_legacy(number: u8) -> Self {
         match number {
@@ -64,6 +69,26 @@ impl AudioCodec {
             Self::Other(code) => Some(code),
             Self::Legacy(_) => None,
         }
+    }
+}
+
+impl std::fmt::Display for AudioCodec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = match self {
+            Self::Aac => "AAC",
+            Self::Mp3 => "MP3",
+            Self::Opus => "Opus",
+            Self::Flac => "FLAC",
+            Self::Ac3 => "AC-3",
+            Self::Eac3 => "E-AC-3",
+            Self::Legacy(0 | 3) => "PCM",
+            Self::Legacy(4..=6) => "Nellymoser",
+            Self::Legacy(7 | 8) => "G.711",
+            Self::Legacy(11) => "Speex",
+            Self::Legacy(number) => return write!(f, "audio codec number {number}"),
+            Self::Other(code) => return write!(f, "audio codec {code}"),
+        };
+        f.write_str(name)
     }
 }
 

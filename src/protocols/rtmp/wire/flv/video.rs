@@ -73,9 +73,32 @@ impl VideoCodec {
         }
     }
 
+    /// Whether it can be published here.
+    pub fn is_taken(self) -> bool {
+        matches!(self, Self::Avc | Self::Hevc | Self::Av1 | Self::Vp9)
+    }
+
     /// Whether coded frames carry a composition time.
     pub(super) fn has_composition_time(self) -> bool {
         matches!(self, Self::Avc | Self::Hevc | Self::Vvc)
+    }
+}
+
+impl std::fmt::Display for VideoCodec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = match self {
+            Self::Avc => "H.264",
+            Self::Hevc => "HEVC",
+            Self::Vvc => "VVC (H.266)",
+            Self::Av1 => "AV1",
+            Self::Vp8 => "VP8",
+            Self::Vp9 => "VP9",
+            Self::Legacy(2) => "Sorenson H.263",
+            Self::Legacy(4 | 5) => "VP6",
+            Self::Legacy(number) => return write!(f, "video codec number {number}"),
+            Self::Other(code) => return write!(f, "video codec {code}"),
+        };
+        f.write_str(name)
     }
 }
 
