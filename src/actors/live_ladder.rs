@@ -10,10 +10,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::lives::Lives;
 use super::transcode_worker::{ProcessSettings, WorkerProcess};
-use crate::domain::asset::Ticks;
+use crate::domain::asset::{Ticks, TrackKind};
 use crate::domain::ladder::Rung;
-use crate::domain::ladder::live::{LiveLadderSettings, LiveSource, Overload, live_rungs, live_treatment};
+use crate::domain::ladder::live::{LiveLadderSettings, LiveSource, Overload, live_rungs, live_treatment, without_own};
 use crate::domain::live::Live;
+use crate::media::codecs::others::dynamic_range;
 use crate::media::frames::{CodecConfig, Colour, TrackConfig};
 use crate::media::live::broadcast::{Broadcast, Epoch};
 use crate::media::live::ring::{LiveSegment, Ring};
@@ -210,6 +211,8 @@ enum Next {
         config: Box<TrackConfig>,
         init: Bytes,
         source: LiveSource,
+        /// Short sides of the publisher's other pictures.
+        own: Vec<u32>,
     },
     Cut(i64),
     /// A part, and when the newest one begins, ticks.
@@ -239,6 +242,7 @@ impl Cursor {
                 config: Box::new(config.clone()),
                 init: init.clone(),
                 source,
+                own: own_sides(broadcast, (index, epoch)),
             });
         }
         if self.part == 0 {
@@ -290,6 +294,15 @@ fn source_of(broadcast: &Broadcast, (index, config): (usize, &TrackConfig)) -> O
     Some(LiveSource { width, height, frame_rate, bits_per_sec: bits.unwrap_or(0) })
 }
 
+/// Short sides of the pictures that the publisher sends besides the leading ones, as far as every player plays them.
+fn own_sides(broadcast: &Broadcast, (leading, epoch): (usize, &Epoch)) -> Vec<u32> {
+    let others = broadcast.renditions().iter().zip(&epoch.tracks).enumerate();
+    let others = others.filter(|(index, (it, _))| *index != leading && it.kind == TrackKind::Video && !it.is_rung());
+    let own = others.filter_map(|(_, (_, track))| track.as_ref().map(|(config, _)| config));
+    let own = own.filter(|config| matches!(config.codec, CodecConfig::H264 { .. }));
+    own.filter_map(|config| Some(config.video_properties((0, 1)).ok()??.short_side())).collect()
+}
+
 /// Tells the worker what the publisher sends.
 async fn feed(
     (lives, stream, state): (&Lives, &LiveStream, &LadderState),
@@ -303,14 +316,15 @@ async fn feed(
         match next {
             Next::Over => return Ok(Ending::StreamOver),
             Next::Cut(at) => writer.write_all(&ToLadder::Cut(at).encode()).await?,
-            Next::Epoch { number, config, init, source } => {
-                let rungs = live_rungs(source, &conditions.settings);
+            Next::Epoch { number, config, init, source, own } => {
+                let rungs = without_own(live_rungs(source, &conditions.settings), &own);
                 overload = Overload::new(rungs.len(), conditions.lag_max, lives.clock.now());
                 state.change(|stats| stats.rungs = rungs.iter().map(shown).collect());
                 if rungs.is_empty() {
                     return Ok(Ending::NothingToMake(number));
                 }
-                let treatment = live_treatment(config.rotation, conditions.frame_rate_max);
+                let range = dynamic_range(config.colour.map(|colour| colour.transfer));
+                let treatment = live_treatment(config.rotation, range, conditions.frame_rate_max);
                 let task = LadderTask { epoch: number, timescale: config.timescale, treatment, rungs };
                 told.begin(&task);
                 writer.write_all(&ToLadder::Begin(task).encode()).await?;

@@ -29,11 +29,7 @@ pub(crate) fn check_header(track: &MovieTrack, unmets: &mut Vec<NonStandard>) ->
     }
 }
 
-fn check_video(
-    track: &MovieTrack,
-    config: Option<TrackConfig>,
-    unmets: &mut Vec<NonStandard>,
-) -> Option<TrackConfig> {
+fn check_video(track: &MovieTrack, config: Option<TrackConfig>, unmets: &mut Vec<NonStandard>) -> Option<TrackConfig> {
     if track.rotation.is_none() {
         unmets.push(unmet("display_matrix", "the picture is mirrored, scaled or turned by an odd angle for display"));
     }
@@ -86,11 +82,7 @@ pub(crate) fn check_h264(record: &[u8], container_transfer: Option<u16>, unmets:
     }
 }
 
-fn check_audio(
-    track: &MovieTrack,
-    config: Option<TrackConfig>,
-    unmets: &mut Vec<NonStandard>,
-) -> Option<TrackConfig> {
+fn check_audio(track: &MovieTrack, config: Option<TrackConfig>, unmets: &mut Vec<NonStandard>) -> Option<TrackConfig> {
     let EntryFormat::Audio { descriptor, .. } = &track.entry.format else { return None };
     match &config {
         Some(TrackConfig { codec: CodecConfig::Aac { config: specific }, .. }) => {

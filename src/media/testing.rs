@@ -83,3 +83,18 @@ pub(crate) fn avcc() -> Bytes {
     let (sps, pps) = SPS_AND_PPS;
     AvcConfig::from_parameter_sets(vec![sps.into()], vec![pps.into()]).unwrap().to_bytes()
 }
+
+/// An `hvcC` body as ffmpeg and x265 make it: 320x180 in 8 bits, hex.
+pub(crate) const HVCC: &str = "0101600000009000000000003cf000fcfdf8f800000f0320000100184\
+    0010c01ffff01600000030090000003000003003c959409210001002b42010101600000030090000003000003003ca00a080c1f3e595952930bc05a02\
+    0000030002000003003c1022000100064401c073c189";
+/// The same in 10 bits with the colours of HDR10, and with words of the encoder's own.
+pub(crate) const HVCC_HDR: &str = "0102200000009000000000003cf000fcfdfafa00000f04200001001840010c01ffff02200000030090000003000003003c959409210001002e\
+    42010102200000030090000003000003003ca00a080c1f3b6595952930bc05a848804820000003002000000303c122000100064401c073c189270001\
+    00064e0105aabbcc";
+
+/// Bytes of their hexadecimal digits.
+pub(crate) fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}

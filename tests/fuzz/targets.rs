@@ -7,8 +7,14 @@ use playhouse::domain::asset::{BlobKey, Extent};
 use playhouse::domain::ids::{PlaybackId, VideoId};
 use playhouse::domain::upload::sniff::certainly_not_media;
 use playhouse::media::codecs::aac::{AacConfig, EsDescriptor};
-use playhouse::media::codecs::av1::{Av1Config, Obus, SequenceHeader};
+use playhouse::media::codecs::av1::{Av1Config, Obus, SequenceHeader, is_key, without_delimiter};
+use playhouse::media::codecs::dolby::DolbyFrame;
+use playhouse::media::codecs::flac::FlacConfig;
 use playhouse::media::codecs::h264::{AvcConfig, NalUnits, SpsInfo};
+use playhouse::media::codecs::hevc::{self, HevcConfig};
+use playhouse::media::codecs::mp3::Mp3Header;
+use playhouse::media::codecs::opus::{OpusConfig, packet_samples};
+use playhouse::media::codecs::vp9::{Vp9Config, key_frame_size};
 use playhouse::media::index::{IndexRequest, IndexSettings, index_movie};
 use playhouse::media::movie::MovieLimits;
 use playhouse::media::pipelines::synthetic::{ClipSpec, make_clip};
@@ -28,22 +34,18 @@ pub(crate) struct Target {
 
 pub(crate) fn all() -> Vec<Target> {
     let text = |samples: &[&str]| samples.iter().map(|sample| sample.as_bytes().to_vec()).collect();
+    let samples = |samples: &[&[u8]]| samples.iter().map(|sample| sample.to_vec()).collect();
     vec![
         Target { name: "upload requests", samples: text(REQUESTS), read: read_request },
         Target { name: "media paths", samples: text(PATHS), read: read_path },
         Target { name: "client media data", samples: text(CLIENT_DATA), read: read_client_data },
         Target { name: "movie files", samples: movies(), read: read_movie },
         Target { name: "H.264 configuration", samples: avc_samples(), read: read_avc },
-        Target {
-            name: "AV1 configuration",
-            samples: AV1.iter().map(|sample| sample.to_vec()).collect(),
-            read: read_av1,
-        },
-        Target {
-            name: "AAC configuration",
-            samples: AAC.iter().map(|sample| sample.to_vec()).collect(),
-            read: read_aac,
-        },
+        Target { name: "AV1 configuration", samples: samples(AV1), read: read_av1 },
+        Target { name: "HEVC configuration", samples: samples(HEVC), read: read_hevc },
+        Target { name: "VP9 configuration", samples: samples(VP9), read: read_vp9 },
+        Target { name: "sound packets", samples: samples(SOUND), read: read_sound },
+        Target { name: "AAC configuration", samples: samples(AAC), read: read_aac },
     ]
 }
 
@@ -155,8 +157,52 @@ const AV1: &[&[u8]] =
 
 fn read_av1(input: &[u8]) -> bool {
     let _ = Obus::new(input).count();
-    let _ = (SequenceHeader::parse(input), Av1Config::from_units(input));
+    let _ = (SequenceHeader::parse(input), Av1Config::from_units(input), is_key(input));
+    let _ = without_delimiter(bytes::Bytes::copy_from_slice(input));
     Av1Config::parse(input).map(|config| (config.codec_string(), config.to_bytes())).is_ok()
+}
+
+/// An `hvcC` body of 320x180 in 10 bits with the colours of HDR10, and an access unit behind one like it.
+const HEVC: &[&[u8]] = &[
+    b"\x01\x02\x20\0\0\0\x90\0\0\0\0\0\x3c\xf0\0\xfc\xfd\xfa\xfa\0\0\x0f\x03\x20\0\x01\0\x18\x40\x01\x0c\x01\xff\xff\x02\x20\0\0\
+    \x03\0\x90\0\0\x03\0\0\x03\0\x3c\x95\x94\x09\x21\0\x01\0\x2e\x42\x01\x01\x02\x20\0\0\x03\0\x90\0\0\x03\0\0\x03\0\x3c\xa0\x0a\x08\
+    \x0c\x1f\x3b\x65\x95\x95\x29\x30\xbc\x05\xa8\x48\x80\x48\x20\0\0\x03\0\x20\0\0\x03\x03\xc1\x22\0\x01\0\x06\x44\x01\xc0\x73\xc1\x89\
+    \0\0\0\x05\x42\x01\x01\x02\x20\0\0\0\x03\x26\x01\xaf",
+];
+
+fn read_hevc(input: &[u8]) -> bool {
+    let _ = hevc::SpsInfo::parse(input.get(54..).unwrap_or_default());
+    let Ok(config) = HevcConfig::parse(input) else { return false };
+    let unit = bytes::Bytes::copy_from_slice(input.get(110..).unwrap_or_default());
+    let _ = (config.codec_string(), config.to_bytes(), config.picture_kind(&unit), config.without_sets(unit));
+    true
+}
+
+/// A `vpcC` body, and the beginning of a key frame.
+const VP9: &[&[u8]] = &[&[0, 11, 0x82, 2, 2, 2, 0, 0], &[0x82, 0x49, 0x83, 0x42, 0, 0x13, 0xf0, 0x0b, 0x36, 6]];
+
+fn read_vp9(input: &[u8]) -> bool {
+    let config = Vp9Config::parse(input).map(|config| (config.codec_string(), config.to_bytes()));
+    config.is_ok() | key_frame_size(input).is_some()
+}
+
+/// An ID header and a packet of Opus, frames of AC-3, E-AC-3 and MP3, stream information of FLAC.
+const SOUND: &[&[u8]] = &[
+    b"OpusHead\x01\x02\x38\x01\x80\xbb\0\0\0\0\0",
+    &[0xfc, 0x7e, 0x02],
+    &[0x0b, 0x77, 0xfe, 0x95, 0x14, 0x40, 0x43, 0xe1, 0x06, 0xf4],
+    &[0x0b, 0x77, 0x00, 0xbf, 0x32, 0x87, 0xc0, 0x00, 0x21, 0x06],
+    &[0xff, 0xfb, 0x54, 0xc4, 0, 0],
+    b"fLaC\x80\0\0\x22\x04\0\x04\0\0\0\0\0\x08\x15\x0b\xb8\0\xf0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+];
+
+fn read_sound(input: &[u8]) -> bool {
+    let opus = OpusConfig::parse_head(input).or_else(|| OpusConfig::parse(input)).map(|config| config.to_bytes());
+    let dolby = DolbyFrame::parse(input).or_else(|| DolbyFrame::parse_dec3(input)).map(|frame| frame.to_bytes());
+    let flac = FlacConfig::parse(input).map(|config| (config.to_bytes(), config.samples(input)));
+    let mp3 = Mp3Header::parse(input).map(|header| (header.codec_string(), header.samples()));
+    let _ = (DolbyFrame::parse_dac3(input), FlacConfig::parse_box(input), packet_samples(input));
+    opus.is_some() | dolby.is_some() | flac.is_some() | mp3.is_some()
 }
 
 /// An `AudioSpecificConfig` of AAC-LC at 48 kHz in stereo, plain and as an `esds` box has it.

@@ -9,9 +9,10 @@ use crate::domain::asset::{Asset, AssetTrack, SegmentBytes, TrackKind};
 use crate::domain::ladder::machine::planned_units;
 use crate::domain::ladder::{
     Av1Policy, Encoder, Encoders, Grid, Ladder, LadderEnding, LadderPlan, LadderState, NewLadder, PlanRequest, Reading,
-    Unit, UnitResult, UnitRow, add_av1, plan,
+    Unit, UnitResult, UnitRow, add_av1, main_picture, plan,
 };
 use crate::domain::video::{Failure, MediaInfo, Rendition, Video};
+use crate::media::view::{family, short_side};
 use crate::media::work::{Answer, Survey, Task};
 
 /// What a plan is made of, besides settings.
@@ -32,11 +33,21 @@ pub struct Started {
     pub(super) results: Vec<(Unit, UnitResult)>,
 }
 
-/// The pictures that are delivered as they came.
-fn source_pictures<'a>(tracks: &'a [AssetTrack], video: &Video) -> Option<&'a AssetTrack> {
+/// The pictures that are delivered as they came, the main ones first.
+fn all_source_pictures<'a>(tracks: &'a [AssetTrack], video: &Video) -> impl Iterator<Item = &'a AssetTrack> {
     let is_source =
         |name: &str| video.renditions.iter().any(|rendition| rendition.name == name && rendition.rung == "source");
-    tracks.iter().find(|track| track.kind == TrackKind::Video && is_source(&track.name))
+    tracks.iter().filter(move |track| track.kind == TrackKind::Video && is_source(&track.name))
+}
+
+fn source_pictures<'a>(tracks: &'a [AssetTrack], video: &Video) -> Option<&'a AssetTrack> {
+    all_source_pictures(tracks, video).next()
+}
+
+/// Short sides of the others of them, as far as every player plays them.
+fn other_sides(tracks: &[AssetTrack], video: &Video) -> Vec<u32> {
+    let others = all_source_pictures(tracks, video).skip(1);
+    others.filter(|track| family(track) == "avc1").map(short_side).filter(|side| *side > 0).collect()
 }
 
 /// The grid of pictures that are delivered as they came.
@@ -116,6 +127,7 @@ impl Shared {
                     media,
                     grid: &grid,
                     keeps_pictures: true,
+                    own_sides: &[],
                     keeps_sound: true,
                     encoders: &encoders,
                     settings: &settings.settings,
@@ -138,6 +150,7 @@ impl Shared {
         let Planning { video, media, survey, keeps_source } = planning;
         let dependencies = &self.dependencies;
         let settings = &dependencies.ladder;
+        let mut own_sides = Vec::new();
         let grid = match survey {
             Some(survey) => {
                 let Survey { timescale, start_ns, cuts, frame_rate, reading, .. } = survey;
@@ -145,6 +158,7 @@ impl Shared {
             }
             None if keeps_source => {
                 let asset = dependencies.assets.load_asset(&self.video_id, video.asset_generation).await?;
+                own_sides = other_sides(&asset.tracks, &video);
                 source_pictures(&asset.tracks, &video).map(|track| grid_of(&asset, track)).unwrap_or_default()
             }
             None => return Err(Outcome::Unavailable("the source was not surveyed".into())),
@@ -159,7 +173,8 @@ impl Shared {
             generation: video.asset_generation.max(last) + 1,
             media: &media,
             grid: &grid,
-            keeps_pictures: keeps_source,
+            keeps_pictures: keeps_source && main_picture(&media).is_some_and(|(_, video)| video.codec == "h264"),
+            own_sides: &own_sides,
             keeps_sound: keeps_source,
             encoders: &encoders,
             settings: &settings.settings,

@@ -1,7 +1,7 @@
 //! The ladder of a live stream: which rungs it has, and which of them go first when the machine does not keep up.
 use std::time::Duration;
 
-use super::plan::{BUFFER_MS, STEP, size_of};
+use super::plan::{BUFFER_MS, STEP, is_near, size_of};
 use super::rates::{SourceRate, bits_per_sec_max};
 use super::{Encoder, PictureTreatment, Reading, Rung, RungCodec};
 use crate::domain::time::Timestamp;
@@ -72,13 +72,18 @@ pub fn live_rungs(source: LiveSource, settings: &LiveLadderSettings) -> Vec<Rung
     sides.into_iter().map(rung).collect()
 }
 
-/// Pictures of a live stream as they came, turned the way they are shown.
-pub fn live_treatment(rotation: u16, frame_rate_max: u32) -> PictureTreatment {
+/// The rungs that a publisher does not send itself: its own renditions have these short sides.
+pub fn without_own(rungs: Vec<Rung>, own: &[u32]) -> Vec<Rung> {
+    rungs.into_iter().filter(|rung| !own.iter().any(|side| is_near(rung.short_side(), *side))).collect()
+}
+
+/// Pictures of a live stream as they came, turned the way they are shown; their dynamic range is `sdr`, `pq` or `hlg`.
+pub fn live_treatment(rotation: u16, dynamic_range: &str, frame_rate_max: u32) -> PictureTreatment {
     PictureTreatment {
         track: 0,
         rotation,
         deinterlace: false,
-        dynamic_range: "sdr".into(),
+        dynamic_range: dynamic_range.into(),
         frame_rate_max,
         reading: Reading::FromStart,
     }
@@ -138,6 +143,14 @@ mod tests {
         assert_eq!(names(1920, 1080), [rung("r720", 1280, 720), rung("r480", 854, 480), rung("r360", 640, 360)]);
         assert_eq!(names(720, 1280), [rung("r480", 480, 854), rung("r360", 360, 640)]);
         assert_eq!(names(640, 360), []);
+    }
+
+    #[test]
+    fn what_the_publisher_sends_itself_is_not_made_again() {
+        let source = LiveSource { width: 1920, height: 1080, frame_rate: (30, 1), bits_per_sec: 6_000_000 };
+        let settings = LiveLadderSettings { short_sides: vec![360, 480, 720], preset: "veryfast".into() };
+        let left = without_own(live_rungs(source, &settings), &[730, 352, 240]);
+        assert_eq!(left.iter().map(|rung| rung.name.as_str()).collect::<Vec<_>>(), ["r480"]);
     }
 
     #[test]

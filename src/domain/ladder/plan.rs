@@ -101,8 +101,10 @@ pub struct PlanRequest<'a> {
     pub media: &'a MediaInfo,
     /// Where its segments start.
     pub grid: &'a Grid,
-    /// Whether its pictures are delivered as they came.
+    /// Whether its pictures are delivered as they came, and every player plays them.
     pub keeps_pictures: bool,
+    /// Short sides of other pictures that are, pixels.
+    pub own_sides: &'a [u32],
     /// Whether its sound is delivered as it came.
     pub keeps_sound: bool,
     /// Who encodes.
@@ -202,9 +204,15 @@ fn short_sides(source: u32, keeps_pictures: bool, settings: &LadderSettings) -> 
     sides
 }
 
+/// Whether of these two short sides one is enough.
+pub(super) fn is_near(one: u32, other: u32) -> bool {
+    f64::from(one.min(other)) > f64::from(one.max(other)) * STEP
+}
+
 fn rungs(request: PlanRequest, video: &VideoInfo) -> Vec<Rung> {
     let display = display_size(video);
-    let sides = short_sides(display.0.min(display.1), request.keeps_pictures, request.settings);
+    let mut sides = short_sides(display.0.min(display.1), request.keeps_pictures, request.settings);
+    sides.retain(|side| !request.own_sides.iter().any(|own| is_near(*side, *own)));
     let settings = request.settings;
     let rung = |side: u32| Rung {
         name: format!("v{side}-{}", request.generation),

@@ -141,7 +141,8 @@ impl DolbyFrame {
         let bits = &mut BitReader::new(record);
         let (rate, version, service, mode) = (bits.bits(2)?, bits.bits(5)?, bits.bits(3)?, bits.bits(3)?);
         let (has_low, bit_rate) = (bits.bit()?, bits.bits(5)? as u16);
-        Self { is_enhanced: false, has_low, bit_rate, blocks: BLOCKS, ..Self::of(rate, version, service, mode) }.checked()
+        Self { is_enhanced: false, has_low, bit_rate, blocks: BLOCKS, ..Self::of(rate, version, service, mode) }
+            .checked()
     }
 
     /// Reads a `dec3` body as far as its first substream.
@@ -152,7 +153,8 @@ impl DolbyFrame {
         let (rate, version) = (bits.bits(2)?, bits.bits(5)?);
         bits.skip(2)?;
         let (service, mode, has_low) = (bits.bits(3)?, bits.bits(3)?, bits.bit()?);
-        Self { is_enhanced: true, has_low, bit_rate, blocks: BLOCKS, ..Self::of(rate, version, service, mode) }.checked()
+        Self { is_enhanced: true, has_low, bit_rate, blocks: BLOCKS, ..Self::of(rate, version, service, mode) }
+            .checked()
     }
 
     fn of(rate: u32, version: u32, service: u32, mode: u32) -> Self {
@@ -181,7 +183,10 @@ mod tests {
         assert_eq!(frame.to_bytes().as_ref(), [0b0001_0000, 0b0001_0001, 0b0100_0000]);
         assert!(DolbyFrame::parse_dac3(&frame.to_bytes()).unwrap().is_like(&frame));
         let frame = DolbyFrame::parse(EAC3).unwrap();
-        assert_eq!((frame.is_enhanced, frame.sample_rate(), frame.channels(), frame.samples()), (true, 48_000, 1, 1536));
+        assert_eq!(
+            (frame.is_enhanced, frame.sample_rate(), frame.channels(), frame.samples()),
+            (true, 48_000, 1, 1536)
+        );
         // 96 kb/s; fscod 0, bsid 16, acmod 1.
         assert_eq!(frame.to_bytes().as_ref(), [0x03, 0x00, 0b0010_0000, 0b0000_0010, 0]);
         assert!(DolbyFrame::parse_dec3(&frame.to_bytes()).unwrap().is_like(&frame));

@@ -187,7 +187,8 @@ impl HevcConfig {
             kept.put_uint(rest.len() as u64, usize::from(self.length_bytes()));
             kept.put_slice(rest);
         }
-        let found: Vec<Bytes> = units().filter(|unit| is_set(unit)).take(UNITS_MAX).map(Bytes::copy_from_slice).collect();
+        let found: Vec<Bytes> =
+            units().filter(|unit| is_set(unit)).take(UNITS_MAX).map(Bytes::copy_from_slice).collect();
         let is_known = found.iter().all(|set| self.sets.contains(set));
         let other = if is_known { None } else { self.with_sets(found) };
         (kept.freeze(), other)

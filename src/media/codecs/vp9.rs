@@ -127,6 +127,8 @@ mod tests {
         for length in 0..9 {
             assert_eq!(key_frame_size(KEY.get(..length).unwrap()), None);
         }
-        assert!(Vp9Config::parse(&[4, 11, 0x82, 2, 2, 2]).is_err() && Vp9Config::parse(&[0, 11, 0x92, 2, 2, 2]).is_err());
+        assert!(
+            Vp9Config::parse(&[4, 11, 0x82, 2, 2, 2]).is_err() && Vp9Config::parse(&[0, 11, 0x92, 2, 2, 2]).is_err()
+        );
     }
 }

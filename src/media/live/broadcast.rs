@@ -331,16 +331,8 @@ impl Broadcast {
         let packets = visit.tracks.iter().map(|config| PacketLength::of(&config.codec)).collect();
         let leader = visit.tracks.iter().position(|config| config.kind() == TrackKind::Video);
         let packager = Packager::new(settings);
-        self.ongoing = Some(Ongoing {
-            timeline,
-            packager,
-            renditions,
-            timescales,
-            packets,
-            leader,
-            key: None,
-            gop: None,
-        });
+        self.ongoing =
+            Some(Ongoing { timeline, packager, renditions, timescales, packets, leader, key: None, gop: None });
         self.last_frame = now;
         self.last_visit = Some(visit);
         Ok(())
@@ -400,7 +392,9 @@ impl Broadcast {
         let Some(placed) = ongoing.timeline.place((track, length), stamp) else { return };
         let rendition = ongoing.renditions.get(track).and_then(|index| self.renditions.get(*index));
         let is_sound = rendition.is_some_and(|rendition| rendition.kind == TrackKind::Audio);
-        if let Some(timescale) = ongoing.timescales.get(track).copied().filter(|_| stamp.keyframe && ongoing.leader == Some(track)) {
+        if let Some(timescale) =
+            ongoing.timescales.get(track).copied().filter(|_| stamp.keyframe && ongoing.leader == Some(track))
+        {
             let before = ongoing.key.replace(placed.pts);
             ongoing.gop = before.map(|before| Ticks { value: placed.pts - before, timescale }).or(ongoing.gop);
         }

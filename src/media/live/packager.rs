@@ -235,6 +235,7 @@ impl Packager {
         if track == self.leader {
             self.lead(frame, out);
             self.follow_all(out);
+            self.pass_late(out);
         } else {
             if let Some(state) = self.tracks.get_mut(track) {
                 state.waiting.push_back(frame);
@@ -299,7 +300,6 @@ impl Packager {
         for track in 0..self.tracks.len() {
             if track != self.leader {
                 self.follow(track, out);
-                self.pass_late(track, out);
             }
         }
     }
@@ -327,8 +327,16 @@ impl Packager {
         }
     }
 
+    fn pass_late(&mut self, out: &mut Vec<Packaged>) {
+        for track in 0..self.tracks.len() {
+            if track != self.leader {
+                self.pass_late_follower(track, out);
+            }
+        }
+    }
+
     /// Goes on with gaps in a follower that has not come for long.
-    fn pass_late(&mut self, track: usize, out: &mut Vec<Packaged>) {
+    fn pass_late_follower(&mut self, track: usize, out: &mut Vec<Packaged>) {
         let target = i64::from(self.settings.target_secs.unwrap_or(TARGET_SECS_MAX));
         let patience = (LATE.0 * target * 1000).max(LATE.1);
         while let Some(state) = self.tracks.get(track) {

@@ -136,8 +136,12 @@ impl Recording {
     fn asset_of_all(&self, video_id: VideoId, playback_id: PlaybackId) -> Result<Option<Asset>, InvalidConfig> {
         let groups = with_holes(whole_ends(self.groups()));
         let mut tracks = Vec::new();
+        let leader = self.tracks.iter().position(|track| track.kind == TrackKind::Video);
         for (index, track) in self.tracks.iter().enumerate() {
-            tracks.extend(asset_track(track, index, &groups)?);
+            let leads = track.kind == TrackKind::Audio || Some(index) == leader;
+            if leads || is_switchable(track, index, &groups) {
+                tracks.extend(asset_track(track, index, &groups)?);
+            }
         }
         tracks.sort_by_key(|track| track.kind == TrackKind::Audio);
         if tracks.is_empty() {
@@ -271,6 +275,16 @@ fn with_holes(groups: Vec<Group>) -> Vec<Group> {
         all.push(group);
     }
     all
+}
+
+/// Whether players can go over to these pictures from the leading ones at each segment, in epochs that have them.
+fn is_switchable(track: &RecordedTrack, index: usize, groups: &[Group]) -> bool {
+    let is_known = |epoch: u32| track.epochs.iter().any(|(number, ..)| *number == epoch);
+    let begins_well = |group: &Group| {
+        let first = group.numbers.first().and_then(|number| track.media(*number));
+        group.present.get(index) == Some(&true) && first.is_some_and(|(segment, _)| segment.independent)
+    };
+    groups.iter().filter(|group| !group.numbers.is_empty() && is_known(group.epoch)).all(begins_well)
 }
 
 fn asset_track(track: &RecordedTrack, index: usize, groups: &[Group]) -> Result<Option<AssetTrack>, InvalidConfig> {

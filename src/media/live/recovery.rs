@@ -20,6 +20,8 @@ use crate::media::packager::init_segment;
 
 /// Largest `moof` read: one of ours has some hundred samples.
 const MOOF_BYTES_MAX: u64 = 1 << 20;
+/// What the name of a kind's first track ends with.
+const MAIN: char = '0';
 /// Flags of a `trun` with durations and sizes, and of one with flags and composition offsets besides, without the one that
 /// says where the samples lie.
 const SOUND_RUN: u32 = 0x300;
@@ -84,8 +86,9 @@ pub async fn recover(place: &RecordingPlace, blobs: &dyn BlobStore) -> Result<Re
         };
         let read = tokio::task::spawn_blocking(move || read_span(&path)).await;
         match read.map_err(io::Error::other)? {
-            Ok(span) => {
+            Ok(mut span) => {
                 let kind = span.config.kind();
+                span.config.default = name.ends_with(MAIN);
                 let track = tracks.entry(name.to_owned()).or_insert_with(|| RecordedTrack::new(name, kind));
                 add_span(track, (key.clone(), epoch, first), span);
             }
@@ -94,7 +97,9 @@ pub async fn recover(place: &RecordingPlace, blobs: &dyn BlobStore) -> Result<Re
     }
     let dir = place.dir.clone();
     let chronicle = tokio::task::spawn_blocking(move || chronicle::read(&dir)).await.map_err(io::Error::other)??;
-    Ok(Recording { tracks: tracks.into_values().rev().collect(), chronicle })
+    let mut tracks: Vec<RecordedTrack> = tracks.into_values().collect();
+    tracks.sort_by_key(|track| track.kind == TrackKind::Audio);
+    Ok(Recording { tracks, chronicle })
 }
 
 fn name_of(key: &BlobKey) -> &str {

@@ -104,7 +104,8 @@ fn pixel_shape(config: &TrackConfig) -> Option<Pasp> {
 
 fn descriptor(object_type_indication: u8, specific: Option<&Bytes>) -> Esds {
     use mp4_atom::esds::{DecoderConfig, DecoderSpecific, EsDescriptor, SLConfig};
-    let to_specific = |config: &Bytes| DecoderSpecific { raw: config.to_vec(), profile: 0, freq_index: 0, chan_conf: 0 };
+    let to_specific =
+        |config: &Bytes| DecoderSpecific { raw: config.to_vec(), profile: 0, freq_index: 0, chan_conf: 0 };
     let dec_specific = specific.map(to_specific);
     let dec_config = DecoderConfig { object_type_indication, stream_type: 5, dec_specific, ..Default::default() };
     let es_desc = EsDescriptor { es_id: TRACK_ID as u16, dec_config, sl_config: SLConfig {}, ..Default::default() };

@@ -29,6 +29,8 @@ const ROLE: &str = "urn:mpeg:dash:role:2011";
 const TRICK_MODE: &str = "http://dashif.org/guidelines/trickmode";
 const MICROS: u32 = 1_000_000;
 const CHANNELS: &str = "urn:mpeg:dash:23003:3:audio_channel_configuration:2011";
+/// Transfer characteristics (ISO/IEC 23091-2).
+const TRANSFER: &str = "urn:mpeg:mpegB:cicp:TransferCharacteristics";
 const SET_SWITCHING: &str = "urn:mpeg:dash:adaptation-set-switching:2016";
 /// Times faster than normal that key frames may be played at: one of several seconds at the rate of pictures.
 const TRICK_RATE_MAX: &str = "64";
@@ -204,7 +206,7 @@ fn adaptation_set<'a>(run: &Run<'a>, index: usize, set: &AdaptationSet<'a>) -> E
         .attribute("mimeType", format!("{kind}/mp4"))
         .attribute("segmentAlignment", "true");
     if run.independent || set.kind == TrackKind::Audio {
-        element = element.attribute("startWithSAP", "1");
+        element = element.attribute("startWithSAP", set.access_type());
     }
     element = element.attribute("selectionPriority", set.priority);
     if let Some(language) = set.language() {
@@ -212,6 +214,9 @@ fn adaptation_set<'a>(run: &Run<'a>, index: usize, set: &AdaptationSet<'a>) -> E
     }
     if let Some(channels) = set.channels().and_then(channel_configuration) {
         element = element.child(descriptor("AudioChannelConfiguration", CHANNELS, channels));
+    }
+    if let Some(transfer) = set.transfer() {
+        element = element.child(descriptor("SupplementalProperty", TRANSFER, transfer));
     }
     if let Some(others) = switchable_with(run, index) {
         element = element.child(descriptor("SupplementalProperty", SET_SWITCHING, others));

@@ -9,20 +9,30 @@ pub use date_ranges::render_date_range;
 use groups::{AudioGroup, audio_groups, channels};
 
 use super::paths::{KEY_FRAMES, MEDIA, object_name};
-use crate::domain::asset::{Asset, AssetTrack, KeyFrame, SegmentBytes, Ticks, peak_bits_per_sec};
+use crate::domain::asset::{Asset, AssetTrack, KeyFrame, SegmentBytes, Ticks, TrackKind, peak_bits_per_sec};
 use crate::domain::ports::MediaObject;
+use crate::media::packager::dynamic_range;
 use crate::media::view::{View, family, short_side};
 
 /// `EXT-X-MAP` outside I-frame playlists needs version 6, and `EXT-X-MEDIA` with its services 7 (section 8).
 const VERSION: u32 = 7;
 /// Codec strings of AV1 begin so.
 const AV1: &str = "av01";
+/// Codec strings of HEVC begin so.
+const HEVC: &str = "hvc1";
+const INDEPENDENT: &str = "#EXT-X-INDEPENDENT-SEGMENTS\n";
 
 /// Renders the multivariant playlist: one variant per picture track of the view and group of sound, what players start with
 /// first; below them sound alone. Only the sound tracks when there are no pictures.
 pub fn render_multivariant(tracks: &[AssetTrack], view: View) -> String {
-    let head = format!("#EXTM3U\n#EXT-X-VERSION:{VERSION}\n#EXT-X-INDEPENDENT-SEGMENTS\n");
-    render_variants(head, tracks, view)
+    let independent = if are_independent(tracks) { INDEPENDENT } else { "" };
+    render_variants(format!("#EXTM3U\n#EXT-X-VERSION:{VERSION}\n{independent}"), tracks, view)
+}
+
+/// Whether segments need nothing of each other. Those of HEVC may begin with pictures that are shown before the first key
+/// frame and need ones of the segment before.
+fn are_independent(tracks: &[AssetTrack]) -> bool {
+    tracks.iter().all(|track| track.kind != TrackKind::Video || family(track) != HEVC)
 }
 
 /// The same of what is live. A long group of pictures is cut there without a key frame: parts say whether they are
@@ -102,11 +112,21 @@ fn render_variant(out: &mut String, Variant { video, group, score }: Variant) {
         if frames > 0 && seconds > 0 {
             let _ = write!(out, ",FRAME-RATE={:.3}", f64::from(frames) / f64::from(seconds));
         }
+        out.push_str(video_range(video));
     }
     if let Some(group) = group {
         let _ = write!(out, ",AUDIO=\"{}\"", group.id);
     }
     let _ = writeln!(out, "\n{}/{MEDIA}", video.name);
+}
+
+/// What tells players that a variant is not SDR.
+fn video_range(video: &AssetTrack) -> &'static str {
+    match dynamic_range(&video.init) {
+        "pq" => ",VIDEO-RANGE=PQ",
+        "hlg" => ",VIDEO-RANGE=HLG",
+        _ => "",
+    }
 }
 
 /// Sound without pictures: `alone` when no group names it, with a score when the other variants have one.
@@ -130,7 +150,7 @@ fn render_trick_play(out: &mut String, video: &AssetTrack) {
     let _ = write!(out, "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH={peak},CODECS=\"{}\"", video.codec);
     if let Some(properties) = &video.video {
         let (width, height) = properties.display_size();
-        let _ = write!(out, ",RESOLUTION={width}x{height}");
+        let _ = write!(out, ",RESOLUTION={width}x{height}{}", video_range(video));
     }
     let _ = writeln!(out, ",URI=\"{}/{KEY_FRAMES}\"", video.name);
 }
@@ -143,7 +163,9 @@ pub fn render_media(asset: &Asset, track: &AssetTrack) -> String {
         listed().filter_map(move |number| Some((track, track.segments.get(number as usize)?.duration)))
     });
     let mut out = render_head(target_duration(durations));
-    out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
+    if are_independent(std::slice::from_ref(track)) {
+        out.push_str(INDEPENDENT);
+    }
     asset.chronicle.cues.iter().for_each(|cue| render_date_range(&mut out, cue));
     render_map(&mut out, MediaObject::Init);
     let (mut map, mut before) = (MediaObject::Init, None);

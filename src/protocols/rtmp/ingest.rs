@@ -296,12 +296,10 @@ impl RtmpIngest {
         }
         let has = |kind| told(kind) > 0;
         let Some(metadata) = &self.metadata else { return has(TrackKind::Video) && has(TrackKind::Audio) };
-        let of = |kind| metadata.tracks.iter().filter(|track| track.kind == kind).count();
-        let video = metadata.video.is_none() || has(TrackKind::Video);
-        let audio = metadata.audio.is_none() || has(TrackKind::Audio);
-        let speaks = metadata.video.is_some() || metadata.audio.is_some();
-        let more = told(TrackKind::Video) >= of(MediaKind::Video) && told(TrackKind::Audio) >= of(MediaKind::Audio);
-        speaks && video && audio && more
+        let more = |kind| metadata.tracks.iter().filter(|track| track.kind == kind).count();
+        let video = usize::from(metadata.video.is_some()) + more(MediaKind::Video);
+        let audio = usize::from(metadata.audio.is_some()) + more(MediaKind::Audio);
+        video + audio > 0 && told(TrackKind::Video) >= video && told(TrackKind::Audio) >= audio
     }
 
     fn has_waited(&self) -> bool {

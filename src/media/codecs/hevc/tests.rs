@@ -1,17 +1,5 @@
 use super::*;
-
-/// Records and parameter sets as ffmpeg and x265 make them: 320x180 in 8 bits, and in 10 bits with the colours of HDR10.
-const MAIN: &str = "0101600000009000000000003cf000fcfdf8f800000f0320000100184\
-    0010c01ffff01600000030090000003000003003c959409210001002b42010101600000030090000003000003003ca00a080c1f3e595952930bc05a02\
-    0000030002000003003c1022000100064401c073c189";
-const HDR: &str = "0102200000009000000000003cf000fcfdfafa00000f04200001001840010c01ffff02200000030090000003000003003c959409210001002e\
-    42010102200000030090000003000003003ca00a080c1f3b6595952930bc05a810104820000003002000000303c122000100064401c073c189270001\
-    00064e0105aabbcc";
-
-fn hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
-    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
-}
+use crate::media::testing::{HVCC as MAIN, HVCC_HDR as HDR, hex};
 
 fn unit(kind: u8, rest: &[u8]) -> Vec<u8> {
     let length = u32::try_from(rest.len() + 2).unwrap();
@@ -35,13 +23,17 @@ fn records_of_an_encoder_are_read_and_written_again() {
 #[test]
 fn pictures_tell_where_decoding_can_start() {
     let config = HevcConfig::parse(&hex(MAIN)).unwrap();
-    let kind = |kinds: &[u8]| config.picture_kind(&kinds.iter().flat_map(|kind| unit(*kind, &[1, 2])).collect::<Vec<_>>());
+    let kind =
+        |kinds: &[u8]| config.picture_kind(&kinds.iter().flat_map(|kind| unit(*kind, &[1, 2])).collect::<Vec<_>>());
     assert_eq!(kind(&[35, 39, 19]), Some(PictureKind::Idr));
     assert_eq!(kind(&[20]), Some(PictureKind::Idr));
     assert_eq!(kind(&[21]), Some(PictureKind::OpenStart));
     assert_eq!(kind(&[16]), Some(PictureKind::OpenStart));
     assert_eq!(kind(&[9]), Some(PictureKind::Skippable));
-    assert_eq!((kind(&[0]), kind(&[1]), kind(&[7])), (Some(PictureKind::Other), Some(PictureKind::Other), Some(PictureKind::Other)));
+    assert_eq!(
+        (kind(&[0]), kind(&[1]), kind(&[7])),
+        (Some(PictureKind::Other), Some(PictureKind::Other), Some(PictureKind::Other))
+    );
     assert_eq!((kind(&[35]), kind(&[])), (None, None));
 }
 

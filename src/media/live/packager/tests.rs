@@ -238,3 +238,72 @@ fn unknown_durations_wait_for_the_next_frame() {
     let total: u32 = seen[0].iter().flat_map(|segment| &segment.parts).map(|part| part.duration).sum();
     assert_eq!(total, 90 * 3000);
 }
+
+/// Plays two tracks of pictures whose key frames these tell; the second one comes while `present` says so, given seconds.
+fn play_pictures(seconds: i64, keys: [fn(i64) -> bool; 2], present: impl Fn(i64) -> bool) -> (Packager, Vec<Packaged>) {
+    let mut packager = Packager::new(settings(&[TrackKind::Video, TrackKind::Video]));
+    let mut out = Vec::new();
+    for number in 0..seconds * 30 {
+        if present(number / 30) {
+            // Rounded otherwise by its encoder, and sent first.
+            let frame = picture(number, keys[1](number));
+            packager.push(1, Frame { dts: frame.dts - 40, pts: frame.pts - 40, ..frame }, &mut out);
+        }
+        packager.push(0, picture(number, keys[0](number)), &mut out);
+    }
+    (packager, out)
+}
+
+fn is_independent(out: &[Packaged], of: usize) -> Vec<bool> {
+    let begins = out.iter().filter_map(|event| match event {
+        Packaged::Begin { track, independent, .. } if *track == of => Some(*independent),
+        _ => None,
+    });
+    begins.collect()
+}
+
+#[test]
+fn other_pictures_are_cut_with_the_leading_ones() {
+    let every_two = |number| number % 60 == 0;
+    let (mut packager, mut out) = play_pictures(10, [every_two, every_two], |_| true);
+    packager.finish(&mut out);
+    let seen = gather(&out, 2);
+    assert_eq!((seen[0].len(), seen[1].len(), packager.dropped()), (5, 5, Dropped::default()));
+    assert_eq!(is_independent(&out, 1), [true; 5]);
+    for (leading, other) in seen[0].iter().zip(&seen[1]) {
+        assert_eq!((leading.number, leading.start - other.start), (other.number, 40));
+        assert_eq!(leading.parts.len(), other.parts.len());
+    }
+}
+
+#[test]
+fn pictures_with_key_frames_elsewhere_are_cut_at_the_same_times() {
+    let (mut packager, mut out) = play_pictures(10, [|number| number % 60 == 0, |number| number % 60 == 25], |_| true);
+    packager.finish(&mut out);
+    let seen = gather(&out, 2);
+    assert_eq!((seen[0].len(), seen[1].len()), (5, 5));
+    assert_eq!(
+        is_independent(&out, 1),
+        [true, false, false, false, false],
+        "only its first one begins with a key frame"
+    );
+    assert_eq!(packager.dropped(), Dropped { undecodable: 25, early_sound: 0 });
+    for (leading, other) in seen[0].iter().zip(&seen[1]).skip(1) {
+        assert!((leading.start - other.start).abs() < 3000, "segment {}", leading.number);
+    }
+}
+
+#[test]
+fn pictures_that_are_missing_are_gaps_and_hold_nobody_up() {
+    let every_two = |number| number % 60 == 0;
+    let (mut packager, mut out) = play_pictures(30, [every_two, every_two], |second| !(6..21).contains(&second));
+    let seen = gather(&out, 2);
+    assert!(seen[1].len() + 1 >= seen[0].len(), "{} and {}", seen[1].len(), seen[0].len());
+    packager.finish(&mut out);
+    let gaps: Vec<bool> = gather(&out, 2)[1].iter().map(|segment| segment.gap.is_some()).collect();
+    let expected = [[false; 3].as_slice(), &[true; 8], &[false; 4]].concat();
+    assert_eq!(gaps, expected, "back with its first key frame, at 22 s");
+    let (_, out) = play_pictures(20, [every_two, every_two], |_| false);
+    let never = &gather(&out, 2)[1];
+    assert!(never.len() >= 5 && never.iter().all(|segment| segment.gap.is_some()), "{}", never.len());
+}

@@ -2,6 +2,7 @@
 use std::ops::Range;
 
 use crate::domain::asset::{AssetTrack, TrackKind};
+use crate::media::packager::dynamic_range;
 use crate::media::view::{View, family};
 
 /// Most channels that every player plays.
@@ -30,6 +31,22 @@ impl AdaptationSet<'_> {
         (is_tag && language != "und").then_some(language)
     }
 
+    /// Type of the stream access points that its segments begin with, at most (ISO/IEC 14496-12, annex I): HEVC may have
+    /// pictures behind the first one that are shown before it and cannot be decoded by themselves.
+    pub(super) fn access_type(&self) -> u8 {
+        let is_open = self.tracks.iter().any(|track| family(track) == "hvc1");
+        if is_open { 3 } else { 1 }
+    }
+
+    /// Transfer characteristics of pictures that are not SDR.
+    pub(super) fn transfer(&self) -> Option<u8> {
+        match dynamic_range(&self.tracks.first()?.init) {
+            "pq" => Some(16),
+            "hlg" => Some(18),
+            _ => None,
+        }
+    }
+
     /// Number of channels of sound.
     pub(super) fn channels(&self) -> Option<u16> {
         Some(self.tracks.first()?.audio.as_ref()?.channels)
@@ -46,7 +63,7 @@ pub(super) fn adaptation_sets<'a>(
     let mut sets: Vec<AdaptationSet> = Vec::new();
     for track in view.pictures(tracks) {
         let fits = |set: &&mut AdaptationSet| {
-            set.tracks.first().is_some_and(|first| family(first) == family(track) && is_aligned(first, track, segments))
+            set.tracks.first().is_some_and(|first| is_alike(first, track) && is_aligned(first, track, segments))
         };
         match sets.iter_mut().find(fits) {
             Some(set) => set.tracks.push(track),
@@ -69,6 +86,11 @@ pub(super) fn adaptation_sets<'a>(
         sets.push(AdaptationSet { kind: TrackKind::Audio, tracks: vec![track], is_main, priority });
     }
     sets
+}
+
+/// Whether one decoder plays both on one screen.
+fn is_alike(one: &AssetTrack, other: &AssetTrack) -> bool {
+    family(one) == family(other) && dynamic_range(&one.init) == dynamic_range(&other.init)
 }
 
 fn is_default(track: &AssetTrack) -> bool {

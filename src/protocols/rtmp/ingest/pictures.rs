@@ -23,8 +23,11 @@ enum Source {
         /// Whether what precedes the last random access picture is missing.
         begins: Option<PictureKind>,
     },
-    /// Its record may lack the sequence header: key frames have it.
-    Av1(Option<Av1Config>),
+    /// Its record may lack the sequence header, or have another one than its key frames, which are right.
+    Av1 {
+        record: Option<Av1Config>,
+        found: Option<Av1Config>,
+    },
     /// Its pictures' size is in key frames.
     Vp9(Vp9Config, Option<(u32, u32)>),
 }
@@ -58,7 +61,7 @@ impl Pictures {
         let source = match codec {
             VideoCodec::Avc => Source::Avc(AvcConfig::parse(&record).ok()?, record),
             VideoCodec::Hevc => Source::Hevc { config: Box::new(HevcConfig::parse(&record).ok()?), begins: None },
-            VideoCodec::Av1 => Source::Av1(Av1Config::parse(&record).ok()),
+            VideoCodec::Av1 => Source::Av1 { record: Av1Config::parse(&record).ok(), found: None },
             VideoCodec::Vp9 => Source::Vp9(Vp9Config::parse(record.get(4..)?).ok()?, None),
             _ => return None,
         };
@@ -70,7 +73,9 @@ impl Pictures {
         let Some(before) = before else { return self };
         let source = match (self.source, before.source) {
             (Source::Vp9(config, None), Source::Vp9(_, size)) => Source::Vp9(config, size),
-            (Source::Av1(None), Source::Av1(known)) => Source::Av1(known),
+            (Source::Av1 { record, .. }, Source::Av1 { record: same, found }) if record == same => {
+                Source::Av1 { record, found }
+            }
             (Source::Hevc { config, .. }, Source::Hevc { config: same, begins }) if config == same => {
                 Source::Hevc { config, begins }
             }
@@ -89,7 +94,7 @@ impl Pictures {
         let codec = match &self.source {
             Source::Avc(_, avcc) => CodecConfig::H264 { avcc: avcc.clone() },
             Source::Hevc { config, .. } => CodecConfig::Hevc { hvcc: config.to_bytes() },
-            Source::Av1(config) => CodecConfig::Av1 { av1c: config.as_ref()?.to_bytes() },
+            Source::Av1 { record, found } => CodecConfig::Av1 { av1c: found.as_ref().or(record.as_ref())?.to_bytes() },
             Source::Vp9(config, size) => CodecConfig::Vp9 { vpcc: config.to_bytes(), size: (*size)? },
         };
         let mut config = TrackConfig::new(codec, TIMESCALE);
@@ -106,12 +111,12 @@ impl Pictures {
                 Ok(Taken { keyframe, payload: data, is_new: false })
             }
             Source::Hevc { config, begins } => take_hevc(config, begins, data),
-            Source::Av1(config) => {
+            Source::Av1 { found, .. } => {
                 let payload = av1::without_delimiter(data);
                 let keyframe = av1::is_key(&payload);
-                let found = Av1Config::from_units(&payload).ok().filter(|found| keyframe && config.as_ref() != Some(found));
-                let is_new = found.is_some();
-                *config = found.or(config.take());
+                let told = Av1Config::from_units(&payload).ok().filter(|told| keyframe && found.as_ref() != Some(told));
+                let is_new = told.is_some();
+                *found = told.or(found.take());
                 Ok(Taken { keyframe, payload, is_new })
             }
             Source::Vp9(_, size) => {
@@ -144,7 +149,8 @@ fn take_hevc(config: &mut HevcConfig, begins: &mut Option<PictureKind>, data: By
 
 /// What the publisher tells, and for the rest what the stream itself says.
 fn merged(told: Option<&ColorInfo>, own: Option<Colour>) -> Option<Colour> {
-    let fields = told.map(|told| (told.primaries, told.transfer, told.matrix)).filter(|told| *told != (None, None, None));
+    let fields =
+        told.map(|told| (told.primaries, told.transfer, told.matrix)).filter(|told| *told != (None, None, None));
     let Some((primaries, transfer, matrix)) = fields else { return own };
     let blank = Colour { primaries: UNSPECIFIED, transfer: UNSPECIFIED, matrix: UNSPECIFIED, full_range: false };
     let own = own.unwrap_or(blank);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::media::testing::avcc;
+use crate::media::testing::{HVCC, avcc, hex};
 use crate::protocols::rtmp::wire::amf::Amf;
 use crate::protocols::rtmp::wire::flv::FourCc;
 use crate::protocols::rtmp::wire::flv::audio::AudioCodec;
@@ -104,21 +104,14 @@ fn what_cannot_be_used_is_counted() {
     assert_eq!(ingest.refusal(), Some(refusal));
 }
 
-/// Messages as ffmpeg sends them: HEVC of x265, AV1 of SVT-AV1, VP9 of libvpx, all 320x180.
-const HVCC: &str = "0101600000009000000000003cf000fcfdf8f800000f03200001001840010c01ffff01600000030090000003000003003c959409210001002b\
-    42010101600000030090000003000003003ca00a080c1f3e595952930bc05a020000030002000003003c1022000100064401c073c189";
-const AV1C: &str = "8181000c000a0b0200000521e7f66017c002";
-const AV1_KEY: &str = "12000a0b0200000521e7f66257c8023206291000864080";
-const AV1_INTER: &str = "120032062b281000400000";
+/// As ffmpeg sends it: AV1 of SVT-AV1, VP9 of libvpx, 320x180; Opus in stereo; AC-3.
+const AV1C: &str = "81000c000a0b0200000521e7f66017c002";
+const AV1_KEY: &str = "12000a0b0200000521e7f66257c80232051000864080";
+const AV1_INTER: &str = "1200320428100040";
 const VPCC: &str = "01000000000b820202020000";
 const VP9_KEY: &str = "824983420013f00b360638241c18";
 const OPUS_HEAD: &str = "4f707573486561640102380180bb0000000000";
 const AC3: &str = "0b77fe95144043e106f46370c0c0c218";
-
-fn hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
-    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
-}
 
 fn picture(codec: VideoCodec, (at, is_key): (u32, bool), body: &[u8]) -> MediaMessage {
     message(Medium::Video, at, VideoTrackWriter::new(codec, 0).unwrap().frame(is_key, 0, body).to_vec())
@@ -143,17 +136,30 @@ fn codecs(fed: &[Fed]) -> Vec<String> {
 }
 
 fn payloads(fed: Vec<Fed>) -> Vec<Vec<u8>> {
-    fed.into_iter().filter_map(|fed| if let Fed::Frame { payload, .. } = fed { Some(payload.to_vec()) } else { None }).collect()
+    fed.into_iter()
+        .filter_map(|fed| if let Fed::Frame { payload, .. } = fed { Some(payload.to_vec()) } else { None })
+        .collect()
 }
 
 #[test]
 fn hevc_key_frames_are_random_access_pictures_whatever_the_tag_says() {
     let mut ingest = RtmpIngest::default();
     feed(&mut ingest, record(VideoCodec::Hevc, 0, &hex(HVCC)));
-    feed(&mut ingest, message(Medium::Audio, 0, AudioTrackWriter::new(AudioCodec::Opus, 0).unwrap().sequence_start(&hex(OPUS_HEAD)).to_vec()));
+    feed(
+        &mut ingest,
+        message(
+            Medium::Audio,
+            0,
+            AudioTrackWriter::new(AudioCodec::Opus, 0).unwrap().sequence_start(&hex(OPUS_HEAD)).to_vec(),
+        ),
+    );
     let fed = feed(&mut ingest, picture(VideoCodec::Hevc, (0, false), &hevc(21)));
     assert_eq!((codecs(&fed), kinds(&fed).as_str()), (vec!["hvc1.1.6.L60.90".into(), "opus".into()], "[va] 0k"));
-    assert_eq!(kinds(&feed(&mut ingest, picture(VideoCodec::Hevc, (33, false), &hevc(9)))), "", "needs what came before");
+    assert_eq!(
+        kinds(&feed(&mut ingest, picture(VideoCodec::Hevc, (33, false), &hevc(9)))),
+        "",
+        "needs what came before"
+    );
     assert_eq!(kinds(&feed(&mut ingest, picture(VideoCodec::Hevc, (66, true), &hevc(1)))), "0-");
     assert_eq!(kinds(&feed(&mut ingest, picture(VideoCodec::Hevc, (99, true), &hevc(21)))), "0k");
     assert_eq!(kinds(&feed(&mut ingest, picture(VideoCodec::Hevc, (133, false), &hevc(9)))), "0-", "has it");
@@ -185,7 +191,7 @@ fn vp9_is_known_by_its_first_key_frame_and_another_size_is_a_new_visit() {
     let fed = feed(&mut ingest, picture(VideoCodec::Vp9, (10, true), &hex(VP9_KEY)));
     assert_eq!((codecs(&fed)[0].as_str(), kinds(&fed).as_str()), ("vp09.00.11.08", "[va] 1k 0k"));
     let mut larger = hex(VP9_KEY);
-    larger[6] += 0x10;
+    larger[6] ^= 0x10;
     let fed = feed(&mut ingest, picture(VideoCodec::Vp9, (43, true), &larger));
     assert_eq!(kinds(&fed), "[va] 0k");
     assert_eq!(kinds(&feed(&mut ingest, picture(VideoCodec::Vp9, (76, true), &hex("86004092")))), "0-");
