@@ -6,6 +6,8 @@ mod support;
 mod browser;
 #[path = "e2e/clips.rs"]
 mod clips;
+#[path = "e2e/codecs.rs"]
+mod codecs;
 #[path = "e2e/commands.rs"]
 mod commands;
 #[path = "e2e/formats.rs"]

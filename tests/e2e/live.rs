@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::ladder::workers;
 use crate::support::clients::{Telling, client};
 use crate::support::server::{Server, ServerOptions};
-use crate::support::tools::{output, until};
+use crate::support::tools::{enhanced_ffmpeg, output, until};
 
 /// Longest wait for something that takes a second on an idle machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -31,11 +31,19 @@ impl Publisher {
         Self(command.spawn().expect("ffmpeg"))
     }
 
+    /// With what speaks Enhanced RTMP; all that goes between its general arguments and the address.
+    pub(crate) fn enhanced(url: &str, arguments: &str) -> Self {
+        let mut command = Command::new(enhanced_ffmpeg());
+        command.args(["-nostdin", "-v", "error"]).args(arguments.split_whitespace());
+        command.args(["-t", "120", "-f", "flv", url]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(command.spawn().expect("ffmpeg"))
+    }
+
     pub(crate) fn standard(url: &str) -> Self {
         Self::start(url, &format!("{H264} -c:a aac -b:a 96k"))
     }
 
-    async fn ended(&mut self) -> ExitStatus {
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
         let started = Instant::now();
         loop {
             if let Some(status) = self.0.try_wait().expect("its status") {
@@ -64,7 +72,7 @@ pub(crate) async fn make(client: &Client, body: Value) -> Value {
     ask(client, client.request(Method::POST, "/api/v1/live").json(&body)).await
 }
 
-async fn show(client: &Client, live: &Value) -> Value {
+pub(crate) async fn show(client: &Client, live: &Value) -> Value {
     let path = format!("/api/v1/live/{}", live["id"].as_str().expect("an id"));
     ask(client, client.request(Method::GET, &path)).await
 }
@@ -371,7 +379,7 @@ async fn a_publisher_that_comes_back_goes_on_and_one_that_does_not_ends_the_broa
 }
 
 /// Decodes all of a manifest with ffmpeg, which must not complain; returns the length of its pictures.
-fn decoded_secs(manifest: &str) -> f64 {
+pub(crate) fn decoded_secs(manifest: &str) -> f64 {
     let arguments = ["-v", "warning", "-progress", "-", "-i", manifest, "-map", "0:v:0", "-map", "0:a:0"];
     let run = output(Command::new("ffmpeg").args(arguments).args(["-f", "null", "-"]));
     let said = String::from_utf8_lossy(&run.stderr);
@@ -384,7 +392,7 @@ fn decoded_secs(manifest: &str) -> f64 {
     micros.next_back().expect("a time") / 1e6
 }
 
-async fn end(client: &Client, live: &Value) {
+pub(crate) async fn end(client: &Client, live: &Value) {
     let end = client.request(Method::POST, &format!("/api/v1/live/{}/end", text(live, "/id")));
     client.send(end).await.expect("an end");
 }

@@ -37,7 +37,7 @@ const SEEN_ALWAYS: &[&str] = &[
     "time.part-cadence",
 ];
 
-fn judge(summary: &Value, seen: &[&str]) {
+pub(crate) fn judge(summary: &Value, seen: &[&str]) {
     let broken = summary["broken"].as_object().expect("what is broken");
     assert!(broken.is_empty(), "{broken:?}: {:#}\n{}", summary["violations"], summary["own"]);
     for rule in SEEN_ALWAYS.iter().chain(seen) {

@@ -1,6 +1,6 @@
 //! Running other programs, and waiting for conditions.
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,16 @@ pub(crate) fn run(command: &mut Command) -> String {
 /// Runs a program to its end, however it ends.
 pub(crate) fn output(command: &mut Command) -> Output {
     command.stdin(std::process::Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+/// An ffmpeg that speaks Enhanced RTMP, where `make deps-test` puts it.
+pub(crate) fn enhanced_ffmpeg() -> PathBuf {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    let cache = cache.filter(|path| path.is_absolute()).or_else(home).expect("a home directory");
+    let found = cache.join("playhouse/enhanced-ffmpeg/ffmpeg");
+    assert!(found.exists(), "{} is missing: run `make deps-test`", found.display());
+    found
 }
 
 /// `ffprobe -of json` of a file or URL.

@@ -174,6 +174,14 @@ impl Track {
     fn ticks(&self, value: i64) -> Ticks {
         Ticks { value, timescale: self.timescale }
     }
+
+    /// When a segment is shown that begins with this frame: pictures behind a random access picture may be shown before it,
+    /// where those before it end.
+    fn start_of(&self, frame: &Frame) -> i64 {
+        let end = self.placed.map(|placed| placed + i64::from(self.length));
+        let is_room = |end: &i64| *end >= frame.dts && 2 * (frame.pts - *end) >= i64::from(self.length);
+        end.filter(is_room).unwrap_or(frame.pts)
+    }
 }
 
 /// The middle of a frame: it belongs to the segment that this lies in.
@@ -262,7 +270,8 @@ impl Packager {
         };
         if starts {
             self.end_segment(leader, out);
-            self.grid.cuts.push_back(Ticks { value: frame.pts, timescale });
+            let start = self.tracks.get(leader).map_or(frame.pts, |state| state.start_of(&frame));
+            self.grid.cuts.push_back(Ticks { value: start, timescale });
             self.begin_segment(leader, &frame, out);
         }
         self.add(leader, frame, out);
@@ -430,7 +439,7 @@ impl Packager {
         }
         let Some(state) = self.tracks.get_mut(track) else { return };
         state.open = Some(frame.dts);
-        let (number, start, independent) = (state.next, frame.pts, frame.keyframe);
+        let (number, start, independent) = (state.next, state.start_of(frame), frame.keyframe);
         out.push(Packaged::Begin { track, number, start, independent });
         state.next += 1;
     }

@@ -280,18 +280,21 @@ fn parse_fragment(moof: &Bytes) -> Option<Fragment> {
     let flags = run.u32()? & 0xff_ff00;
     let samples = run.u32()?;
     run.skip(4)?;
-    let (mut duration, mut composition, mut independent) = (0u32, 0, true);
+    let (mut duration, mut start, mut independent) = (0u32, i64::MAX, true);
     for index in 0..samples {
+        let at = decoded.checked_add(i64::from(duration))?;
         duration = duration.checked_add(run.u32()?)?;
         run.skip(4)?;
-        if flags == PICTURE_RUN {
-            let (sample_flags, offset) = (run.u32()?, run.i32()?);
-            if index == 0 {
-                (independent, composition) = (sample_flags & NON_SYNC == 0, offset);
-            }
-        } else if flags != SOUND_RUN {
-            return None;
+        let (sample_flags, offset) = match flags {
+            PICTURE_RUN => (run.u32()?, run.i32()?),
+            SOUND_RUN => (0, 0),
+            _ => return None,
+        };
+        if index == 0 {
+            independent = sample_flags & NON_SYNC == 0;
         }
+        // What follows a random access picture may be shown before it.
+        start = start.min(at.checked_add(i64::from(offset))?);
     }
-    (samples > 0).then_some(Fragment { start: decoded + i64::from(composition), duration, samples, independent })
+    (samples > 0).then_some(Fragment { start, duration, samples, independent })
 }

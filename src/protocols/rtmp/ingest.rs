@@ -225,6 +225,9 @@ impl RtmpIngest {
             }
             AudioBody::Frame(data) if !data.is_empty() => {
                 let sound = self.sounds.entry(packet.track).or_insert_with(|| Sound::new(packet.codec));
+                if !sound.is_in(packet.codec) {
+                    *sound = Sound::new(packet.codec);
+                }
                 if sound.hear(&data)? {
                     self.configure(id);
                 }

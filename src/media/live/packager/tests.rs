@@ -307,3 +307,26 @@ fn pictures_that_are_missing_are_gaps_and_hold_nobody_up() {
     let never = &gather(&out, 2)[1];
     assert!(never.len() >= 5 && never.iter().all(|segment| segment.gap.is_some()), "{}", never.len());
 }
+
+#[test]
+fn segments_begin_with_what_is_shown_first_of_them() {
+    let mut packager = Packager::new(settings(&[TrackKind::Video, TrackKind::Audio]));
+    let mut out = Vec::new();
+    for number in 0..240 {
+        // Open groups: two pictures behind each key frame are shown before it.
+        let behind = number % 60;
+        let shift = if number >= 60 && (1..3).contains(&behind) { -3000 } else { 0 };
+        let shift = if number >= 60 && behind == 0 { 6000 } else { shift };
+        let frame = picture(number, behind == 0);
+        packager.push(0, Frame { pts: frame.pts + shift, ..frame }, &mut out);
+        (number * 8 / 5..(number + 1) * 8 / 5)
+            .for_each(|packet_number| packager.push(1, packet(packet_number), &mut out));
+    }
+    packager.finish(&mut out);
+    let seen = gather(&out, 2);
+    let starts: Vec<i64> = seen[0].iter().map(|segment| segment.start - seen[0][0].start).collect();
+    assert_eq!(starts, [0, 180_000, 360_000, 540_000]);
+    for (video, audio) in seen[0].iter().zip(&seen[1]) {
+        assert!((secs(video, 0) - secs(audio, 1)).abs() < 0.03, "segment {}", video.number);
+    }
+}

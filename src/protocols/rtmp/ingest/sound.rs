@@ -55,6 +55,11 @@ impl Sound {
         }
     }
 
+    /// Whether it is of this codec: some change without a word.
+    pub(super) fn is_in(&self, codec: AudioCodec) -> bool {
+        self.codec == codec
+    }
+
     /// Its configuration, as far as it is known.
     pub(super) fn config(&self) -> Option<TrackConfig> {
         let (codec, rate) = self.config.clone()?;
