@@ -352,7 +352,7 @@ impl Packager {
             let is_open = state.open.is_some();
             let Some(end) = self.grid.at(state.next + u64::from(!is_open)) else { return };
             let Some(leader) = self.tracks.get(self.leader) else { return };
-            let passed = leader.reached.unwrap_or(i64::MIN) - end.rescale(leader.timescale);
+            let passed = leader.reached.map_or(0, |reached| reached - end.rescale(leader.timescale));
             if passed * 1000 <= patience * i64::from(leader.timescale) {
                 return;
             }
