@@ -203,7 +203,8 @@ impl HevcConfig {
         config.profile = config.sps.profile;
         let [.., chroma, luma_depth, chroma_depth, _, _, _] = &mut config.middle;
         *chroma = 0xfc | config.sps.chroma_format & 3;
-        (*luma_depth, *chroma_depth) = (0xf8 | config.sps.bit_depth - 8, 0xf8 | config.sps.bit_depth - 8);
+        let depth = 0xf8 | config.sps.bit_depth.saturating_sub(8) & 7;
+        (*luma_depth, *chroma_depth) = (depth, depth);
         Some(config)
     }
 }
