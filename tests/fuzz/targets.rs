@@ -186,10 +186,9 @@ fn read_vp9(input: &[u8]) -> bool {
     config.is_ok() | key_frame_size(input).is_some()
 }
 
-/// An ID header and a packet of Opus, frames of AC-3, E-AC-3 and MP3, stream information of FLAC.
+/// An ID header of Opus, frames of AC-3, E-AC-3 and MP3, stream information of FLAC.
 const SOUND: &[&[u8]] = &[
     b"OpusHead\x01\x02\x38\x01\x80\xbb\0\0\0\0\0",
-    &[0xfc, 0x7e, 0x02],
     &[0x0b, 0x77, 0xfe, 0x95, 0x14, 0x40, 0x43, 0xe1, 0x06, 0xf4],
     &[0x0b, 0x77, 0x00, 0xbf, 0x32, 0x87, 0xc0, 0x00, 0x21, 0x06],
     &[0xff, 0xfb, 0x54, 0xc4, 0, 0],
