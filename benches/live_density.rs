@@ -60,7 +60,8 @@ async fn playhouse(count: usize, scratch: &Path) -> Cost {
 }
 
 async fn nginx_rtmp(count: usize, scratch: &Path) -> Cost {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
+    let port =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
     let dir = tempfile::tempdir_in(scratch).expect("a directory");
     let at = dir.path().display();
     let text = format!(

@@ -96,7 +96,8 @@ async fn publish(url: String, sent: Sent) {
         link.listen_until(began + Duration::from_micros(due_us)).await.expect("a connection");
         let timestamp_ms = (due_us / 1000) as u32;
         sent.lock().expect("nobody panics").push(Instant::now());
-        link.send(MediaMessage { medium: Medium::Video, timestamp_ms, payload: message.payload.clone() }).expect("room");
+        link.send(MediaMessage { medium: Medium::Video, timestamp_ms, payload: message.payload.clone() })
+            .expect("room");
         link.flush().await.expect("a connection");
     }
 }

@@ -56,6 +56,7 @@ pub(crate) fn processor_time(pid: u32) -> Duration {
     let (_, fields) = own.rsplit_once(')').expect("a name");
     let ticks: u64 = fields.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().expect("ticks")).sum();
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    let of_children: Duration = children.split_whitespace().filter_map(|pid| pid.parse().ok()).map(processor_time).sum();
+    let of_children: Duration =
+        children.split_whitespace().filter_map(|pid| pid.parse().ok()).map(processor_time).sum();
     Duration::from_millis(ticks * 10) + of_children
 }

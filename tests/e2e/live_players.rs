@@ -9,7 +9,8 @@ use crate::support::server::Server;
 /// Seconds that each player is watched, unless `SOAK_PLAYERS_SECS` says otherwise.
 const WATCHED_SECS: u64 = 20;
 /// The players, and the manifest each of them takes.
-const PLAYERS: [(&str, &str); 3] = [("hls.js", "/playback/hls"), ("shaka", "/playback/dash"), ("dash.js", "/playback/dash")];
+const PLAYERS: [(&str, &str); 3] =
+    [("hls.js", "/playback/hls"), ("shaka", "/playback/dash"), ("dash.js", "/playback/dash")];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_player_goes_on_without_a_stall() {
