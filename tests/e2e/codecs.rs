@@ -17,6 +17,7 @@ const HEVC_HDR: &str = "-vf setparams=color_primaries=bt2020:color_trc=smpte2084
     -preset ultrafast -x265-params log-level=error -g 60 -pix_fmt yuv420p10le";
 const AV1: &str = "-c:v libsvtav1 -preset 12 -g 60 -svtav1-params lp=1 -pix_fmt yuv420p";
 const VP9: &str = "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 60 -pix_fmt yuv420p -b:v 400k";
+const OPUS: &str = "-c:a libopus -b:a 64k";
 const H264: &str = "-c:v libx264 -preset ultrafast -tune zerolatency -g 60 -pix_fmt yuv420p";
 
 /// Decodes some seconds of a live stream's pictures and sound with ffmpeg, which must not complain.
@@ -43,13 +44,10 @@ async fn listed(live: &Value, wanted: &[&str]) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hevc_of_ten_bits_and_opus_are_watched_live_and_as_a_video() {
-    let options = ServerOptions::new().set("live.rungs", "[90]").set("transcode.rungs", "[90]");
-    // However long mapping of tones takes on a busy machine.
-    let server = options.set("live.rung_lag_max", "60s").start();
+    let server = ServerOptions::new().set("transcode.rungs", "[90]").start();
     let creator = server.account("creator").await;
-    let live = make(&creator, json!({"title": "Aurora", "ladder": "full"})).await;
-    let publisher =
-        Publisher::enhanced(text(&live, "/ingest/rtmp"), &format!("{SOURCE} {HEVC_HDR} -c:a libopus -b:a 64k"));
+    let live = make(&creator, json!({"title": "Aurora"})).await;
+    let publisher = Publisher::enhanced(text(&live, "/ingest/rtmp"), &format!("{SOURCE} {HEVC_HDR} {OPUS}"));
     in_state(&creator, &live, "live").await;
     listed(&live, &["hvc1.2.4.L60.", "opus", "RESOLUTION=320x180", "VIDEO-RANGE=PQ"]).await;
     decode(&live, "4");
@@ -57,11 +55,6 @@ async fn hevc_of_ten_bits_and_opus_are_watched_live_and_as_a_video() {
     judge(&Checking::start("validate-live.mjs", &arguments).summary(), &[]);
     let mpd = playlist(text(&live, "/playback/dash")).await;
     assert!(mpd.contains("codecs=\"hvc1.2.4.L60.") && mpd.contains("codecs=\"opus\""), "{mpd}");
-    listed(&live, &["r90/media.m3u8", "avc1."]).await;
-    until("a picture", PATIENCE, || async {
-        Some(show(&creator, &live).await).filter(|shown| shown["thumbnail"].is_string())
-    })
-    .await;
     end(&creator, &live).await;
     drop(publisher);
     let ended = in_state(&creator, &live, "ended").await;
@@ -79,32 +72,55 @@ async fn hevc_of_ten_bits_and_opus_are_watched_live_and_as_a_video() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn codecs_that_browsers_play_and_ones_that_take_over_from_each_other() {
+async fn hevc_has_a_ladder_and_a_picture() {
+    // However long mapping of tones takes on a busy machine.
+    let server = ServerOptions::new().set("live.rungs", "[90]").set("live.rung_lag_max", "60s").start();
+    let creator = server.account("creator").await;
+    let live = make(&creator, json!({"title": "Aurora", "ladder": "full"})).await;
+    let _publisher = Publisher::enhanced(text(&live, "/ingest/rtmp"), &format!("{SOURCE} {HEVC_HDR} {OPUS}"));
+    in_state(&creator, &live, "live").await;
+    listed(&live, &["r90/media.m3u8", "RESOLUTION=160x90", "avc1.", "hvc1."]).await;
+    until("a picture", PATIENCE, || async {
+        Some(show(&creator, &live).await).filter(|shown| shown["thumbnail"].is_string())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browsers_play_av1_and_opus() {
     let server = Server::start();
     let creator = server.account("creator").await;
-    let live = make(&creator, json!({"title": "Relay"})).await;
-    let url = text(&live, "/ingest/rtmp");
-    let mut publisher = Publisher::enhanced(url, &format!("{SOURCE} {AV1} -c:a libopus -b:a 64k"));
+    let live = make(&creator, json!({"title": "Talk"})).await;
+    let _publisher = Publisher::enhanced(text(&live, "/ingest/rtmp"), &format!("{SOURCE} {AV1} {OPUS}"));
     in_state(&creator, &live, "live").await;
     listed(&live, &["av01.0.00M.08", "opus"]).await;
-    for (player, manifest) in [("hls.js", "/playback/hls"), ("shaka", "/playback/hls"), ("shaka", "/playback/dash")] {
+    for (player, manifest) in [("hls.js", "/playback/hls"), ("shaka", "/playback/dash")] {
         let flags = ["--player", player, "--seconds", "5", "--latency-max", "20"];
         let played = client("play-live.mjs", &[&[&server.url(), text(&live, manifest)][..], &flags].concat());
         eprintln!("{player} {manifest}: {played}");
     }
     decode(&live, "3");
-    let others = [
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publishers_of_other_codecs_take_over_and_unknown_ones_are_refused() {
+    let server = Server::start();
+    let creator = server.account("creator").await;
+    let live = make(&creator, json!({"title": "Relay"})).await;
+    let url = text(&live, "/ingest/rtmp");
+    let kinds = [
         (VP9, "-c:a flac", ["vp09.00.11.08", "flac"]),
         (H264, "-c:a ac3 -b:a 128k", ["avc1.", "ac-3"]),
         (H264, "-c:a eac3 -b:a 96k", ["avc1.", "ec-3"]),
         (H264, "-c:a libmp3lame -b:a 96k", ["avc1.", "mp4a.6B"]),
     ];
-    for (pictures, sound, codecs) in others {
-        publisher = Publisher::enhanced(url, &format!("{SOURCE} {pictures} {sound}"));
+    let mut publishers = Vec::new();
+    for (pictures, sound, codecs) in kinds {
+        publishers.push(Publisher::enhanced(url, &format!("{SOURCE} {pictures} {sound}")));
         listed(&live, &codecs).await;
-        decode(&live, "3");
+        decode(&live, "2");
     }
-    drop(publisher);
+    drop(publishers);
     let mut old = Publisher::enhanced(url, &format!("{SOURCE} -c:v flv -c:a aac"));
     assert!(!old.ended().await.success(), "Sorenson H.263 is refused");
 }
