@@ -103,24 +103,27 @@ async fn browsers_play_av1_and_opus() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn publishers_of_other_codecs_take_over_and_unknown_ones_are_refused() {
+async fn other_codecs_are_watched_and_unknown_ones_are_refused() {
     let server = Server::start();
     let creator = server.account("creator").await;
-    let live = make(&creator, json!({"title": "Relay"})).await;
-    let url = text(&live, "/ingest/rtmp");
     let kinds = [
         (VP9, "-c:a flac", ["vp09.00.11.08", "flac"]),
         (H264, "-c:a ac3 -b:a 128k", ["avc1.", "ac-3"]),
         (H264, "-c:a eac3 -b:a 96k", ["avc1.", "ec-3"]),
         (H264, "-c:a libmp3lame -b:a 96k", ["avc1.", "mp4a.6B"]),
     ];
-    let mut publishers = Vec::new();
     for (pictures, sound, codecs) in kinds {
-        publishers.push(Publisher::enhanced(url, &format!("{SOURCE} {pictures} {sound}")));
+        let live = make(&creator, json!({"title": sound})).await;
+        let _publisher = Publisher::enhanced(text(&live, "/ingest/rtmp"), &format!("{SOURCE} {pictures} {sound}"));
         listed(&live, &codecs).await;
         decode(&live, "2");
     }
-    drop(publishers);
+    let live = make(&creator, json!({"title": "Relay"})).await;
+    let url = text(&live, "/ingest/rtmp");
+    let _first = Publisher::enhanced(url, &format!("{SOURCE} {H264} {OPUS}"));
+    listed(&live, &["avc1.", "opus"]).await;
+    let _second = Publisher::enhanced(url, &format!("{SOURCE} {VP9} -c:a flac"));
+    listed(&live, &["vp09.00.11.08", "flac"]).await;
     let mut old = Publisher::enhanced(url, &format!("{SOURCE} -c:v flv -c:a aac"));
     assert!(!old.ended().await.success(), "Sorenson H.263 is refused");
 }
