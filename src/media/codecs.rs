@@ -12,3 +12,4 @@ pub mod opus;
 pub mod others;
 pub mod scte35;
 pub mod vp9;
+mod vui;

@@ -3,6 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::bits::BitReader;
+use super::vui;
 
 /// `nal_unit_type` of a coded slice of a picture that is not IDR.
 pub const NAL_SLICE: u8 = 1;
@@ -301,25 +302,12 @@ fn skip_picture_order(bits: &mut BitReader) -> Option<()> {
     Some(())
 }
 
-/// The start of the VUI (annex E.1.1) up to the colour description.
+/// The colour description of the VUI, if there is any.
 fn read_colour(bits: &mut BitReader) -> Option<Option<(u8, u8, u8)>> {
     if !bits.bit()? {
         return Some(None);
     }
-    if bits.bit()? && bits.bits(8)? == 255 {
-        bits.skip(32)?;
-    }
-    if bits.bit()? {
-        bits.bit()?;
-    }
-    if !bits.bit()? {
-        return Some(None);
-    }
-    bits.skip(4)?;
-    if !bits.bit()? {
-        return Some(None);
-    }
-    Some(Some((bits.bits(8)? as u8, bits.bits(8)? as u8, bits.bits(8)? as u8)))
+    Some(vui::read_colour(bits)?.map(|(primaries, transfer, matrix, _)| (primaries, transfer, matrix)))
 }
 
 /// One NAL unit of a length-prefixed access unit, of which only the first bytes may be at hand.

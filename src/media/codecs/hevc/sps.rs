@@ -2,6 +2,7 @@
 use super::InvalidHevc;
 use crate::media::codecs::bits::BitReader;
 use crate::media::codecs::h264::without_emulation_prevention;
+use crate::media::codecs::vui::{ColourCode, read_colour};
 
 /// Largest picture side taken for real.
 const SIDE_MAX: u32 = 16_384;
@@ -87,8 +88,6 @@ fn read_profile(bits: &mut BitReader, sub_layers: u32) -> Option<[u8; 12]> {
     Some(profile)
 }
 
-type ColourCode = (u8, u8, u8, bool);
-
 /// From behind the bit depths to the colour description.
 fn read_to_colour(bits: &mut BitReader, sub_layers: u32) -> Option<Option<ColourCode>> {
     let order_bits = bits.unsigned_golomb()?.checked_add(4).filter(|bits| *bits <= 16)?;
@@ -165,23 +164,4 @@ fn skip_reference_sets(bits: &mut BitReader) -> Option<()> {
         }
     }
     Some(())
-}
-
-/// The start of the VUI (annex E.2.1) up to the colour description.
-fn read_colour(bits: &mut BitReader) -> Option<Option<ColourCode>> {
-    if bits.bit()? && bits.bits(8)? == 255 {
-        bits.skip(32)?;
-    }
-    if bits.bit()? {
-        bits.bit()?;
-    }
-    if !bits.bit()? {
-        return Some(None);
-    }
-    bits.skip(3)?;
-    let is_full = bits.bit()?;
-    if !bits.bit()? {
-        return Some(None);
-    }
-    Some(Some((bits.bits(8)? as u8, bits.bits(8)? as u8, bits.bits(8)? as u8, is_full)))
 }
