@@ -8,6 +8,7 @@ pub mod dispatcher;
 pub mod janitor;
 pub mod live_ingest;
 pub mod live_ladder;
+mod live_metrics;
 pub mod live_picture;
 pub mod live_priority;
 mod live_recording;

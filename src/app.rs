@@ -307,7 +307,8 @@ async fn listen_rtmp(
     };
     let address = listen_address((settings.live.rtmp_address, port), ephemeral_ports);
     let config = ServerConfig::default();
-    let context = RtmpContext { gate: Arc::new(lives), clock: Arc::new(SystemClock), config, protocol };
+    let silence_max = settings.live.idle_timeout.0;
+    let context = RtmpContext { gate: Arc::new(lives), clock: Arc::new(SystemClock), config, protocol, silence_max };
     let bound = RtmpListener::bind(address, context, tls, settings.live.connections_max).await;
     bound.with_context(|| occupied(address, setting))
 }

@@ -12,5 +12,6 @@ pub mod ports;
 pub mod restart;
 pub mod time;
 pub mod transcode;
+pub mod trim;
 pub mod upload;
 pub mod video;

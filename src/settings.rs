@@ -335,6 +335,8 @@ section!(
         rtmp_port: u16 = 1935,
         /// Port for RTMPS at the same address, unless there is no TLS.
         rtmps_port: u16 = 1936,
+        /// A publisher that sends nothing for this long is hung up on; the broadcast then waits for its return.
+        idle_timeout: HumanDuration = HumanDuration::secs(20),
         /// Most publishers' connections at once, to each of the two ports; further ones wait in the kernel's queue.
         connections_max: usize = 1000,
         /// How long a broadcast waits for its publisher's return before it ends.

@@ -42,5 +42,7 @@ mod players;
 mod privacy;
 #[path = "e2e/tls.rs"]
 mod tls;
+#[path = "e2e/trim.rs"]
+mod trim;
 #[path = "e2e/uploads.rs"]
 mod uploads;

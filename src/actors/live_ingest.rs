@@ -13,20 +13,23 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::describe::{DescribeReply, Description};
 use super::live_ladder::{LadderState, LadderStats, make_rungs};
+use super::live_metrics::count_since;
 use super::live_picture::take_pictures;
 use super::live_recording::LiveRecording;
 use super::lives::Lives;
 use super::reply::{AskError, Reply};
 use crate::domain::live::machine::{LiveEffect, LiveInput, LiveLimits, LiveMachine, PublisherId, Refusal};
-use crate::domain::live::{LadderChoice, Live, LiveState, LiveStep};
+use crate::domain::live::{LadderChoice, LatencyMode, Live, LiveState, LiveStep};
 use crate::domain::ports::CatalogError;
-use crate::media::live::broadcast::BroadcastSettings;
+use crate::media::live::broadcast::{BroadcastSettings, Health};
 use crate::media::live::gate::{Feed, TurnedAway};
 use crate::media::live::stream::{Forgetful, LiveStream};
 use crate::media::live::vitals::Vitals;
 
 /// How often a broadcast is told that time passes: gaps are made by the clock.
 const TICK: Duration = Duration::from_millis(100);
+/// What happens in a broadcast is put into the metrics every so many of them.
+const TICKS_COUNTED: u32 = 10;
 /// Pause before a step that the catalog did not take is tried again.
 const STEP_RETRY: Duration = Duration::from_secs(1);
 
@@ -121,6 +124,8 @@ pub struct LiveIngestState {
     /// Ends with the actor too.
     ladder: Option<AbortOnDropHandle<()>>,
     ladder_state: LadderState,
+    /// What of the broadcast is in the metrics, and how many ticks ago it was put there.
+    counted: (Health, u32),
     /// What is kept of the broadcast.
     recording: Option<LiveRecording>,
     /// The last step's way into the catalog, awaited by the next.
@@ -169,6 +174,7 @@ impl Actor for LiveIngestActor {
             pictures: None,
             ladder: None,
             ladder_state: LadderState::default(),
+            counted: (Health::default(), 0),
             recording,
             recorded: None,
         })
@@ -225,7 +231,7 @@ impl LiveIngestState {
         let key_changed = live.key.hash != self.live.key.hash;
         self.live = live;
         self.machine.set_limits(limits(&self.live, &self.context));
-        self.context.streams.note(&self.live, self.stream.as_ref());
+        self.context.streams.note(&self.live, (self.stream.as_ref(), &self.ladder_state));
         if key_changed {
             if let Some((_, fence)) = self.fence.take() {
                 fence.send_replace(Some(Refusal::KeyChanged));
@@ -289,13 +295,14 @@ impl LiveIngestState {
         }
         let stream = Arc::new(self.new_stream());
         self.stream = Some(Arc::clone(&stream));
-        self.context.streams.note(&self.live, Some(&stream));
+        self.counted = (Health::default(), 0);
+        self.make_rungs(&stream);
+        self.context.streams.note(&self.live, (Some(&stream), &self.ladder_state));
         if let Some(watched) = self.context.streams.find(&self.live.playback_id) {
             let (context, live) = (Arc::clone(&self.context), self.live.clone());
             let pictures = take_pictures(context, live, (Arc::clone(&stream), watched.picture));
             self.pictures = Some(AbortOnDropHandle::new(tokio::spawn(pictures)));
         }
-        self.make_rungs(&stream);
         me.send_after(TICK, || LiveMessage::Tick);
         stream
     }
@@ -314,6 +321,7 @@ impl LiveIngestState {
         let window = Duration::from_millis(self.live.choices.window_ms);
         let settings = BroadcastSettings::new(window, u32::try_from(self.generation).unwrap_or(u32::MAX));
         let settings = if self.live.choices.ladder == LadderChoice::Full { settings.with_ladder() } else { settings };
+        let settings = BroadcastSettings { low_latency: self.live.choices.latency == LatencyMode::Low, ..settings };
         match &self.recording {
             Some(recording) => {
                 let start_micros = recording.end_micros().unwrap_or(settings.start_micros);
@@ -372,11 +380,18 @@ impl LiveIngestState {
         }));
     }
 
-    fn tick(&self, me: &ActorRef<LiveMessage>) {
+    fn tick(&mut self, me: &ActorRef<LiveMessage>) {
         let Some(stream) = &self.stream else { return };
         stream.tick(self.context.clock.now());
-        if !stream.look(|broadcast| broadcast.has_ended()) {
+        let has_ended = stream.look(|broadcast| broadcast.has_ended());
+        if !has_ended {
             me.send_after(TICK, || LiveMessage::Tick);
+        }
+        self.counted.1 += 1;
+        if has_ended || self.counted.1 >= TICKS_COUNTED {
+            let health = stream.look(|broadcast| broadcast.health());
+            let (before, _) = std::mem::replace(&mut self.counted, (health, 0));
+            count_since(before, health);
         }
     }
 

@@ -11,6 +11,8 @@ use super::describe::DescribeReply;
 pub use super::live_ingest::IngestStats;
 use super::live_ingest::{LiveArguments, LiveIngestActor, LiveMessage};
 pub use super::live_ladder::LadderConditions;
+use super::live_ladder::LadderState;
+use super::live_metrics::measure;
 use super::live_picture::NewestPicture;
 use super::reply::{AskError, Post};
 use super::supervisor::{ChildError, Family, FamilyHandle};
@@ -107,6 +109,8 @@ pub struct Watched {
     pub viewers: Viewers,
     /// What it looks like.
     pub picture: NewestPicture,
+    /// How its rungs do.
+    pub ladder: LadderState,
 }
 
 impl Default for Streams {
@@ -121,11 +125,17 @@ impl Streams {
         self.0.get(id)
     }
 
-    pub(super) fn note(&self, live: &Live, stream: Option<&Arc<LiveStream>>) {
+    pub(super) fn note(&self, live: &Live, (stream, ladder): (Option<&Arc<LiveStream>>, &LadderState)) {
         if let Some(stream) = stream {
             let (viewers, picture) =
                 self.find(&live.playback_id).map(|known| (known.viewers, known.picture)).unwrap_or_default();
-            let watched = Watched { privacy: live.details.privacy, stream: Arc::clone(stream), viewers, picture };
+            let watched = Watched {
+                privacy: live.details.privacy,
+                stream: Arc::clone(stream),
+                viewers,
+                picture,
+                ladder: ladder.clone(),
+            };
             self.0.insert(live.playback_id.clone(), watched);
         }
     }
@@ -181,6 +191,11 @@ impl LivesHandle {
     /// The stream played under this id, if it is live or has just ended.
     pub fn find(&self, id: &PlaybackId) -> Option<Watched> {
         self.context.streams.find(id)
+    }
+
+    /// Sets the gauges of live streams to how they are now.
+    pub fn measure(&self) {
+        measure(self.context.streams.0.iter().map(|(_, watched)| watched));
     }
 
     /// How many streams are in memory: live, or just ended.

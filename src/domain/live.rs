@@ -27,9 +27,9 @@ text_enum!(
 text_enum!(
     /// What viewers' players are to aim at.
     LatencyMode {
-        /// Parts: about two seconds.
+        /// Parts: about two seconds behind.
         Low = "low",
-        /// Whole segments: fewer requests, longer buffers.
+        /// Whole segments, from the next broadcast on: fewer requests, longer buffers.
         Normal = "normal",
     }
 );

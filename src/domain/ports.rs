@@ -18,6 +18,7 @@ use super::live::{Live, LivePatch, LiveState, LiveStep};
 use super::playback::{SessionSummary, WatchPosition};
 use super::time::Timestamp;
 use super::transcode::{AttemptEnd, Attempts, WorkKind};
+use super::trim::Trim;
 use super::upload::Upload;
 use super::video::{
     Failure, MediaInfo, NonStandard, Rendition, RenditionState, Storyboard, Thumbnail, ThumbnailMoment, Video,
@@ -234,6 +235,8 @@ pub enum VideoStep {
     },
     /// The owner wants this moment to stand for the video; `NotFound` when there is no picture of it.
     ThumbnailChosen(ThumbnailMoment),
+    /// The owner wants this part to be shown; `None` for all of it.
+    Trimmed(Option<Trim>),
     /// Small pictures for the scrubber are stored: they replace those before.
     StoryboardMade {
         /// The sheets and their layout.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use super::asset::Extent;
 use super::ids::{ChannelId, PlaybackId, UserId, VideoId};
 use super::time::Timestamp;
+use super::trim::Trim;
 
 macro_rules! text_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
@@ -226,6 +227,8 @@ pub struct Video {
     pub chosen_moment: Option<ThumbnailMoment>,
     /// Small pictures for the scrubber.
     pub storyboard: Option<Storyboard>,
+    /// The part that its owner wants to be shown.
+    pub trim: Option<Trim>,
     /// The original: ordered extents.
     pub source: Vec<Extent>,
     /// Size of the original in bytes.
@@ -357,6 +360,11 @@ impl Video {
     pub fn shown_thumbnails(&self) -> impl Iterator<Item = &Thumbnail> {
         let shown = pictures::shown_moment(&self.thumbnails, self.chosen_moment);
         self.thumbnails.iter().filter(move |picture| Some(picture.moment) == shown)
+    }
+
+    /// How long what is shown is, milliseconds; `None` before that is known.
+    pub fn duration_ms(&self) -> Option<u64> {
+        self.trim.map(Trim::duration_ms).or(self.media.as_ref().map(|media| media.duration_ms))
     }
 
     /// Whether players may be given it now.

@@ -216,7 +216,11 @@ impl Delivery {
 
     async fn object(&self, watchable: &Watchable, track: &str, object: MediaObject) -> Result<Entity, Problem> {
         let asset = &watchable.asset;
-        let kind = asset.track(track).ok_or_else(Problem::not_found)?.kind;
+        let of = asset.track(track).ok_or_else(Problem::not_found)?;
+        if !watchable.shows(of, object) {
+            return Err(Problem::not_found());
+        }
+        let kind = of.kind;
         let body = self.0.context.segments.resolve(asset, track, object).await?;
         let name = crate::protocols::hls::paths::object_name(object);
         // The track's name says in which generation it was made: later ones of the asset deliver the same bytes.

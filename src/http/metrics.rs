@@ -43,6 +43,22 @@ fn describe() {
         ("playhouse_segment_cache_hits_total", Unit::Count, "Segments served from memory"),
         ("playhouse_segment_cache_misses_total", Unit::Count, "Segments that had to be built"),
         ("playhouse_segment_built_bytes_total", Unit::Bytes, "Bytes of segments built"),
+        ("playhouse_live_ingest_bytes_total", Unit::Bytes, "Bytes received from publishers, by protocol"),
+        ("playhouse_live_publishers_turned_away_total", Unit::Count, "Publishers that were not let in, by reason"),
+        ("playhouse_live_repairs_total", Unit::Count, "Times of publishers' frames that were repaired, by kind"),
+        ("playhouse_live_frames_dropped_total", Unit::Count, "Frames of publishers that were left out, by kind"),
+        ("playhouse_live_epochs_total", Unit::Count, "Visits of publishers: first ones, returns, changes of tracks"),
+        (
+            "playhouse_live_gap_segments_total",
+            Unit::Count,
+            "Segments without media, each counted once for all renditions",
+        ),
+        ("playhouse_live_cues_total", Unit::Count, "Cues that publishers told"),
+        ("playhouse_live_cues_dropped_total", Unit::Count, "Cues left out: too many, or nothing to place them by"),
+        ("playhouse_live_recording_failures_total", Unit::Count, "Writes of recordings that failed"),
+        ("playhouse_live_ladder_restarts_total", Unit::Count, "Workers of live ladders that ended before their stream"),
+        ("playhouse_live_rungs_dropped_total", Unit::Count, "Rungs given up because the machine did not keep up"),
+        ("playhouse_live_playlist_requests_total", Unit::Count, "Requests for live media playlists, by kind"),
         ("playhouse_logins_total", Unit::Count, "Attempts to sign in, by outcome"),
     ];
     for (name, unit, text) in counters {
@@ -53,6 +69,36 @@ fn describe() {
         Unit::Seconds,
         "Time from a request's head to the end of its answer, by route"
     );
+    metrics::describe_histogram!(
+        "playhouse_live_part_lateness_seconds",
+        Unit::Seconds,
+        "How much later than its end by the broadcast's clock a part was there"
+    );
+    metrics::describe_histogram!(
+        "playhouse_live_clock_lateness_seconds",
+        Unit::Seconds,
+        "How late the clock rings by which live streams have precedence over encoding"
+    );
+    let gauges = [
+        ("playhouse_live_streams", Unit::Count, "Streams in memory, by state: publishing, away, ended"),
+        ("playhouse_live_publishers", Unit::Count, "Publishers that were let in, by protocol"),
+        ("playhouse_live_viewers", Unit::Count, "Players that fetched something of a live stream lately"),
+        ("playhouse_live_ingest_bits_per_second", Unit::Count, "What publishers send, over their newest segments"),
+        ("playhouse_live_rungs", Unit::Count, "Rungs of live ladders, by state: encoding, given_up"),
+        (
+            "playhouse_live_ladder_added_latency_seconds_max",
+            Unit::Seconds,
+            "How much later than its source the latest rung is",
+        ),
+        (
+            "playhouse_live_playlist_requests_blocked",
+            Unit::Count,
+            "Reloads of live playlists that wait for what they ask for",
+        ),
+    ];
+    for (name, unit, text) in gauges {
+        metrics::describe_gauge!(name, unit, text);
+    }
     metrics::describe_gauge!("playhouse_actors", Unit::Count, "Running actors, by family");
     metrics::describe_gauge!("playhouse_http_requests_in_flight", Unit::Count, "Requests being answered");
     metrics::describe_gauge!("playhouse_http_connections", Unit::Count, "Open connections");

@@ -73,7 +73,7 @@ async fn open(
         Some(user) => state.ports.catalog.watch_position(user, &id).await?,
         None => None,
     };
-    let duration_ms = video.media.as_ref().map_or(0, |media| media.duration_ms);
+    let duration_ms = video.duration_ms().unwrap_or(0);
     let session = state.actors.playback.open(&video.id, duration_ms, user).await?;
     let base = info.base_url(&state.settings);
     let url = |format| {
@@ -85,6 +85,8 @@ async fn open(
         session,
         resume_position: watched
             .filter(|watched| !watched.completed)
+            // It may have been trimmed since.
+            .filter(|watched| duration_ms == 0 || watched.position_ms < duration_ms)
             .map_or(0.0, |watched| watched.position_ms as f64 / 1000.0),
         urls,
         expires_at: (video.privacy != Privacy::Public).then(|| state.delivery.links_end()),

@@ -468,3 +468,55 @@ async fn streams_belong_to_their_owners() {
     assert_eq!(status(&creator, Method::DELETE, &path).await, StatusCode::NO_CONTENT);
     assert_eq!(status(&creator, Method::GET, &path).await, StatusCode::NOT_FOUND);
 }
+
+/// The value of a metric, labels included in its name.
+fn metric(all: &str, name: &str) -> f64 {
+    let found = all.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    found.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {all}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_normal_latency_is_whole_segments_and_metrics_tell_of_it() {
+    let server = Server::start();
+    let creator = server.account("creator").await;
+    let live = make(&creator, json!({"title": "Lecture", "latency": "normal"})).await;
+    let publisher = Publisher::standard(text(&live, "/ingest/rtmp"));
+    in_state(&creator, &live, "live").await;
+    let media = media_url(&live, "v0");
+    let list = until("two segments", PATIENCE, || async {
+        Some(playlist(&media).await).filter(|list| list.matches("#EXTINF").count() >= 2)
+    })
+    .await;
+    assert!(!list.contains("#EXT-X-PART") && !list.contains("PRELOAD"), "{list}");
+    assert!(list.contains("CAN-BLOCK-RELOAD=YES") && list.contains(",HOLD-BACK=6.0\n"), "{list}");
+    let (next, _) = edge(&list);
+    let reloaded = playlist(&format!("{media}?_HLS_msn={next}")).await;
+    assert!(edge(&reloaded).0 > next, "answered when the segment is whole: {reloaded}");
+    let watched = output(Command::new("ffmpeg").args(["-v", "warning", "-i", &media, "-t", "4", "-f", "null", "-"]));
+    let said = String::from_utf8_lossy(&watched.stderr);
+    assert!(watched.status.success() && complaints(&said).is_empty(), "{said}");
+    assert_eq!(show(&creator, &live).await["playback"]["low_latency_dash"], json!(false));
+    let told = || async { playlist(&format!("{}/metrics", server.url())).await };
+    let all = until("what has happened", PATIENCE, || async {
+        Some(told().await).filter(|all| all.contains("playhouse_live_epochs_total 1"))
+    })
+    .await;
+    assert_eq!(metric(&all, "playhouse_live_streams{state=\"publishing\"}"), 1.0);
+    assert_eq!(metric(&all, "playhouse_live_publishers{protocol=\"rtmp\"}"), 1.0);
+    for name in [
+        "playhouse_live_ingest_bytes_total{protocol=\"rtmp\"}",
+        "playhouse_live_ingest_bits_per_second",
+        "playhouse_live_viewers",
+        "playhouse_live_part_lateness_seconds_count",
+        "playhouse_live_playlist_requests_total{kind=\"blocking\"}",
+    ] {
+        assert!(metric(&all, name) > 0.0, "{name}");
+    }
+    drop(publisher);
+    until("nobody to publish", PATIENCE, || async {
+        let all = told().await;
+        let publishers = metric(&all, "playhouse_live_publishers{protocol=\"rtmp\"}");
+        (publishers == 0.0 && metric(&all, "playhouse_live_streams{state=\"away\"}") == 1.0).then_some(())
+    })
+    .await;
+}

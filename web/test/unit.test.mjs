@@ -143,11 +143,12 @@ describe('beacon', () => {
 describe('player', () => {
   test('small pictures are found by time', async () => {
     const { tileAt } = await load('player/storyboard.ts');
-    const board = { sheets: ['a.jpg', 'b.jpg'], width: 160, height: 90, columns: 3, rows: 2, interval: 2, count: 8 };
+    const board = { sheets: ['a.jpg', 'b.jpg'], width: 160, height: 90, columns: 3, rows: 2, interval: 2, count: 8, skipped: 0 };
     assert.deepEqual(tileAt(board, 0), { sheet: 'a.jpg', x: 0, y: 0 });
     assert.deepEqual(tileAt(board, 7.9), { sheet: 'a.jpg', x: 0, y: 90 });
     assert.deepEqual(tileAt(board, 12), { sheet: 'b.jpg', x: 0, y: 0 });
     assert.deepEqual(tileAt(board, 9999), { sheet: 'b.jpg', x: 160, y: 0 });
+    assert.deepEqual(tileAt({ ...board, skipped: 12 }, 0), { sheet: 'b.jpg', x: 0, y: 0 }, 'of a trimmed video');
     assert.equal(tileAt({ ...board, count: 0 }, 1), null);
     assert.equal(tileAt({ ...board, sheets: [] }, 1), null);
   });
@@ -226,5 +227,15 @@ describe('live', () => {
       'Recording: no: the disk does not take it!', 'Bit rate: 1.6 Mb/s', 'Frame rate: 29.97 per second', 'Pictures: 1280×720', 'Codecs: H.264', 'Key frames: every 10 s!',
     ]);
     assert.equal(text(figuresOf(later, true)).at(-1), 'Missing: 1 segment');
+  });
+
+  test('what a publisher had better change is told', async () => {
+    const { warningsOf } = await load('live/publishing.ts');
+    const fine = { gop_secs: 2, unknown_codec: null, repairs: { jumps: 1 }, dropped: { early_sound: 0 } };
+    assert.deepEqual(warningsOf(fine), []);
+    const rungs = [{ width: 1280, height: 720, dropped: true }, { width: 640, height: 360, dropped: false }];
+    const told = warningsOf({ ...fine, gop_secs: 10, unknown_codec: 'Vp9', dropped: { undecodable: 3 }, ladder: { rungs } });
+    assert.equal(told.length, 4);
+    assert.ok(told[0].includes('Vp9') && told[1].includes('10 s') && told[3].includes('720p') && !told[3].includes('360p'));
   });
 });

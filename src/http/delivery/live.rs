@@ -155,7 +155,15 @@ impl LiveDelivery {
                 Err(error) => Some(Err(bad_directive(error))),
             },
         };
+        let kind = match (wanted.segment, wanted.skip) {
+            (_, true) => "delta",
+            (Some(_), false) => "blocking",
+            (None, false) => "plain",
+        };
+        metrics::counter!("playhouse_live_playlist_requests_total", "kind" => kind).increment(1);
+        let blocked = wanted.segment.map(|_| Blocked::new());
         stream.wait_for(block_for(target_secs), is_answerable).await.ok_or_else(stalled)??;
+        drop(blocked);
         let key = (request.playback.clone(), track.to_owned(), stream.version(), wanted.skip);
         let render = || stream.look(|broadcast| rendered(broadcast, track, wanted.skip)).map(Arc::new);
         let rendered = self.playlists.optionally_get_with_by_ref(&key, render).ok_or_else(Problem::not_found)?;
@@ -164,6 +172,22 @@ impl LiveDelivery {
             None => Cacheability::Growing,
         };
         Ok(rendered.entity(crate::http::accepts_gzip(&request.headers), cacheability))
+    }
+}
+
+/// A request in the gauge of those that wait.
+struct Blocked;
+
+impl Blocked {
+    fn new() -> Self {
+        metrics::gauge!("playhouse_live_playlist_requests_blocked").increment(1.0);
+        Self
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        metrics::gauge!("playhouse_live_playlist_requests_blocked").decrement(1.0);
     }
 }
 
@@ -302,6 +326,7 @@ fn described(broadcast: &Broadcast, published: Timestamp) -> Option<Rendered> {
         target_secs: broadcast.target_secs()?,
         part_target: broadcast.part_target()?,
         has_ended: broadcast.has_ended(),
+        low_latency: broadcast.is_low_latency(),
         cues: &cues,
     };
     Some(Rendered::new(DASH_TYPE, render_live_mpd(&live, View::default())))
@@ -332,6 +357,7 @@ fn rendered(broadcast: &Broadcast, track: &str, skip: bool) -> Option<Rendered> 
     let cues: Vec<Cue> = broadcast.cues().cloned().collect();
     let playlist = LivePlaylist {
         ring,
+        low_latency: broadcast.is_low_latency(),
         cues: &cues,
         target_secs: broadcast.target_secs()?,
         part_target: broadcast.part_target()?,

@@ -12,6 +12,7 @@ use super::PICTURES;
 use super::answer::{Cacheability, Entity};
 use super::watchable::Watchable;
 use crate::domain::ids::PlaybackId;
+use crate::domain::trim::Cut;
 use crate::media::view::View;
 use crate::protocols::dash::wire as dash;
 use crate::protocols::hls::wire as hls;
@@ -43,6 +44,7 @@ struct Key {
     playback: PlaybackId,
     generation: u32,
     document: Document,
+    cut: Cut,
     /// Of a storyboard: its first sheet, which is named anew when it is made anew.
     sheet: Option<String>,
 }
@@ -78,7 +80,13 @@ impl Playlists {
             }
             of_track => of_track,
         };
-        let key = Key { playback: asset.playback_id.clone(), generation: asset.generation, document, sheet };
+        let key = Key {
+            playback: asset.playback_id.clone(),
+            generation: asset.generation,
+            document,
+            cut: watchable.cut,
+            sheet,
+        };
         self.0.optionally_get_with_by_ref(&key, || render(watchable, &key.document).map(Arc::new))
     }
 }
@@ -87,16 +95,16 @@ fn render(watchable: &Watchable, document: &Document) -> Option<Rendered> {
     let asset = &*watchable.asset;
     let (content_type, text) = match document {
         Document::Multivariant(view) => (HLS_TYPE, hls::render_multivariant(&asset.tracks, *view)),
-        Document::Media(track) => (HLS_TYPE, hls::render_media(asset, asset.track(track)?)),
+        Document::Media(track) => (HLS_TYPE, hls::render_media(asset, asset.track(track)?, watchable.cut)),
         Document::KeyFrames(track) => {
             let track = asset.track(track).filter(|track| hls::has_trick_play(track))?;
-            (HLS_TYPE, hls::render_key_frames(track))
+            (HLS_TYPE, hls::render_key_frames(track, watchable.cut))
         }
-        Document::Description(view) => (DASH_TYPE, dash::render_mpd(asset, *view)),
+        Document::Description(view) => (DASH_TYPE, dash::render_mpd(asset, *view, watchable.cut)),
         Document::Storyboard => {
             let storyboard = watchable.storyboard.as_ref()?;
             let uri = |sheet: &str| format!("{PICTURES}{sheet}");
-            (VTT_TYPE, webvtt::render_storyboard(storyboard, watchable.duration_ms, uri))
+            (VTT_TYPE, webvtt::render_storyboard(storyboard, watchable.shown, uri))
         }
     };
     Some(Rendered::new(content_type, text))

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use moka::future::Cache;
 
-use crate::domain::asset::{Asset, BlobKey};
+use crate::domain::asset::{Asset, AssetTrack, BlobKey};
 use crate::domain::ids::{PlaybackId, VideoId};
-use crate::domain::ports::{AssetStore, BlobError, Catalog, CatalogError};
+use crate::domain::ports::{AssetStore, BlobError, Catalog, CatalogError, MediaObject};
+use crate::domain::trim::{Cut, Trim};
 use crate::domain::video::{Privacy, Storyboard, Thumbnail, VideoStatus};
 use crate::http::problem::Problem;
 
@@ -26,9 +27,27 @@ pub(super) struct Watchable {
     pictures: Vec<Thumbnail>,
     pub(super) storyboard: Option<Storyboard>,
     pub(super) asset: Arc<Asset>,
+    /// What is shown of it.
+    pub(super) shown: Trim,
+    pub(super) cut: Cut,
 }
 
 impl Watchable {
+    /// Whether a media object is part of what is shown.
+    pub(super) fn shows(&self, track: &AssetTrack, object: MediaObject) -> bool {
+        match object {
+            MediaObject::Segment(number) => {
+                let segment = track.segments.get(number as usize);
+                segment.is_none_or(|segment| self.cut.keeps_segment(track, segment))
+            }
+            MediaObject::KeyFrame(number) => {
+                let key = track.key_frames.get(number as usize).filter(|_| self.cut != Cut::NONE);
+                key.is_none_or(|key| self.cut.keeps(track, key.start, key.duration))
+            }
+            MediaObject::Init | MediaObject::EpochInit(_) => true,
+        }
+    }
+
     /// Blob and content type of the picture, or sheet of small pictures, of this name.
     pub(super) fn picture(&self, name: &str) -> Option<(&BlobKey, &str)> {
         let still = self.pictures.iter().find(|picture| picture.name == name);
@@ -77,10 +96,14 @@ impl Watchables {
             return Ok(None);
         };
         let asset = self.assets.load_asset(&video.id, video.asset_generation).await?;
+        let whole = Trim { start_ms: 0, end_ms: video.media.map_or(0, |media| media.duration_ms) };
+        let (shown, cut) = video.trim.and_then(|trim| asset.cut(trim)).unwrap_or((whole, Cut::NONE));
         Ok(Some(Arc::new(Watchable {
             video_id: video.id,
             privacy: video.privacy,
-            duration_ms: video.media.map_or(0, |media| media.duration_ms),
+            duration_ms: shown.duration_ms(),
+            shown,
+            cut,
             is_finished: video.status == VideoStatus::Ready,
             pictures: video.thumbnails,
             storyboard: video.storyboard,

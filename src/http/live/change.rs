@@ -125,6 +125,9 @@ pub(super) async fn update(
     Json(body): Json<ChangedLive>,
 ) -> Result<Response, Problem> {
     let live = own_live(&state, &viewer, &id).await?;
+    if body.details.trims() {
+        return Err(Problem::invalid_field("/trim", "not_available", "Its recordings can be trimmed, not the stream."));
+    }
     let details = body.details.parse()?.apply(live.details);
     details.validate()?;
     let patch = LivePatch {

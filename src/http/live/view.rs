@@ -98,7 +98,9 @@ impl LiveView {
         let author = state.videos.author(&*state.ports.catalog, &live.user_id).await?;
         let watched = state.actors.lives.find(&live.playback_id);
         let path = |format| format!("{}{}", info.base_url(&state.settings), state.delivery.live_path(live, format));
-        let is_regular = |watched: &Watched| watched.stream.look(|broadcast| broadcast.periods().is_regular());
+        let is_regular = |watched: &Watched| {
+            watched.stream.look(|broadcast| broadcast.is_low_latency() && broadcast.periods().is_regular())
+        };
         let playback = Playback {
             hls: path(StreamFormat::Hls),
             dash: path(StreamFormat::Dash),

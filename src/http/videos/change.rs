@@ -6,7 +6,8 @@ use serde::{Deserialize, Deserializer};
 
 use super::view::VideoView;
 use crate::domain::ids::VideoId;
-use crate::domain::ports::CatalogError;
+use crate::domain::ports::{CatalogError, VideoStep};
+use crate::domain::trim::Trim;
 use crate::domain::video::{Privacy, Video, VideoPatch};
 use crate::http::auth::Viewer;
 use crate::http::etag;
@@ -33,6 +34,32 @@ pub(crate) struct Change {
     tags: Option<Option<Vec<String>>>,
     #[serde(deserialize_with = "present")]
     privacy: Option<Option<Privacy>>,
+    #[serde(deserialize_with = "present")]
+    trim: Option<Option<WantedTrim>>,
+}
+
+/// The part that is to be shown, seconds of the whole.
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct WantedTrim {
+    start: Option<f64>,
+    end: Option<f64>,
+}
+
+impl WantedTrim {
+    /// In milliseconds of a video of that length.
+    fn parse(self, full_ms: u64) -> Result<Trim, Problem> {
+        let full = full_ms as f64 / 1000.0;
+        let (start, end) = (self.start.unwrap_or(0.0), self.end.unwrap_or(full));
+        if !(0.0..=full).contains(&start) {
+            return Err(Problem::invalid_field("/trim/start", "out_of_range", "Must be seconds within the video."));
+        }
+        if !(end > start && end <= full + 1.0) {
+            let detail = "Must be seconds within the video, after the start.";
+            return Err(Problem::invalid_field("/trim/end", "out_of_range", detail));
+        }
+        Ok(Trim { start_ms: (start * 1000.0) as u64, end_ms: ((end * 1000.0) as u64).min(full_ms) })
+    }
 }
 
 /// Tells `null` from absent.
@@ -41,6 +68,11 @@ fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> R
 }
 
 impl Change {
+    /// Whether another part is to be shown.
+    pub(crate) fn trims(&self) -> bool {
+        self.trim.is_some()
+    }
+
     pub(crate) fn parse(self) -> Result<VideoPatch, Problem> {
         Ok(VideoPatch {
             title: never_null("/title", self.title)?,
@@ -69,13 +101,34 @@ pub(super) async fn update(
     headers: HeaderMap,
     Json(change): Json<Change>,
 ) -> Result<Response, Problem> {
-    editable_video(&state, &viewer, &id).await?;
+    let known = editable_video(&state, &viewer, &id).await?;
     let expected = etag::expected_revision(&headers)?;
-    let changed = apply(&state, &id, change.parse()?, expected).await;
-    let video = changed?;
+    let trim = match change.trim {
+        Some(wanted) => Some(cut(&state, &known, wanted).await?),
+        None => None,
+    };
+    let mut video = apply(&state, &id, change.parse()?, expected).await?;
+    if let Some(trim) = trim {
+        let step = VideoStep::Trimmed(trim);
+        video = state.ports.catalog.step_video(&id, step, state.ports.clock.now()).await?;
+    }
     forget(&state, &video).await;
     let view = VideoView::of(&state, &info, &video).await?;
     etag::json(&HeaderMap::new(), video.revision, &view)
+}
+
+/// Where what is wanted can be cut: between segments. `None` when nothing is cut off.
+async fn cut(state: &HttpState, video: &Video, wanted: Option<WantedTrim>) -> Result<Option<Trim>, Problem> {
+    let Some(wanted) = wanted else { return Ok(None) };
+    let Some(media) = video.media.as_ref().filter(|_| video.is_playable()) else {
+        return Err(Problem::new(StatusCode::CONFLICT, "not_playable", "This video cannot be trimmed yet."));
+    };
+    let wanted = wanted.parse(media.duration_ms)?;
+    let asset = state.ports.assets.load_asset(&video.id, video.asset_generation).await?;
+    let nothing_left = || Problem::invalid_field("/trim", "out_of_range", "Nothing would be left.");
+    let (trim, _) = asset.cut(wanted).ok_or_else(nothing_left)?;
+    let whole = asset.cut(Trim { start_ms: 0, end_ms: u64::MAX }).map(|(whole, _)| whole);
+    Ok(Some(trim).filter(|trim| whole != Some(*trim)))
 }
 
 /// Applies a patch to the record as it is in the catalog, not as it is remembered: fields the patch does not name must not

@@ -41,6 +41,8 @@ pub(super) struct StoryboardView {
     interval: f64,
     /// How many small pictures there are.
     count: u32,
+    /// Seconds of the first one's time before what is shown begins.
+    skipped: f64,
 }
 
 /// What `GET /videos/{id}/thumbnails` answers, and `PUT /videos/{id}/thumbnail` after a change.
@@ -92,7 +94,7 @@ fn views<'a>(
         height: picture.height,
         content_type: picture.content_type.clone(),
         moment: picture.moment,
-        time: picture.at_ms as f64 / 1000.0,
+        time: video.trim.map_or(picture.at_ms, |trim| trim.shown_at(picture.at_ms).unwrap_or(0)) as f64 / 1000.0,
         chosen: Some(picture.moment) == chosen,
     };
     pictures.map(view).collect()
@@ -115,5 +117,6 @@ pub(super) fn storyboard(state: &HttpState, info: &RequestInfo, video: &Video) -
         rows: board.rows,
         interval: f64::from(board.interval_ms) / 1000.0,
         count: board.num_tiles,
+        skipped: video.trim.map_or(0.0, |trim| trim.start_ms as f64 / 1000.0),
     })
 }

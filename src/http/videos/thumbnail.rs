@@ -52,6 +52,10 @@ pub(super) async fn choose(
     }
     let changed = match parse(&state, request).await? {
         Wanted::Candidate(moment) => candidate(&state, &video, moment).await?,
+        Wanted::Made(PictureOrigin::Moment(ms)) => {
+            let origin = PictureOrigin::Moment(ms + video.trim.map_or(0, |trim| trim.start_ms));
+            state.actors.thumbnails.make(&video, origin).await?
+        }
         Wanted::Made(origin) => state.actors.thumbnails.make(&video, origin).await?,
     };
     forget(&state, &changed).await;

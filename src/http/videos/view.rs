@@ -7,6 +7,7 @@ use super::memory::Author;
 use super::pictures::{StoryboardView, ThumbnailView, shown_thumbnails, storyboard};
 use crate::domain::ids::{ChannelId, VideoId};
 use crate::domain::time::Timestamp;
+use crate::domain::trim::Trim;
 use crate::domain::video::{Failure, NonStandard, Privacy, Rendition, RenditionState, Video, VideoInfo, VideoStatus};
 use crate::http::delivery::StreamFormat;
 use crate::http::problem::Problem;
@@ -30,8 +31,10 @@ pub(super) struct VideoView {
     estimated_time_remaining: Option<u64>,
     failure: Option<Failure>,
     non_standard: Vec<NonStandard>,
-    /// Seconds.
+    /// Seconds; of what is shown.
     duration: Option<f64>,
+    /// Which part that is, if not all.
+    trim: Option<TrimView>,
     resolution: Option<String>,
     codec: Option<String>,
     /// Bits per second.
@@ -50,6 +53,26 @@ pub(super) struct VideoView {
     thumbnails: Vec<ThumbnailView>,
     storyboard: Option<StoryboardView>,
     video_urls: VideoUrls,
+}
+
+/// Which part of a video is shown: seconds of the whole.
+#[derive(Debug, Serialize)]
+struct TrimView {
+    start: f64,
+    end: f64,
+    full_duration: f64,
+}
+
+impl TrimView {
+    fn of(video: &Video) -> Option<Self> {
+        let full = video.media.as_ref()?.duration_ms;
+        let secs = |ms: u64| ms as f64 / 1000.0;
+        video.trim.map(|Trim { start_ms, end_ms }| Self {
+            start: secs(start_ms),
+            end: secs(end_ms),
+            full_duration: secs(full),
+        })
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -179,7 +202,8 @@ impl VideoView {
             estimated_time_remaining: time_remaining(video, state.ports.clock.now()),
             failure: video.failure.clone(),
             non_standard: video.non_standard.clone(),
-            duration: media.map(|media| media.duration_ms as f64 / 1000.0),
+            duration: video.duration_ms().map(|ms| ms as f64 / 1000.0),
+            trim: TrimView::of(video),
             resolution: picture.map(resolution),
             codec: picture.map(|track| track.codec.clone()).or_else(|| sound.map(|track| track.codec.clone())),
             bitrate: media.map(|media| media.bit_rate),

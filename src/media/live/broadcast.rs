@@ -51,6 +51,8 @@ pub struct BroadcastSettings {
     pub generation: u32,
     /// How far behind the newest part players stay, part targets.
     pub hold_back_parts: u32,
+    /// Whether players are offered parts, or whole segments only.
+    pub low_latency: bool,
 }
 
 /// PART-HOLD-BACK of what the publisher sends, part targets (at least three are advised, 4.4.3.8).
@@ -62,7 +64,7 @@ impl BroadcastSettings {
     /// With all of the window in memory, and a timeline of its own.
     pub fn new(window: Duration, generation: u32) -> Self {
         let start_micros = i64::from(TIMELINE_ORIGIN_SECS) * i64::from(MICROS);
-        Self { window, memory: window, start_micros, generation, hold_back_parts: HOLD_BACK_PARTS }
+        Self { window, memory: window, start_micros, generation, hold_back_parts: HOLD_BACK_PARTS, low_latency: true }
     }
 
     /// For a broadcast with rungs.
@@ -189,6 +191,8 @@ pub struct Broadcast {
     /// Where all that was cut ends, microseconds of stream time.
     end_micros: i64,
     health: Health,
+    /// What the newest publisher sends and nobody can use.
+    unknown_codec: Option<String>,
     has_ended: bool,
 }
 
@@ -210,6 +214,7 @@ impl Broadcast {
             next: u64::from(settings.generation) * NUMBERS_OF_GENERATION,
             end_micros: settings.start_micros,
             health: Health::default(),
+            unknown_codec: None,
             has_ended: false,
         }
     }
@@ -242,6 +247,11 @@ impl Broadcast {
     /// How far behind the newest part players stay, part targets.
     pub fn hold_back_parts(&self) -> u32 {
         self.settings.hold_back_parts
+    }
+
+    /// Whether players are offered parts, or whole segments only.
+    pub fn is_low_latency(&self) -> bool {
+        self.settings.low_latency
     }
 
     /// How far back viewers can go.
@@ -503,6 +513,7 @@ impl Broadcast {
                     let Some((rendition, timescale)) = place(track) else { continue };
                     let end = Ticks { value: part.end(), timescale }.rescale(MICROS);
                     self.end_micros = self.end_micros.max(end);
+                    self.note_lateness(end);
                     let part = self.headed(rendition, part, self.last_frame);
                     self.with_ring(rendition, |ring| ring.push(part.clone()));
                     out.push(Cut::Part { rendition, part });

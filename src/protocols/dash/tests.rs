@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::wire::render_mpd;
 use crate::domain::asset::{Asset, AssetTrack, TrackKind};
+use crate::domain::trim::Cut;
 use crate::media::resolve::Resolver;
 use crate::media::testing::run;
 use crate::media::view::View;
@@ -82,7 +83,7 @@ async fn every_rendition_of_both_manifests_decodes_like_its_clip() {
     let out = dir.path().join("out");
     let master = write_all(&asset, &resolver, &out).await;
     let description = out.join("manifest.mpd");
-    fs::write(&description, render_mpd(&asset, View::default())).unwrap();
+    fs::write(&description, render_mpd(&asset, View::default(), Cut::NONE)).unwrap();
     check_all(dir.path(), &master, "v", rungs.clone());
     check_all(dir.path(), &master, "a", of_kind(&asset, TrackKind::Audio));
     check_all(dir.path(), &description, "a", of_kind(&asset, TrackKind::Audio));
@@ -109,7 +110,7 @@ async fn a_view_is_the_same_timeline_with_less_to_choose_from() {
     write_all(&asset, &resolver, &out).await;
     let view = View { only: Some(240), ..View::default() };
     let description = out.join("narrow.mpd");
-    fs::write(&description, render_mpd(&asset, view)).unwrap();
+    fs::write(&description, render_mpd(&asset, view, Cut::NONE)).unwrap();
     let (got, complaints) = decoded(&description, "0:v:0");
     assert_eq!((got, complaints), (decoded(&clip_of(dir.path(), "v240-2"), "0:v:0").0, String::new()));
     assert_eq!(streams(&description, "v"), 2, "the rung and its key frames");

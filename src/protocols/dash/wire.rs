@@ -16,9 +16,12 @@ use sets::{AdaptationSet, adaptation_sets};
 use xml::Element;
 
 use super::paths::{INIT_TEMPLATE, SEGMENT_TEMPLATE, key_frame_template};
-use crate::domain::asset::{Asset, AssetTrack, Segment, TIMELINE_ORIGIN_SECS, Ticks, TrackKind, peak_bits_per_sec};
+use crate::domain::asset::{
+    Asset, AssetTrack, KeyFrame, Segment, TIMELINE_ORIGIN_SECS, Ticks, TrackKind, peak_bits_per_sec,
+};
 use crate::domain::cues::Cue;
 use crate::domain::ports::MediaObject;
+use crate::domain::trim::Cut;
 use crate::media::packager::pixel_aspect;
 use crate::media::view::View;
 use crate::protocols::hls::live::names::{epoch_init_name, segment_name};
@@ -36,10 +39,10 @@ const SET_SWITCHING: &str = "urn:mpeg:dash:adaptation-set-switching:2016";
 const TRICK_RATE_MAX: &str = "64";
 
 /// Renders the description of what a view shows of an asset.
-pub fn render_mpd(asset: &Asset, view: View) -> String {
+pub fn render_mpd(asset: &Asset, view: View, cut: Cut) -> String {
     let (mut periods, mut start, mut longest) = (Vec::new(), 0.0, 1.0);
     for segments in asset.runs() {
-        let mut run = Run::new(asset, view, segments);
+        let Some(mut run) = Run::new(asset, view, (segments, cut)) else { continue };
         let tracks = || run.sets.iter().flat_map(|set| &set.tracks);
         longest = tracks().map(|track| run.longest_secs(track)).fold(longest, f64::max);
         let end = tracks().filter_map(|track| run.end_secs(track)).fold(0.0, f64::max);
@@ -73,6 +76,8 @@ struct Run<'a> {
     cues: &'a [Cue],
     /// When it ends, microseconds of the timeline.
     end_micros: i64,
+    /// What is left of the asset.
+    cut: Cut,
 }
 
 /// How players know which segments there are.
@@ -94,7 +99,8 @@ enum Init<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(asset: &'a Asset, view: View, segments: Range<u32>) -> Self {
+    /// `None` when nothing of it is left.
+    fn new(asset: &'a Asset, view: View, (segments, cut): (Range<u32>, Cut)) -> Option<Self> {
         let mut sets = adaptation_sets(&asset.tracks, view, &segments);
         if !asset.epochs.is_empty() {
             let is_here =
@@ -102,12 +108,11 @@ impl<'a> Run<'a> {
             sets.iter_mut().for_each(|set| set.tracks.retain(is_here));
             sets.retain(|set| !set.tracks.is_empty());
         }
-        let first = sets.first().and_then(|set| set.tracks.first()).filter(|_| !asset.epochs.is_empty());
-        let start = first.and_then(|track| Some(ticks(track, track.segments.get(segments.start as usize)?.start)));
         let origin = Ticks { value: i64::from(TIMELINE_ORIGIN_SECS), timescale: 1 };
-        Self {
+        let first = sets.first().and_then(|set| set.tracks.first()).copied();
+        let mut run = Self {
             sets,
-            start: start.unwrap_or(origin),
+            start: origin,
             number: u64::from(segments.start),
             segments,
             addressing: Addressing::Timeline,
@@ -115,12 +120,35 @@ impl<'a> Run<'a> {
             independent: true,
             cues: &asset.chronicle.cues,
             end_micros: i64::MAX,
+            cut,
+        };
+        if let Some(track) = first.filter(|_| cut != Cut::NONE || !asset.epochs.is_empty()) {
+            run.start = ticks(track, run.segments_of(track).first()?.start);
+        }
+        Some(run)
+    }
+
+    /// Number of the first segment of a track.
+    fn first_of(&self, track: &AssetTrack) -> u64 {
+        match self.init {
+            Init::OfAsset(_) => self.number + self.skipped(track) as u64,
+            Init::OfEpoch(_) => self.number,
         }
     }
 
+    /// How many segments of a track are cut off before those that are left.
+    fn skipped(&self, track: &AssetTrack) -> usize {
+        let first = self.segments.start as usize;
+        let all = track.segments.iter().skip(first).take(self.segments.len());
+        all.take_while(|segment| !self.cut.keeps_segment(track, segment)).count()
+    }
+
     fn segments_of(&self, track: &'a AssetTrack) -> &'a [Segment] {
+        let start = self.segments.start as usize + self.skipped(track);
         let end = track.segments.len().min(self.segments.end as usize);
-        track.segments.get(self.segments.start as usize..end).unwrap_or_default()
+        let rest = track.segments.get(start..end).unwrap_or_default();
+        let left = rest.iter().take_while(|segment| self.cut.keeps_segment(track, segment)).count();
+        rest.get(..left).unwrap_or_default()
     }
 
     fn longest_secs(&self, track: &'a AssetTrack) -> f64 {
@@ -228,7 +256,7 @@ fn adaptation_set<'a>(run: &Run<'a>, index: usize, set: &AdaptationSet<'a>) -> E
     if let Some(first) = set.tracks.first() {
         let timeline = run.segments_of(first).iter().map(|segment| (segment.start, segment.duration));
         let template = match run.addressing {
-            Addressing::Timeline => template((run, first), (&run.media_template(), run.number), timeline),
+            Addressing::Timeline => template((run, first), (&run.media_template(), run.first_of(first)), timeline),
             Addressing::Regular(regular) => live::template(run, regular),
         };
         element = element.child(template.attribute("initialization", run.init_template()));
@@ -324,8 +352,11 @@ fn picture_attributes(element: Element, track: &AssetTrack) -> Element {
 fn trick_play(run: &Run, id: usize, (main, set): (usize, &AdaptationSet)) -> Option<Element> {
     let track = set.tracks.iter().rev().find(|track| set.kind == TrackKind::Video && has_trick_play(track))?;
     let sizes: Vec<_> = track.key_frames.iter().map(|key| (key.bytes, key.duration)).collect();
-    let times = track.key_frames.iter().map(|key| (key.start, key.duration));
-    let template = template((run, track), (&key_frame_template(&track.name), 0), times)
+    let is_kept = |key: &&KeyFrame| run.cut == Cut::NONE || run.cut.keeps(track, key.start, key.duration);
+    let first = track.key_frames.iter().take_while(|key| !is_kept(key)).count();
+    let kept = track.key_frames.iter().skip(first).take_while(is_kept);
+    let times = kept.map(|key| (key.start, key.duration));
+    let template = template((run, track), (&key_frame_template(&track.name), first as u64), times)
         .attribute("initialization", INIT_TEMPLATE.replace("$RepresentationID$", &track.name));
     let representation = Element::new("Representation")
         .attribute("id", format!("k-{}", track.name))

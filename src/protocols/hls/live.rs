@@ -36,6 +36,8 @@ pub struct LivePlaylist<'a> {
     pub part_target: PartTarget,
     /// PART-HOLD-BACK in part targets, equal in all renditions.
     pub hold_back_parts: u32,
+    /// Whether parts are listed, or whole segments only.
+    pub low_latency: bool,
     /// What the publisher has told of the timeline.
     pub cues: &'a [Cue],
     /// The other renditions' names and newest parts.
@@ -134,10 +136,15 @@ pub fn render_live(playlist: &LivePlaylist, skip: bool) -> String {
     for segment in ring.segments().skip(skipped) {
         behind -= segment.micros();
         // A segment's parts are listed as long as one of them is within that distance of the end.
-        render_segment(&mut out, segment, &mut epoch, !ended && behind <= listed);
+        if playlist.low_latency || segment.is_complete {
+            render_segment(&mut out, segment, &mut epoch, playlist.low_latency && !ended && behind <= listed);
+        }
     }
     if ended {
         out.push_str("#EXT-X-ENDLIST\n");
+        return out;
+    }
+    if !playlist.low_latency {
         return out;
     }
     if let Some((epoch, hint)) = next_part(ring) {
@@ -149,25 +156,34 @@ pub fn render_live(playlist: &LivePlaylist, skip: bool) -> String {
     out
 }
 
-fn render_head(LivePlaylist { ring, target_secs, part_target, hold_back_parts, .. }: &LivePlaylist) -> String {
+fn render_head(playlist: &LivePlaylist) -> String {
+    let LivePlaylist { ring, target_secs, .. } = *playlist;
     let first = ring.segments().next().map_or(ring.next_number(), |segment| segment.beginning.number);
     let mut out = format!("#EXTM3U\n#EXT-X-VERSION:{VERSION}\n#EXT-X-TARGETDURATION:{target_secs}\n");
     if !ring.has_ended() {
-        let part = f64::from(part_target.as_millis()) / 1000.0;
-        let _ = writeln!(
-            out,
-            "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL={:.1},HOLD-BACK={:.1},PART-HOLD-BACK={:.3}\n\
-             #EXT-X-PART-INF:PART-TARGET={part:.3}",
-            f64::from(target_secs * SKIP_UNTIL),
-            f64::from(target_secs * HOLD_BACK),
-            part * f64::from(*hold_back_parts),
-        );
+        render_control(&mut out, playlist);
     }
     let _ = writeln!(out, "#EXT-X-MEDIA-SEQUENCE:{first}");
     if ring.discontinuity_sequence() > 0 {
         let _ = writeln!(out, "#EXT-X-DISCONTINUITY-SEQUENCE:{}", ring.discontinuity_sequence());
     }
     out
+}
+
+fn render_control(out: &mut String, playlist: &LivePlaylist) {
+    let (skip_until, hold_back) = (playlist.target_secs * SKIP_UNTIL, playlist.target_secs * HOLD_BACK);
+    let _ = write!(
+        out,
+        "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL={:.1},HOLD-BACK={:.1}",
+        f64::from(skip_until),
+        f64::from(hold_back),
+    );
+    if playlist.low_latency {
+        let part = f64::from(playlist.part_target.as_millis()) / 1000.0;
+        let part_hold_back = part * f64::from(playlist.hold_back_parts);
+        let _ = write!(out, ",PART-HOLD-BACK={part_hold_back:.3}\n#EXT-X-PART-INF:PART-TARGET={part:.3}");
+    }
+    out.push('\n');
 }
 
 /// How many segments lie before the skip boundary.

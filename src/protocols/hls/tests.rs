@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::wire::{render_key_frames, render_media, render_multivariant};
 use crate::domain::asset::{Asset, BlobKey, Ticks, TrackKind};
 use crate::domain::ports::{BlobStore, SegmentSource};
+use crate::domain::trim::Cut;
 use crate::media::grid::GridSettings;
 use crate::media::resolve::Resolver;
 use crate::media::spans::{SpanSettings, SpanWriter};
@@ -19,8 +20,8 @@ pub(crate) async fn write_all(asset: &Asset, source: &dyn SegmentSource, out: &P
     write_objects(asset, source, out).await;
     for track in &asset.tracks {
         let dir = out.join(&track.name);
-        fs::write(dir.join("media.m3u8"), render_media(asset, track)).unwrap();
-        fs::write(dir.join("iframes.m3u8"), render_key_frames(track)).unwrap();
+        fs::write(dir.join("media.m3u8"), render_media(asset, track, Cut::NONE)).unwrap();
+        fs::write(dir.join("iframes.m3u8"), render_key_frames(track, Cut::NONE)).unwrap();
     }
     fs::write(out.join("master.m3u8"), render_multivariant(&asset.tracks, View::default())).unwrap();
     out.join("master.m3u8")
@@ -190,7 +191,7 @@ async fn pictures_alone_and_sound_alone_and_one_picture() {
     assert!(multivariant.contains("CODECS=\"mp4a.40.2\"\na0-1/media.m3u8\n") && !multivariant.contains("EXT-X-MEDIA"));
     let (asset, _) = check(dir.path(), "one.mp4", &format!("{PICTURES} -frames:v 1 {X264}")).await;
     assert_eq!((asset.tracks[0].segments.len(), asset.tracks[0].segments[0].duration), (1, 512));
-    assert!(render_media(&asset, &asset.tracks[0]).contains("TARGETDURATION:1\n"));
+    assert!(render_media(&asset, &asset.tracks[0], Cut::NONE).contains("TARGETDURATION:1\n"));
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use groups::{AudioGroup, audio_groups, channels};
 use super::paths::{KEY_FRAMES, MEDIA, object_name};
 use crate::domain::asset::{Asset, AssetTrack, KeyFrame, SegmentBytes, Ticks, TrackKind, peak_bits_per_sec};
 use crate::domain::ports::MediaObject;
+use crate::domain::trim::Cut;
 use crate::media::packager::dynamic_range;
 use crate::media::view::{View, family, short_side};
 
@@ -155,8 +156,8 @@ fn render_trick_play(out: &mut String, video: &AssetTrack) {
     let _ = writeln!(out, ",URI=\"{}/{KEY_FRAMES}\"", video.name);
 }
 
-/// Renders a track's media playlist. Its target duration is that of the whole asset.
-pub fn render_media(asset: &Asset, track: &AssetTrack) -> String {
+/// Renders what is left of a track as a media playlist. Its target duration is that of the whole asset.
+pub fn render_media(asset: &Asset, track: &AssetTrack, cut: Cut) -> String {
     let runs = asset.runs();
     let listed = || runs.iter().cloned().flatten();
     let durations = asset.tracks.iter().flat_map(|track| {
@@ -167,17 +168,20 @@ pub fn render_media(asset: &Asset, track: &AssetTrack) -> String {
         out.push_str(INDEPENDENT);
     }
     asset.chronicle.cues.iter().for_each(|cue| render_date_range(&mut out, cue));
-    render_map(&mut out, MediaObject::Init);
-    let (mut map, mut before) = (MediaObject::Init, None);
+    let (mut map, mut before) = (None, None);
     for number in listed() {
         let Some(segment) = track.segments.get(number as usize) else { break };
+        if !cut.keeps_segment(track, segment) {
+            continue;
+        }
         let epoch = asset.epoch_of(number);
         if before.is_some_and(|before| before != (number.wrapping_sub(1), epoch)) {
             out.push_str("#EXT-X-DISCONTINUITY\n");
+        }
+        if before.is_none_or(|(_, before)| before != epoch) {
             let needed = init_object(asset, track, epoch);
-            if needed != map {
+            if map.replace(needed) != Some(needed) {
                 render_map(&mut out, needed);
-                map = needed;
             }
         }
         if before.is_none_or(|before| before != (number.wrapping_sub(1), epoch)) {
@@ -207,12 +211,13 @@ pub fn init_object(asset: &Asset, track: &AssetTrack, epoch: usize) -> MediaObje
 }
 
 /// Renders a track's I-frame playlist: each key frame is a resource of its own.
-pub fn render_key_frames(track: &AssetTrack) -> String {
+pub fn render_key_frames(track: &AssetTrack, cut: Cut) -> String {
     let target = target_duration(track.key_frames.iter().map(|key| (track, key.duration)));
     let mut out = render_head(target);
     out.push_str("#EXT-X-I-FRAMES-ONLY\n");
     render_map(&mut out, MediaObject::Init);
-    for (number, key) in (0..).zip(&track.key_frames) {
+    let is_kept = |key: &KeyFrame| cut == Cut::NONE || cut.keeps(track, key.start, key.duration);
+    for (number, key) in (0..).zip(&track.key_frames).filter(|(_, key)| is_kept(key)) {
         render_entry(&mut out, track, key.duration, MediaObject::KeyFrame(number));
     }
     out.push_str("#EXT-X-ENDLIST\n");

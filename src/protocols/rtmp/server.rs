@@ -16,8 +16,6 @@ use crate::media::live::gate::{Feed, Gate, Knock, TurnedAway};
 const READ_BYTES: usize = 64 << 10;
 /// How long a peer that was told goodbye may take to hang up.
 const LINGER: Duration = Duration::from_secs(3);
-/// A publisher that sends nothing for this long is gone.
-const SILENCE_MAX: Duration = Duration::from_secs(20);
 
 /// What every connection needs.
 #[derive(Clone)]
@@ -30,6 +28,8 @@ pub struct RtmpContext {
     pub config: ServerConfig,
     /// `rtmp` or `rtmps`.
     pub protocol: &'static str,
+    /// A peer that sends nothing for this long is hung up on.
+    pub silence_max: Duration,
 }
 
 /// Why a connection ended other than well.
@@ -45,8 +45,8 @@ pub enum ConnectionError {
     #[error(transparent)]
     Session(#[from] SessionError),
     /// The peer fell silent.
-    #[error("nothing was received for {} s", SILENCE_MAX.as_secs())]
-    Silent,
+    #[error("nothing was received for {} s", .0.as_secs_f64())]
+    Silent(Duration),
 }
 
 /// Serves one connection until it ends.
@@ -73,7 +73,23 @@ struct Connection<S> {
     input: BytesMut,
     agent: String,
     started: Instant,
-    publishing: Option<(Feed, RtmpIngest)>,
+    publishing: Option<(Feed, RtmpIngest, Counted)>,
+}
+
+/// A publisher in the gauge of them.
+struct Counted(&'static str);
+
+impl Counted {
+    fn new(protocol: &'static str) -> Self {
+        metrics::gauge!("playhouse_live_publishers", "protocol" => protocol).increment(1.0);
+        Self(protocol)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        metrics::gauge!("playhouse_live_publishers", "protocol" => self.0).decrement(1.0);
+    }
 }
 
 /// What a connection waits for.
@@ -96,12 +112,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             match self.wait().await? {
                 Woken::Read(0) => return Ok(()),
-                Woken::Read(_) | Woken::Deadline => {}
+                Woken::Read(bytes) => {
+                    metrics::counter!("playhouse_live_ingest_bytes_total", "protocol" => self.context.protocol)
+                        .increment(bytes as u64);
+                }
+                Woken::Deadline => {}
                 Woken::Fenced(refusal) => {
                     self.publishing = None;
                     self.session.end(&Rejection::new(code::PUBLISH_BAD_NAME, sentence(&refusal)));
                 }
-                Woken::Silent => return Err(ConnectionError::Silent),
+                Woken::Silent => return Err(ConnectionError::Silent(self.context.silence_max)),
             }
         }
     }
@@ -117,8 +137,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             ServerEvent::Media(message) => {
                 let (arrival, mut fed) = (self.started.elapsed(), Vec::new());
-                if let Some((_, ingest)) = &mut self.publishing {
+                if let Some((feed, ingest, _)) = &mut self.publishing {
+                    let was_known = ingest.unknown_codec().is_none();
                     ingest.take(message, arrival, &mut fed);
+                    if let Some(codec) = ingest.unknown_codec().filter(|_| was_known) {
+                        feed.note_unknown_codec(codec);
+                    }
                 }
                 self.feed(fed);
                 self.refuse_codec();
@@ -132,10 +156,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let knock = Knock { key, protocol: self.context.protocol, address: self.address, agent: self.agent.clone() };
         let answered = match self.context.gate.knock(knock).await {
             Ok(feed) => {
-                self.publishing = Some((feed, RtmpIngest::default()));
+                self.publishing = Some((feed, RtmpIngest::default(), Counted::new(self.context.protocol)));
                 self.session.accept()
             }
             Err(error) => {
+                let reason = match error {
+                    TurnedAway::UnknownKey => "unknown_key",
+                    TurnedAway::Refused(_) => "refused",
+                    TurnedAway::Unavailable => "unavailable",
+                };
+                metrics::counter!("playhouse_live_publishers_turned_away_total", "reason" => reason).increment(1);
                 let code = match error {
                     TurnedAway::UnknownKey => code::PUBLISH_BAD_NAME,
                     TurnedAway::Refused(_) => code::PUBLISH_DENIED,
@@ -151,7 +181,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn feed(&mut self, fed: Vec<Fed>) {
         let now = self.context.clock.now();
-        let Some((feed, _)) = &self.publishing else { return };
+        let Some((feed, ..)) = &self.publishing else { return };
         for fed in fed {
             let refused = match fed {
                 Fed::Visit(visit) => feed.begin_visit(visit, now).err().map(|error| error.to_string()),
@@ -199,7 +229,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         let fenced = async {
             match &mut self.publishing {
-                Some((feed, _)) => feed.fenced().await,
+                Some((feed, ..)) => feed.fenced().await,
                 None => std::future::pending().await,
             }
         };
@@ -212,7 +242,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             },
             refusal = fenced => Ok(Woken::Fenced(refusal)),
             () = at_deadline => Ok(Woken::Deadline),
-            () = tokio::time::sleep(SILENCE_MAX) => Ok(Woken::Silent),
+            () = tokio::time::sleep(self.context.silence_max) => Ok(Woken::Silent),
         }
     }
 

@@ -2,11 +2,11 @@
 //! fragment (`sheet.jpg#xywh=x,y,w,h`). Pure text, no sockets.
 use std::fmt::Write;
 
+use crate::domain::trim::Trim;
 use crate::domain::video::Storyboard;
 
-/// Renders a storyboard's cues. `sheet` gives the URI of a sheet by its name; the last cue ends with the video, at
-/// `duration_ms`.
-pub fn render_storyboard(storyboard: &Storyboard, duration_ms: u64, sheet: impl Fn(&str) -> String) -> String {
+/// Renders the cues of a part of a storyboard. `sheet` gives the URI of a sheet by its name; the last cue ends with that part.
+pub fn render_storyboard(storyboard: &Storyboard, shown: Trim, sheet: impl Fn(&str) -> String) -> String {
     let mut out = String::from("WEBVTT\n");
     let interval = u64::from(storyboard.interval_ms.max(1));
     for tile in 0..storyboard.num_tiles {
@@ -14,7 +14,12 @@ pub fn render_storyboard(storyboard: &Storyboard, duration_ms: u64, sheet: impl 
         let Some(picture) = storyboard.sheets.get(index) else { break };
         let start = u64::from(tile) * interval;
         let is_last = tile + 1 == storyboard.num_tiles;
-        let end = if is_last { duration_ms.max(start + 1) } else { start + interval };
+        let end = if is_last { shown.end_ms.max(start + 1) } else { start + interval };
+        if end <= shown.start_ms || start >= shown.end_ms && !is_last {
+            continue;
+        }
+        let in_part = |ms: u64| ms.saturating_sub(shown.start_ms);
+        let (start, end) = (in_part(start), in_part(if is_last { end } else { end.min(shown.end_ms) }));
         let (width, height) = (storyboard.width, storyboard.height);
         let uri = sheet(&picture.name);
         let _ = write!(out, "\n{} --> {}\n{uri}#xywh={x},{y},{width},{height}\n", clock(start), clock(end));
@@ -50,10 +55,18 @@ mod tests {
             00:00:00.000 --> 00:30:00.500\npictures/2-s0.jpg#xywh=0,0,160,90\n\n\
             00:30:00.500 --> 01:00:01.000\npictures/2-s0.jpg#xywh=160,0,160,90\n\n\
             01:00:01.000 --> 01:00:03.021\npictures/2-s1.jpg#xywh=0,0,160,90\n";
+        let whole = |end_ms| Trim { start_ms: 0, end_ms };
         let uri = |name: &str| format!("pictures/{name}");
-        assert_eq!(render_storyboard(&board, 3_603_021, uri), expected);
-        let short = render_storyboard(&board, 0, uri);
+        assert_eq!(render_storyboard(&board, whole(3_603_021), uri), expected);
+        let short = render_storyboard(&board, whole(0), uri);
         assert!(short.contains("01:00:01.000 --> 01:00:01.001"), "a cue never ends before it starts: {short}");
-        assert_eq!(render_storyboard(&Storyboard { num_tiles: u32::MAX, ..board }, 1, uri).matches("-->").count(), 4);
+        assert_eq!(
+            render_storyboard(&Storyboard { num_tiles: u32::MAX, ..board.clone() }, whole(u64::MAX), uri)
+                .matches("-->")
+                .count(),
+            4
+        );
+        let part = render_storyboard(&board, Trim { start_ms: 2_000_000, end_ms: 3_000_000 }, uri);
+        assert_eq!(part, "WEBVTT\n\n00:00:00.000 --> 00:16:40.000\npictures/2-s0.jpg#xywh=160,0,160,90\n");
     }
 }

@@ -19,6 +19,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 5, name: "live", sqlite: include_str!("migrations/0005_live.sqlite.sql") },
     Migration { version: 6, name: "no_staging", sqlite: include_str!("migrations/0006_no_staging.sqlite.sql") },
     Migration { version: 7, name: "recordings", sqlite: include_str!("migrations/0007_recordings.sqlite.sql") },
+    Migration { version: 8, name: "trim", sqlite: include_str!("migrations/0008_trim.sqlite.sql") },
 ];
 
 const CREATE_HISTORY: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (

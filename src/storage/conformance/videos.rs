@@ -6,6 +6,7 @@ use crate::domain::asset::{BlobKey, Extent};
 use crate::domain::ids::VideoId;
 use crate::domain::ports::{Catalog, CatalogError, PageRequest, VideoFilter, VideoStep};
 use crate::domain::time::Timestamp;
+use crate::domain::trim::Trim;
 use crate::domain::upload::{Concatenation, Upload};
 use crate::domain::video::{
     Failure, MediaInfo, NonStandard, Privacy, Rendition, RenditionState, Storyboard, StoryboardSheet, Thumbnail,
@@ -156,6 +157,20 @@ pub(in super::super) async fn thumbnails_are_replaced_by_moment(catalog: &Arc<dy
     let missing = catalog.step_video(&id, VideoStep::ThumbnailChosen(C2), at(4)).await;
     assert_eq!(missing, Err(CatalogError::NotFound), "there is no picture of it");
     assert_eq!(events(&**catalog, "video.illustrated").await.len(), steps.len() + 1);
+}
+
+pub(in super::super) async fn a_trim_is_kept_and_taken_back(catalog: &Arc<dyn Catalog>) {
+    let user = registered(&**catalog, "alice").await;
+    let whole = playable(&**catalog, &user.id, "clip", 1).await;
+    let trim = Trim { start_ms: 1000, end_ms: 3500 };
+    let trimmed = catalog.step_video(&whole.id, VideoStep::Trimmed(Some(trim)), at(2)).await.unwrap();
+    assert_eq!((trimmed.trim, trimmed.duration_ms()), (Some(trim), Some(2500)));
+    assert_eq!(catalog.video(&whole.id).await.unwrap().as_ref(), Some(&trimmed));
+    let again = catalog.step_video(&whole.id, VideoStep::Trimmed(Some(trim)), at(3)).await.unwrap();
+    assert_eq!(again.revision, trimmed.revision, "nothing has changed");
+    let back = catalog.step_video(&whole.id, VideoStep::Trimmed(None), at(4)).await.unwrap();
+    assert_eq!((back.trim, back.duration_ms()), (None, whole.duration_ms()));
+    assert_eq!(events(&**catalog, "video.trimmed").await.len(), 2);
 }
 
 pub(in super::super) async fn a_storyboard_is_replaced_as_a_whole(catalog: &Arc<dyn Catalog>) {

@@ -71,6 +71,8 @@ export interface Storyboard {
   /** Seconds from one small picture to the next. */
   interval: number;
   count: number;
+  /** Seconds from the first one to where what is shown begins. */
+  skipped: number;
 }
 
 export interface Rendition {
@@ -110,6 +112,8 @@ export interface Video extends Details {
   renditions: Rendition[];
   thumbnails: Thumbnail[];
   storyboard: Storyboard | null;
+  /** The part that is shown, seconds of the whole; null when that is all. */
+  trim: { start: number; end: number; full_duration: number } | null;
   /** Seconds of work that is left, when known. */
   estimated_time_remaining: number | null;
   video_urls: { hls?: string | null };
@@ -135,9 +139,14 @@ export interface PlaybackReply {
 
 export type LiveState = 'idle' | 'live' | 'ended';
 
+/** How close to the publisher viewers are, and which sizes they get. */
+export type Latency = 'low' | 'normal';
+export type Ladder = 'source' | 'full';
+
 /** What the owner of a live stream chooses beside its details. */
 export interface LiveChoices {
-  latency: 'low' | 'normal';
+  latency: Latency;
+  ladder: Ladder;
   /** How far back viewers can go, seconds. */
   dvr_window: number;
   /** Can be published to again after a broadcast. */
@@ -165,6 +174,10 @@ export interface IngestStats {
   /** Times that the publisher came. */
   epochs: number;
   gaps: number;
+  /** A codec that comes and cannot be used. */
+  unknown_codec: string | null;
+  /** How smaller sizes do, when there are some. */
+  ladder?: { rungs: { name: string; width: number; height: number; dropped: boolean }[]; added_latency_ms: number | null; restarts: number };
 }
 
 export interface Live extends Details, LiveChoices {
@@ -183,7 +196,7 @@ export interface Live extends Details, LiveChoices {
   thumbnail?: string;
   /** These three are for its owner only. */
   stream_key?: string;
-  ingest?: { rtmp: string };
+  ingest?: { rtmp: string; rtmps?: string };
   ingest_stats?: IngestStats | null;
 }
 

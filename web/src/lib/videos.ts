@@ -27,6 +27,11 @@ export function editVideo(id: string, details: Details, etag: string | null): Pr
   return session.call<Video>('PATCH', `/videos/${id}`, { body: details, headers });
 }
 
+/** Shows a part of a video, in seconds of the whole; null for all of it. */
+export async function trimVideo(id: string, trim: { start: number | null; end: number | null } | null): Promise<Video> {
+  return (await session.call<Video>('PATCH', `/videos/${id}`, { body: { trim } })).data;
+}
+
 export async function deleteVideo(id: string): Promise<void> {
   await session.call('DELETE', `/videos/${id}`);
 }

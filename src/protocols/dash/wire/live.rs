@@ -7,6 +7,7 @@ use super::{Addressing, Element, Init, MICROS, Run, adaptation_sets, duration, p
 use crate::domain::asset::Ticks;
 use crate::domain::cues::Cue;
 use crate::domain::time::Timestamp;
+use crate::domain::trim::Cut;
 use crate::media::live::listing::ListedPeriod;
 use crate::media::live::part::PartTarget;
 use crate::media::live::periods::Cadence;
@@ -41,6 +42,8 @@ pub struct LivePresentation<'a> {
     pub part_target: PartTarget,
     /// Whether nothing more will come.
     pub has_ended: bool,
+    /// Whether players are to fetch segments while they are made.
+    pub low_latency: bool,
     /// What the publisher has told of the timeline.
     pub cues: &'a [Cue],
 }
@@ -57,9 +60,10 @@ pub(super) struct Regular {
 }
 
 impl LivePresentation<'_> {
-    /// Whether what comes now is told in advance.
+    /// Whether players get what comes now while it is made.
     pub fn is_low_latency(&self) -> bool {
-        self.periods.last().is_some_and(|last| matches!(last.period.cadence, Cadence::Regular { .. }))
+        let is_told = |last: &ListedPeriod| matches!(last.period.cadence, Cadence::Regular { .. });
+        self.low_latency && self.periods.last().is_some_and(is_told)
     }
 
     /// How far behind the newest media players should be, seconds.
@@ -137,6 +141,7 @@ fn live_period(live: &LivePresentation, listed: &ListedPeriod, view: View) -> El
         independent: *independent,
         cues: live.cues,
         end_micros: of.end_micros.unwrap_or(i64::MAX),
+        cut: Cut::NONE,
     };
     let element = period(&run, of.first, seconds(of.start_micros - live.anchor.0));
     match of.end_micros {

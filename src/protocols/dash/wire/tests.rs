@@ -85,7 +85,7 @@ fn two_rungs_and_sound() {
   </Period>
 </MPD>
 "#;
-    assert_eq!(render_mpd(&asset(tracks), View::default()), expected);
+    assert_eq!(render_mpd(&asset(tracks), View::default(), Cut::NONE), expected);
 }
 
 /// Values of an attribute, in order.
@@ -104,7 +104,7 @@ fn codecs_and_misaligned_renditions_are_sets_of_their_own() {
         rung("v720av1-2", "av01.0.05M.08", (1280, 720), 300_000),
         odd,
     ];
-    let mpd = render_mpd(&asset(tracks), View::default());
+    let mpd = render_mpd(&asset(tracks), View::default(), Cut::NONE);
     let sets: Vec<&str> = mpd.split("<AdaptationSet").skip(1).collect();
     let ids: Vec<_> = sets.iter().map(|set| values(set, "Representation id").join(" ")).collect();
     assert_eq!(ids.len(), 6, "three sets and their trick play: {mpd}");
@@ -128,7 +128,7 @@ fn every_track_of_sound_stands_for_itself() {
         audio("a1-2", "\"><evil/>", 2, true),
         audio("a2-2", "und", 9, false),
     ];
-    let mpd = render_mpd(&asset(tracks), View::default());
+    let mpd = render_mpd(&asset(tracks), View::default(), Cut::NONE);
     assert_eq!(mpd.matches("<AdaptationSet").count(), 4);
     assert_eq!(values(&mpd, "lang"), ["en", "en"], "what is no language tag is left out");
     assert_eq!(values(&mpd, "selectionPriority"), ["2", "3", "4", "1"]);
@@ -141,14 +141,14 @@ fn every_track_of_sound_stands_for_itself() {
 fn a_view_narrows_it_and_hostile_text_stays_text() {
     let tracks =
         vec![rung("v0-1", "avc1.\"&<", (1280, 720), 500_000), rung("v360-2", "avc1.64001e", (640, 360), 200_000)];
-    let mpd = render_mpd(&asset(tracks), View { only: Some(720), ..View::default() });
+    let mpd = render_mpd(&asset(tracks), View { only: Some(720), ..View::default() }, Cut::NONE);
     assert_eq!(mpd.matches("<Representation").count(), 2, "{mpd}");
     assert_eq!(values(&mpd, "codecs"), ["avc1.&quot;&amp;&lt;"; 2]);
 }
 
 #[test]
 fn nothing_to_show_is_an_empty_period() {
-    let mpd = render_mpd(&empty_asset(), View::default());
+    let mpd = render_mpd(&empty_asset(), View::default(), Cut::NONE);
     assert!(
         mpd.contains("mediaPresentationDuration=\"PT0.000000S\"") && mpd.contains("<Period id=\"0\" start=\"PT0S\"/>")
     );

@@ -41,6 +41,7 @@ fn playlist(ring: &Ring) -> LivePlaylist<'_> {
         part_target: PartTarget::for_frame_rate(None),
         hold_back_parts: 3,
         cues: &[],
+        low_latency: true,
         reports: &[],
     }
 }
@@ -95,6 +96,16 @@ fn cues_are_in_every_answer() {
         assert!(text.contains("\n#EXT-X-DATERANGE:ID=\"1-1\",START-DATE=\"1970-01-01T00:00:00.000Z\"\n"), "{text}");
     }
     assert!(delta.contains("#EXT-X-SKIP") && !delta.contains("DATERANGES"), "they are not offered to be skipped");
+}
+
+#[test]
+fn without_low_latency_there_are_whole_segments_only() {
+    let ring = ring(5, 2);
+    let text = render_live(&LivePlaylist { low_latency: false, ..playlist(&ring) }, false);
+    assert!(!text.contains("PART") && !text.contains("HINT") && !text.contains("REPORT"), "{text}");
+    assert!(text.contains(",HOLD-BACK=6.0\n#EXT-X-MEDIA-SEQUENCE:0\n"), "{text}");
+    assert_eq!(text.matches("#EXTINF").count(), 4);
+    assert!(text.ends_with("0-3.m4s\n"), "{text}");
 }
 
 #[test]

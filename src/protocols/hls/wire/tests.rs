@@ -165,8 +165,8 @@ fn media_playlists_share_the_target_duration() {
         #EXTINF:5.013333,\n\
         1.m4s\n\
         #EXT-X-ENDLIST\n";
-    assert_eq!(render_media(&asset, &asset.tracks[1]), expected);
-    assert!(render_media(&asset, &asset.tracks[0]).contains("#EXT-X-TARGETDURATION:5\n"));
+    assert_eq!(render_media(&asset, &asset.tracks[1], Cut::NONE), expected);
+    assert!(render_media(&asset, &asset.tracks[0], Cut::NONE).contains("#EXT-X-TARGETDURATION:5\n"));
 }
 
 #[test]
@@ -191,5 +191,5 @@ fn key_frame_playlist() {
         #EXTINF:2.000000,\n\
         k1.m4s\n\
         #EXT-X-ENDLIST\n";
-    assert_eq!(render_key_frames(&video("v0-1")), expected);
+    assert_eq!(render_key_frames(&video("v0-1"), Cut::NONE), expected);
 }

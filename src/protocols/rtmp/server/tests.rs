@@ -48,13 +48,17 @@ impl Clock for Wall {
 }
 
 async fn server() -> (Arc<OneStream>, u16) {
+    server_with(Duration::from_secs(60)).await
+}
+
+async fn server_with(silence_max: Duration) -> (Arc<OneStream>, u16) {
     let settings = BroadcastSettings::new(Duration::from_secs(60), 0);
     let stream = Arc::new(LiveStream::new(settings, Box::new(Forgetful)));
     let gate = Arc::new(OneStream { stream, fence: Mutex::default(), ended: Arc::default() });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let (config, clock) = (ServerConfig::default(), Arc::new(Wall));
-    let context = RtmpContext { gate: gate.clone(), clock, config, protocol: "rtmp" };
+    let context = RtmpContext { gate: gate.clone(), clock, config, protocol: "rtmp", silence_max };
     tokio::spawn(async move {
         while let Ok((socket, address)) = listener.accept().await {
             tokio::spawn(serve(socket, address, context.clone()));
@@ -145,4 +149,14 @@ async fn a_wrong_key_is_told_and_a_newer_publisher_takes_over() {
     assert!(left.is_ok(), "the first publisher was sent away");
     second.kill().await.unwrap();
     gate.stream.wait_for(Duration::from_secs(10), |broadcast| (!broadcast.is_fed()).then_some(())).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_peer_that_sends_nothing_is_hung_up_on() {
+    let (_, port) = server_with(Duration::from_millis(300)).await;
+    let mut socket = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    // The beginning of a handshake, and then the line is dead: what the server has to say and its end are awaited.
+    tokio::io::AsyncWriteExt::write_all(&mut socket, &[3; 100]).await.unwrap();
+    let mut answer = Vec::new();
+    tokio::io::AsyncReadExt::read_to_end(&mut socket, &mut answer).await.unwrap();
 }

@@ -80,7 +80,7 @@ conformance_tests!(uploads, catalog();
     completing_repeats_without_effect, an_expected_digest_is_verified_first, ending_frees_the_quota_and_drops_the_video,
     concatenation_takes_its_parts, strangers_and_whole_uploads_are_no_parts, unfinished_uploads_expire);
 conformance_tests!(videos, catalog();
-    a_video_goes_its_way, higher_generations_replace_lower_ones, thumbnails_are_replaced_by_moment, a_storyboard_is_replaced_as_a_whole, failures_say_why,
+    a_video_goes_its_way, higher_generations_replace_lower_ones, thumbnails_are_replaced_by_moment, a_trim_is_kept_and_taken_back, a_storyboard_is_replaced_as_a_whole, failures_say_why,
     racing_steps_and_edits_all_count, details_are_edited_by_revision, lists_show_what_may_be_seen,
     a_restart_finds_what_was_in_work, deleting_takes_every_byte, deleting_while_uploading_ends_the_upload,
     orphans_are_what_nothing_needs, timestamps_and_sizes_keep_their_full_range);

@@ -49,6 +49,7 @@ fn recorded(live: &Live, archive: &Archive, now: Timestamp) -> Video {
         asset_generation: 0,
         thumbnails: Vec::new(),
         chosen_moment: None,
+        trim: None,
         storyboard: None,
         source: Vec::new(),
         file_size: archive.blobs.iter().map(|blob| blob.bytes).sum(),

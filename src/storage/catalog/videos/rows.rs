@@ -12,7 +12,7 @@ use crate::domain::video::{
 
 pub(super) const VIDEO_COLUMNS: &str = "id, playback_id, user_id, channel_id, title, description, category, tags, \
     privacy, status, progress_percent, ready_at, failure, non_standard, media, asset_generation, file_size, file_name, \
-    expected_digest, chosen_moment, storyboard, view_count, like_count, dislike_count, comment_count, revision, created_at, published_at, \
+    expected_digest, chosen_moment, storyboard, trim, view_count, like_count, dislike_count, comment_count, revision, created_at, published_at, \
     updated_at, deleted_at";
 
 /// The tables of a video's ordered parts, in the order [`video_from`] expects their answers.
@@ -124,6 +124,7 @@ pub(super) fn video_from(row: &Row, children: &[Vec<Row>]) -> Result<Video, Cata
         thumbnails: parts(children.get(2), id, thumbnail_from)?,
         chosen_moment: row.optional_one_of("chosen_moment", ThumbnailMoment::parse)?,
         storyboard: row.optional_json("storyboard")?,
+        trim: row.optional_json("trim")?,
         asset_generation: row.number("asset_generation")?,
         file_size: row.number("file_size")?,
         file_name: row.optional_string("file_name")?,
@@ -170,7 +171,7 @@ pub(in super::super) fn save(video: &Video, read_revision: u64) -> Result<Statem
         privacy = :privacy, status = :status, is_listed = :is_listed, progress_percent = :progress_percent, \
         ready_at = :ready_at, failure = :failure, non_standard = :non_standard, media = :media, duration_ms = :duration_ms, width = :width, \
         height = :height, codec = :codec, bit_rate = :bit_rate, asset_generation = :asset_generation, \
-        chosen_moment = :chosen_moment, storyboard = :storyboard, revision = :revision, published_at = :published_at, updated_at = :updated_at \
+        chosen_moment = :chosen_moment, storyboard = :storyboard, trim = :trim, revision = :revision, published_at = :published_at, updated_at = :updated_at \
         WHERE id = :id AND revision = :read_revision AND deleted_at IS NULL";
     let media = video.media.as_ref();
     let picture = media.and_then(|media| media.video.first());
@@ -188,7 +189,7 @@ pub(in super::super) fn save(video: &Video, read_revision: u64) -> Result<Statem
         .bind("failure", video.failure.as_ref().map(to_json).transpose()?)
         .bind("non_standard", to_json(&video.non_standard)?)
         .bind("media", media.map(to_json).transpose()?)
-        .bind("duration_ms", media.map(|media| media.duration_ms))
+        .bind("duration_ms", video.duration_ms())
         .bind("width", picture.map(|picture| picture.width))
         .bind("height", picture.map(|picture| picture.height))
         .bind("codec", picture.map(|picture| picture.codec.as_str()))
@@ -196,6 +197,7 @@ pub(in super::super) fn save(video: &Video, read_revision: u64) -> Result<Statem
         .bind("asset_generation", video.asset_generation)
         .bind("chosen_moment", video.chosen_moment)
         .bind("storyboard", video.storyboard.as_ref().map(to_json).transpose()?)
+        .bind("trim", video.trim.as_ref().map(to_json).transpose()?)
         .bind("revision", video.revision)
         .bind("published_at", video.published_at)
         .bind("updated_at", video.updated_at)

@@ -57,6 +57,10 @@ pub(super) fn step(read: &Video, step: &VideoStep, now: Timestamp) -> Result<Opt
             video.storyboard = Some(storyboard.clone());
             Some(vec![event("video.storyboard_made", &video)])
         }
+        VideoStep::Trimmed(trim) => (video.trim != *trim).then(|| {
+            video.trim = *trim;
+            vec![event("video.trimmed", &video)]
+        }),
         VideoStep::Finished => finished(&mut video)?,
         VideoStep::Failed(failure) => failed(&mut video, failure)?,
     };

@@ -20,6 +20,7 @@ fn description(broadcast: &Broadcast) -> String {
         part_target: broadcast.part_target().unwrap(),
         has_ended: broadcast.has_ended(),
         cues: &[],
+        low_latency: true,
     };
     render_live_mpd(&live, View::default())
 }
