@@ -43,6 +43,25 @@ fn describe() {
         ("playhouse_segment_cache_hits_total", Unit::Count, "Segments served from memory"),
         ("playhouse_segment_cache_misses_total", Unit::Count, "Segments that had to be built"),
         ("playhouse_segment_built_bytes_total", Unit::Bytes, "Bytes of segments built"),
+        ("playhouse_logins_total", Unit::Count, "Attempts to sign in, by outcome"),
+    ];
+    for (name, unit, text) in counters {
+        metrics::describe_counter!(name, unit, text);
+    }
+    metrics::describe_histogram!(
+        "playhouse_http_request_duration_seconds",
+        Unit::Seconds,
+        "Time from a request's head to the end of its answer, by route"
+    );
+    describe_live();
+    metrics::describe_gauge!("playhouse_actors", Unit::Count, "Running actors, by family");
+    metrics::describe_gauge!("playhouse_http_requests_in_flight", Unit::Count, "Requests being answered");
+    metrics::describe_gauge!("playhouse_http_connections", Unit::Count, "Open connections");
+}
+
+/// Those of live streams.
+fn describe_live() {
+    let counters = [
         ("playhouse_live_ingest_bytes_total", Unit::Bytes, "Bytes received from publishers, by protocol"),
         ("playhouse_live_publishers_turned_away_total", Unit::Count, "Publishers that were not let in, by reason"),
         ("playhouse_live_repairs_total", Unit::Count, "Times of publishers' frames that were repaired, by kind"),
@@ -59,16 +78,10 @@ fn describe() {
         ("playhouse_live_ladder_restarts_total", Unit::Count, "Workers of live ladders that ended before their stream"),
         ("playhouse_live_rungs_dropped_total", Unit::Count, "Rungs given up because the machine did not keep up"),
         ("playhouse_live_playlist_requests_total", Unit::Count, "Requests for live media playlists, by kind"),
-        ("playhouse_logins_total", Unit::Count, "Attempts to sign in, by outcome"),
     ];
     for (name, unit, text) in counters {
         metrics::describe_counter!(name, unit, text);
     }
-    metrics::describe_histogram!(
-        "playhouse_http_request_duration_seconds",
-        Unit::Seconds,
-        "Time from a request's head to the end of its answer, by route"
-    );
     metrics::describe_histogram!(
         "playhouse_live_part_lateness_seconds",
         Unit::Seconds,
@@ -99,7 +112,4 @@ fn describe() {
     for (name, unit, text) in gauges {
         metrics::describe_gauge!(name, unit, text);
     }
-    metrics::describe_gauge!("playhouse_actors", Unit::Count, "Running actors, by family");
-    metrics::describe_gauge!("playhouse_http_requests_in_flight", Unit::Count, "Requests being answered");
-    metrics::describe_gauge!("playhouse_http_connections", Unit::Count, "Open connections");
 }
