@@ -191,8 +191,6 @@ pub struct Broadcast {
     /// Where all that was cut ends, microseconds of stream time.
     end_micros: i64,
     health: Health,
-    /// What the newest publisher sends and nobody can use.
-    unknown_codec: Option<String>,
     has_ended: bool,
 }
 
@@ -214,7 +212,6 @@ impl Broadcast {
             next: u64::from(settings.generation) * NUMBERS_OF_GENERATION,
             end_micros: settings.start_micros,
             health: Health::default(),
-            unknown_codec: None,
             has_ended: false,
         }
     }

@@ -80,11 +80,6 @@ impl Feed {
         self.stream.cue(self.generation, cue);
     }
 
-    /// The publisher sends something in a codec that is not known here, and that is left out.
-    pub fn note_unknown_codec(&self, codec: &str) {
-        self.stream.note_unknown_codec(self.generation, codec);
-    }
-
     /// Waits until the feed is taken away, and says why.
     pub async fn fenced(&mut self) -> Refusal {
         let fenced = self.fenced.wait_for(Option::is_some).await.ok().and_then(|why| *why);

@@ -35,8 +35,6 @@ struct Fed {
     keeper: Box<dyn Keeper>,
     /// Generation of the publishing lease that may feed.
     generation: u64,
-    /// Generation of whoever sent something that cannot be used, perhaps before its visit has begun.
-    unusable_from: u64,
 }
 
 /// A live stream's media, shared by its publisher and its viewers.
@@ -48,7 +46,7 @@ pub struct LiveStream {
 impl LiveStream {
     /// A stream that nobody has published to.
     pub fn new(settings: BroadcastSettings, keeper: Box<dyn Keeper>) -> Self {
-        let fed = Fed { broadcast: Broadcast::new(settings), keeper, generation: 0, unusable_from: 0 };
+        let fed = Fed { broadcast: Broadcast::new(settings), keeper, generation: 0 };
         Self { fed: Mutex::new(fed), moved: watch::Sender::new(0) }
     }
 
@@ -81,9 +79,6 @@ impl LiveStream {
                 return Err(TakenOver.into());
             }
             fed.generation = generation;
-            if fed.unusable_from != generation {
-                fed.broadcast.note_unknown_codec(None);
-            }
             Ok(fed.broadcast.begin_visit(visit, now, cuts)?)
         })
     }
@@ -112,15 +107,6 @@ impl LiveStream {
                 fed.broadcast.take_cue(cue, cuts);
             }
         });
-    }
-
-    /// The publisher of this generation sends something that cannot be used.
-    pub fn note_unknown_codec(&self, generation: u64, codec: &str) {
-        let mut fed = self.fed();
-        if generation >= fed.generation {
-            fed.unusable_from = generation;
-            fed.broadcast.note_unknown_codec(Some(codec.to_owned()));
-        }
     }
 
     /// A rung's encoder tells what it makes in this epoch.

@@ -28,8 +28,6 @@ pub struct Vitals {
     pub video_codec: Option<String>,
     /// Codec of its sound (RFC 6381).
     pub audio_codec: Option<String>,
-    /// A codec that it sends and that is not known here: what comes in it is left out.
-    pub unknown_codec: Option<String>,
     /// Repairs, drops, epochs and gaps.
     #[serde(flatten)]
     pub health: Health,
@@ -52,7 +50,6 @@ impl Vitals {
             height: size.as_ref().map(|size| size.height),
             video_codec: codec(pictures),
             audio_codec: codec(of_kind(TrackKind::Audio)),
-            unknown_codec: broadcast.unknown_codec().map(str::to_owned),
             health: broadcast.health(),
         }
     }

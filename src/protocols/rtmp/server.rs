@@ -137,12 +137,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             ServerEvent::Media(message) => {
                 let (arrival, mut fed) = (self.started.elapsed(), Vec::new());
-                if let Some((feed, ingest, _)) = &mut self.publishing {
-                    let was_known = ingest.unknown_codec().is_none();
+                if let Some((_, ingest, _)) = &mut self.publishing {
                     ingest.take(message, arrival, &mut fed);
-                    if let Some(codec) = ingest.unknown_codec().filter(|_| was_known) {
-                        feed.note_unknown_codec(codec);
-                    }
                 }
                 self.feed(fed);
                 self.refuse_codec();
@@ -203,7 +199,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Ends a stream that nobody could watch, and says why.
     fn refuse_codec(&mut self) {
-        let refusal = self.publishing.as_ref().and_then(|(_, ingest)| ingest.refusal().map(str::to_owned));
+        let refusal = self.publishing.as_ref().and_then(|(_, ingest, _)| ingest.refusal().map(str::to_owned));
         if let Some(reason) = refusal {
             tracing::info!(address = %self.address, agent = self.agent, reason, "publisher refused");
             self.session.end(&Rejection::new(code::PUBLISH_DENIED, sentence(&reason)));

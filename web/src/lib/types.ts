@@ -174,8 +174,6 @@ export interface IngestStats {
   /** Times that the publisher came. */
   epochs: number;
   gaps: number;
-  /** A codec that comes and cannot be used. */
-  unknown_codec: string | null;
   /** How smaller sizes do, when there are some. */
   ladder?: { rungs: { name: string; width: number; height: number; dropped: boolean }[]; added_latency_ms: number | null; restarts: number };
 }

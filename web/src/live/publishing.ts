@@ -29,16 +29,15 @@ const counted = (counts: Record<string, number>) => (sum(counts) === 0 ? 'none' 
 
 /** What its publisher had better change. */
 export function warningsOf(stats: IngestStats): string[] {
-  const { gop_secs: gop, unknown_codec: unknown, ladder } = stats;
+  const { gop_secs: gop, ladder } = stats;
   const given = ladder?.rungs.filter(({ dropped }) => dropped).map(({ height, width }) => `${Math.min(height, width)}p`) ?? [];
   const all = [
-    unknown && `What comes in ${unknown} is left out: this server takes in H.264 and AAC.`,
     gop !== null && gop > 4 && `There is a key frame only every ${Math.round(gop * 10) / 10} s: viewers start and seek slowly. Set the interval to 2 s.`,
     sum(stats.dropped) > 0 && 'Frames had to be left out: the encoder may be overloaded, or sends pictures before a key frame.',
     sum(stats.repairs) > 100 && 'Many times had to be repaired: the encoder or its capture device loses its rhythm.',
     given.length > 0 && `This server does not keep up with encoding ${given.join(', ')}; viewers get the other sizes.`,
   ];
-  return all.filter((one) => typeof one === 'string' && one !== '') as string[];
+  return all.filter((one) => one !== false);
 }
 
 /** What is known of it; what is not known yet is left out. */

@@ -151,16 +151,6 @@ impl Broadcast {
         metrics::histogram!("playhouse_live_part_lateness_seconds").record(late as f64 / 1e6);
     }
 
-    /// Notes what the newest publisher sends that is left out.
-    pub fn note_unknown_codec(&mut self, codec: Option<String>) {
-        self.unknown_codec = codec;
-    }
-
-    /// What the newest publisher sends that is left out, by the name of its codec.
-    pub fn unknown_codec(&self) -> Option<&str> {
-        self.unknown_codec.as_deref()
-    }
-
     /// Cues stay as long as something of what they tell is listed.
     pub(super) fn forget_cues(&mut self) {
         let firsts = self.renditions.iter().filter_map(|rendition| rendition.ring.segments().next());
