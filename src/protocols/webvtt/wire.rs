@@ -9,17 +9,18 @@ use crate::domain::video::Storyboard;
 pub fn render_storyboard(storyboard: &Storyboard, shown: Trim, sheet: impl Fn(&str) -> String) -> String {
     let mut out = String::from("WEBVTT\n");
     let interval = u64::from(storyboard.interval_ms.max(1));
+    // Of a part without a length all is shown: its length is not known.
+    let cut = if shown.duration_ms() > 0 { shown.end_ms } else { u64::MAX };
     for tile in 0..storyboard.num_tiles {
         let Some((index, x, y)) = storyboard.place(tile) else { break };
         let Some(picture) = storyboard.sheets.get(index) else { break };
         let start = u64::from(tile) * interval;
         let is_last = tile + 1 == storyboard.num_tiles;
-        let end = if is_last { shown.end_ms.max(start + 1) } else { start + interval };
-        if end <= shown.start_ms || start >= shown.end_ms && !is_last {
+        let end = if is_last { shown.end_ms.max(start + 1) } else { (start + interval).min(cut) };
+        if end <= shown.start_ms || start >= cut {
             continue;
         }
-        let in_part = |ms: u64| ms.saturating_sub(shown.start_ms);
-        let (start, end) = (in_part(start), in_part(if is_last { end } else { end.min(shown.end_ms) }));
+        let (start, end) = (start.saturating_sub(shown.start_ms), end - shown.start_ms);
         let (width, height) = (storyboard.width, storyboard.height);
         let uri = sheet(&picture.name);
         let _ = write!(out, "\n{} --> {}\n{uri}#xywh={x},{y},{width},{height}\n", clock(start), clock(end));
