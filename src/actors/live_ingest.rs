@@ -18,11 +18,13 @@ use super::live_picture::take_pictures;
 use super::live_recording::LiveRecording;
 use super::lives::Lives;
 use super::reply::{AskError, Reply};
+use crate::domain::asset::BlobKey;
 use crate::domain::live::machine::{LiveEffect, LiveInput, LiveLimits, LiveMachine, PublisherId, Refusal};
 use crate::domain::live::{LadderChoice, LatencyMode, Live, LiveState, LiveStep};
 use crate::domain::ports::CatalogError;
 use crate::media::live::broadcast::{BroadcastSettings, Health};
 use crate::media::live::gate::{Feed, TurnedAway};
+use crate::media::live::slate::SlateClip;
 use crate::media::live::stream::{Forgetful, LiveStream};
 use crate::media::live::vitals::Vitals;
 
@@ -87,6 +89,13 @@ pub enum LiveMessage {
         /// The generation after which the wait began.
         generation: u64,
     },
+    /// The slate has been read.
+    Slate {
+        /// Its file.
+        key: BlobKey,
+        /// What viewers see.
+        clip: Arc<SlateClip>,
+    },
     /// Describe yourself.
     Describe {
         /// The description.
@@ -126,6 +135,8 @@ pub struct LiveIngestState {
     ladder_state: LadderState,
     /// What of the broadcast is in the metrics, and how many ticks ago it was put there.
     counted: (Health, u32),
+    /// What viewers see while nobody publishes, once it has been read, and its file.
+    slate: Option<(BlobKey, Arc<SlateClip>)>,
     /// What is kept of the broadcast.
     recording: Option<LiveRecording>,
     /// The last step's way into the catalog, awaited by the next.
@@ -133,6 +144,11 @@ pub struct LiveIngestState {
 }
 
 pub(crate) struct LiveIngestActor;
+
+async fn read_clip(context: &Lives, key: &BlobKey) -> Result<Arc<SlateClip>, String> {
+    let file = context.blobs.read_all(key).await.map_err(|error| error.to_string())?;
+    SlateClip::read(&file).map(Arc::new).map_err(|error| error.to_string())
+}
 
 fn limits(live: &Live, context: &Lives) -> LiveLimits {
     LiveLimits { grace: context.grace, permanent: live.choices.permanent }
@@ -175,6 +191,7 @@ impl Actor for LiveIngestActor {
             ladder: None,
             ladder_state: LadderState::default(),
             counted: (Health::default(), 0),
+            slate: None,
             recording,
             recorded: None,
         })
@@ -202,6 +219,7 @@ impl Actor for LiveIngestActor {
             LiveMessage::Ask { reply } => reply.send(Ok(state.stats())),
             LiveMessage::Tick => state.tick(&me),
             LiveMessage::LingerOver { generation } => state.linger_over(&me, generation),
+            LiveMessage::Slate { key, clip } => state.take_slate((key, clip)),
             LiveMessage::Describe { reply } => reply.send(Ok(state.describe())),
         }
         Ok(())
@@ -231,6 +249,7 @@ impl LiveIngestState {
         let key_changed = live.key.hash != self.live.key.hash;
         self.live = live;
         self.machine.set_limits(limits(&self.live, &self.context));
+        self.read_slate(me);
         self.context.streams.note(&self.live, (self.stream.as_ref(), &self.ladder_state));
         if key_changed {
             if let Some((_, fence)) = self.fence.take() {
@@ -297,6 +316,7 @@ impl LiveIngestState {
         self.stream = Some(Arc::clone(&stream));
         self.counted = (Health::default(), 0);
         self.make_rungs(&stream);
+        self.read_slate(me);
         self.context.streams.note(&self.live, (Some(&stream), &self.ladder_state));
         if let Some(watched) = self.context.streams.find(&self.live.playback_id) {
             let (context, live) = (Arc::clone(&self.context), self.live.clone());
@@ -305,6 +325,34 @@ impl LiveIngestState {
         }
         me.send_after(TICK, || LiveMessage::Tick);
         stream
+    }
+
+    /// Has the broadcast show what its owner has chosen; a file that has not been read yet comes back as a message.
+    fn read_slate(&mut self, me: &ActorRef<LiveMessage>) {
+        let wanted = self.live.slate.as_ref().map(|slate| slate.clip.key.clone());
+        self.slate.take_if(|(key, _)| Some(&*key) != wanted.as_ref());
+        self.show_slate();
+        let Some(key) = wanted.filter(|_| self.slate.is_none() && self.stream.is_some()) else { return };
+        let (me, context) = (me.clone(), Arc::clone(&self.context));
+        tokio::spawn(async move {
+            match read_clip(&context, &key).await {
+                Ok(clip) => drop(me.cast(LiveMessage::Slate { key, clip })),
+                Err(error) => tracing::warn!(blob.key = %key, error, "a slate cannot be shown"),
+            }
+        });
+    }
+
+    fn take_slate(&mut self, (key, clip): (BlobKey, Arc<SlateClip>)) {
+        if self.live.slate.as_ref().is_some_and(|slate| slate.clip.key == key) {
+            self.slate = Some((key, clip));
+            self.show_slate();
+        }
+    }
+
+    fn show_slate(&self) {
+        if let Some(stream) = &self.stream {
+            stream.set_slate(self.slate.as_ref().map(|(_, clip)| Arc::clone(clip)));
+        }
     }
 
     fn make_rungs(&mut self, stream: &Arc<LiveStream>) {

@@ -61,8 +61,12 @@ struct KeyFrame {
 
 fn newest_key_frame(broadcast: &Broadcast) -> Option<KeyFrame> {
     let (index, rendition) = broadcast.renditions().iter().enumerate().find(|(_, it)| it.kind == TrackKind::Video)?;
-    let segment = rendition.ring.segments().rev().find(|one| one.parts.first().is_some_and(|part| part.independent))?;
-    let epoch = broadcast.epochs().find(|epoch| epoch.number == segment.beginning.epoch)?;
+    let published = |number| broadcast.epochs().find(|epoch| epoch.number == number && !epoch.is_slate);
+    let mut segments = rendition.ring.segments().rev();
+    let segment = segments.find(|one| {
+        one.parts.first().is_some_and(|part| part.independent) && published(one.beginning.epoch).is_some()
+    })?;
+    let epoch = published(segment.beginning.epoch)?;
     let (config, init) = epoch.tracks.get(index)?.as_ref()?;
     let file = [init.clone(), segment.parts.first()?.bytes.clone()];
     Some(KeyFrame { segment: segment.beginning.number, file, rotation: config.rotation })

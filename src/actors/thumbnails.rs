@@ -1,4 +1,4 @@
-//! Still pictures that a video's owner asks for: of a moment, or a picture of their own. Worker processes make them; here
+//! Still pictures that the owner of a video asks for, of a moment or a picture of their own, and slates of live streams. Worker processes make them; here
 //! they are given their source, and what they made is stored and made the video's.
 //!
 //! No actor of its own: who asks waits for the answer, and what breaks off leaves nothing but files that the janitor takes.
@@ -11,13 +11,15 @@ use tokio::sync::{Semaphore, watch};
 
 use super::transcode_worker::{WorkError, WorkerPoolHandle};
 use crate::domain::asset::{Asset, AssetTrack, BlobKey, Extent, SegmentBytes, TIMELINE_ORIGIN_SECS, Ticks, TrackKind};
-use crate::domain::ids::UploadId;
+use crate::domain::ids::{PlaybackId, UploadId, VideoId};
 use crate::domain::ladder::{PictureTreatment, Reading};
+use crate::domain::live::{Live, Slate};
 use crate::domain::ports::{
     AssetStore, BlobError, BlobStore, Catalog, CatalogError, Clock, Entropy, MediaObject, ResolveError, SegmentSource,
     VideoStep,
 };
 use crate::domain::video::{Failure, Thumbnail, ThumbnailMoment, Video};
+use crate::media::live::slate::SlateClip;
 use crate::media::work::{Answer, Output, OutputFile, PictureFormat, SourceFile, StillPicture, StillsTask, Task};
 
 /// Pictures made at once: each holds a segment, or what was uploaded, in a file, and a place in the workers' queue.
@@ -107,24 +109,50 @@ impl ThumbnailsHandle {
     /// Makes this the video's picture, in place of the one that was there; returns the video as it is then.
     pub async fn make(&self, video: &Video, origin: PictureOrigin) -> Result<Video, ThumbnailError> {
         let _place = self.places.try_acquire().map_err(|_| ThumbnailError::Busy)?;
-        let dir = tempfile::Builder::new().prefix("stills-").tempdir_in(&self.context.work_dir)?;
-        let task = self.context.task(video, &dir, origin).await?;
-        let (key_prefix, moments) = (task.output.key_prefix.clone(), task.moments.clone());
-        let (progress, _) = watch::channel(0);
-        let pictures = match self.context.workers.run(Task::Stills(Box::new(task)), progress).await {
-            Ok(Answer::StillsMade { pictures }) if !pictures.is_empty() => pictures,
-            Ok(_) => return Err(ThumbnailError::Broken("a worker made no picture".into())),
-            Err(error) => return Err(refusal(error)),
+        let dir = self.context.new_dir()?;
+        let (bytes, at_ms, rotation) = match origin {
+            PictureOrigin::Own(bytes) => (vec![bytes], 0, 0),
+            PictureOrigin::Moment(at_ms) => self.context.moment(video, at_ms).await?,
         };
-        let at_ms = moments.first().map_or(0, |(_, at_ms)| *at_ms);
-        self.context.keep(video, Offered { pictures, at_ms, dir: dir.path(), key_prefix }).await
+        let of = Subject { id: &video.id, playback_id: &video.playback_id, generation: video.asset_generation };
+        let sizes = Wanted { at_ms, rotation, sizes: &SIZES, formats: &FORMATS };
+        let stored = self.context.made(of, (&dir, bytes), sizes).await?;
+        self.context.keep(video, at_ms, stored).await
     }
+
+    /// Makes a picture of a live stream's owner what its viewers can be shown instead of the stream.
+    pub async fn make_slate(&self, live: &Live, picture: Bytes) -> Result<Slate, ThumbnailError> {
+        let _place = self.places.try_acquire().map_err(|_| ThumbnailError::Busy)?;
+        let dir = self.context.new_dir()?;
+        let of = Subject { id: &live.id, playback_id: &live.playback_id, generation: 0 };
+        let formats = [PictureFormat::Clip, PictureFormat::Jpeg];
+        let wanted = Wanted { at_ms: 0, rotation: 0, sizes: &SIZES[..1], formats: &formats };
+        let stored = self.context.made(of, (&dir, vec![picture]), wanted).await?;
+        let [(_, clip), (_, picture)] =
+            <[_; 2]>::try_from(stored).map_err(|_| ThumbnailError::Broken("a worker made no clip".into()))?;
+        let file = self.context.blobs.read_all(&clip.key).await?;
+        SlateClip::read(&file).map_err(|error| ThumbnailError::Broken(error.to_string()))?;
+        Ok(Slate { clip, picture })
+    }
+}
+
+/// What pictures belong to.
+struct Subject<'a, Id> {
+    id: &'a Id,
+    playback_id: &'a PlaybackId,
+    generation: u32,
+}
+
+/// Which pictures.
+struct Wanted<'a> {
+    at_ms: u64,
+    rotation: u16,
+    sizes: &'a [(u32, u32)],
+    formats: &'a [PictureFormat],
 }
 
 /// What a worker offers.
 struct Offered<'a> {
-    pictures: Vec<StillPicture>,
-    at_ms: u64,
     dir: &'a Path,
     key_prefix: BlobKey,
 }
@@ -141,12 +169,44 @@ impl Offered<'_> {
 }
 
 impl Thumbnails {
-    async fn task(&self, video: &Video, dir: &TempDir, origin: PictureOrigin) -> Result<StillsTask, ThumbnailError> {
-        let path = dir.path().join("source");
-        let (bytes, at_ms, rotation) = match origin {
-            PictureOrigin::Own(bytes) => (vec![bytes], 0, 0),
-            PictureOrigin::Moment(at_ms) => self.moment(video, at_ms).await?,
+    fn new_dir(&self) -> std::io::Result<TempDir> {
+        tempfile::Builder::new().prefix("stills-").tempdir_in(&self.work_dir)
+    }
+
+    /// Has a worker make pictures of these bytes, and stores them: in the order of sizes, formats.
+    async fn made<Id: std::fmt::Display>(
+        &self,
+        of: Subject<'_, Id>,
+        (dir, bytes): (&TempDir, Vec<Bytes>),
+        wanted: Wanted<'_>,
+    ) -> Result<Vec<(StillPicture, Extent)>, ThumbnailError> {
+        let task = self.task(of, (dir, bytes), wanted).await?;
+        let offered = Offered { dir: dir.path(), key_prefix: task.output.key_prefix.clone() };
+        let (progress, _) = watch::channel(0);
+        let pictures = match self.workers.run(Task::Stills(Box::new(task)), progress).await {
+            Ok(Answer::StillsMade { pictures }) if !pictures.is_empty() => pictures,
+            Ok(_) => return Err(ThumbnailError::Broken("a worker made no picture".into())),
+            Err(error) => return Err(refusal(error)),
         };
+        if let Some(strange) = pictures.iter().find(|picture| !offered.is_ours(&picture.file)) {
+            return Err(ThumbnailError::Broken(format!("a worker offers {}", strange.file.key)));
+        }
+        let mut stored = Vec::new();
+        for picture in pictures {
+            let OutputFile { key, path } = picture.file.clone();
+            let bytes = self.blobs.adopt(&key, &path).await?;
+            stored.push((picture, Extent { key, bytes }));
+        }
+        Ok(stored)
+    }
+
+    async fn task<Id: std::fmt::Display>(
+        &self,
+        of: Subject<'_, Id>,
+        (dir, bytes): (&TempDir, Vec<Bytes>),
+        Wanted { at_ms, rotation, sizes, formats }: Wanted<'_>,
+    ) -> Result<StillsTask, ThumbnailError> {
+        let path = dir.path().join("source");
         let whole = bytes.concat();
         tokio::fs::write(&path, &whole).await?;
         // A part of the key that was never used before, so that no picture's name is.
@@ -156,10 +216,11 @@ impl Thumbnails {
             source: vec![SourceFile { path, first: 0, bytes: whole.len() as u64 }],
             output: Output {
                 dir: dir.path().to_owned(),
-                key_prefix: BlobKey::new(format!("vod-abr/{}/{unique}", video.id)),
-                video_id: video.id.clone(),
-                playback_id: video.playback_id.clone(),
-                generation: video.asset_generation,
+                key_prefix: BlobKey::new(format!("vod-abr/{}/{unique}", of.id)),
+                // Pictures have none of their own.
+                video_id: VideoId::random(&*self.entropy),
+                playback_id: of.playback_id.clone(),
+                generation: of.generation,
             },
             treatment: PictureTreatment {
                 track: 0,
@@ -171,8 +232,8 @@ impl Thumbnails {
             },
             start_ns: i64::from(TIMELINE_ORIGIN_SECS) * NANOS_PER_SEC,
             moments: vec![(ThumbnailMoment::Custom.to_string(), at_ms)],
-            sizes: SIZES.to_vec(),
-            formats: FORMATS.to_vec(),
+            sizes: sizes.to_vec(),
+            formats: formats.to_vec(),
         })
     }
 
@@ -187,24 +248,23 @@ impl Thumbnails {
         Ok((vec![init, segment], at_ms, track.video.as_ref().map_or(0, |video| video.rotation)))
     }
 
-    async fn keep(&self, video: &Video, offered: Offered<'_>) -> Result<Video, ThumbnailError> {
-        if let Some(strange) = offered.pictures.iter().find(|picture| !offered.is_ours(&picture.file)) {
-            return Err(ThumbnailError::Broken(format!("a worker offers {}", strange.file.key)));
-        }
-        let (mut thumbnails, mut blobs) = (Vec::new(), Vec::new());
-        for picture in offered.pictures {
-            let bytes = self.blobs.adopt(&picture.file.key, &picture.file.path).await?;
-            thumbnails.push(Thumbnail {
-                name: Thumbnail::name_of(&picture.file.key),
-                moment: ThumbnailMoment::Custom,
-                at_ms: offered.at_ms,
-                key: picture.file.key.clone(),
-                content_type: picture.content_type,
-                width: picture.width,
-                height: picture.height,
-            });
-            blobs.push(Extent { key: picture.file.key, bytes });
-        }
+    async fn keep(
+        &self,
+        video: &Video,
+        at_ms: u64,
+        stored: Vec<(StillPicture, Extent)>,
+    ) -> Result<Video, ThumbnailError> {
+        let thumbnail = |(picture, blob): &(StillPicture, Extent)| Thumbnail {
+            name: Thumbnail::name_of(&blob.key),
+            moment: ThumbnailMoment::Custom,
+            at_ms,
+            key: blob.key.clone(),
+            content_type: picture.content_type.clone(),
+            width: picture.width,
+            height: picture.height,
+        };
+        let thumbnails = stored.iter().map(thumbnail).collect();
+        let blobs = stored.into_iter().map(|(_, blob)| blob).collect();
         let step = VideoStep::Illustrated { thumbnails, blobs };
         Ok(self.catalog.step_video(&video.id, step, self.clock.now()).await?)
     }

@@ -145,6 +145,15 @@ impl std::fmt::Debug for StoredKey {
     }
 }
 
+/// What viewers see while the publisher of a broadcast is away, instead of nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slate {
+    /// The owner's picture as a clip that can be repeated: H.264 in MP4.
+    pub clip: Extent,
+    /// The picture: JPEG.
+    pub picture: Extent,
+}
+
 /// A live stream's whole record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Live {
@@ -162,6 +171,8 @@ pub struct Live {
     pub choices: LiveChoices,
     /// Its stream key.
     pub key: StoredKey,
+    /// What is shown while its publisher is away.
+    pub slate: Option<Slate>,
     /// How far it is.
     pub state: LiveState,
     /// Generation of the newest publishing lease; 0 before the first.
@@ -191,6 +202,8 @@ pub struct LivePatch {
     pub choices: Option<LiveChoices>,
     /// A new stream key.
     pub key: Option<StoredKey>,
+    /// A new slate, or none any more.
+    pub slate: Option<Option<Slate>>,
 }
 
 /// A step in a live stream's life; each is one transaction with its event.

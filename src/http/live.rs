@@ -1,5 +1,6 @@
 //! Live streams: made, shown, changed, ended and deleted by their owners; watched by everyone who may.
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 
 use super::state::HttpState;
@@ -7,6 +8,7 @@ use super::state::HttpState;
 mod change;
 pub(super) mod keys;
 mod show;
+mod slate;
 mod view;
 
 /// Routes below `/api/v1`.
@@ -16,4 +18,8 @@ pub(super) fn routes() -> Router<HttpState> {
         .route("/live/{id}", get(show::show).patch(change::update).delete(change::delete))
         .route("/live/{id}/end", post(change::end))
         .route("/live/{id}/key", post(change::rotate_key))
+        .route(
+            "/live/{id}/slate",
+            get(slate::show).put(slate::replace).delete(slate::remove).layer(DefaultBodyLimit::disable()),
+        )
 }

@@ -12,7 +12,7 @@ mod pictures;
 mod renditions;
 mod show;
 mod stream;
-mod thumbnail;
+pub(in crate::http) mod thumbnail;
 mod view;
 
 /// Routes below `/api/v1`.

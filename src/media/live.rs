@@ -12,6 +12,7 @@ pub mod recorder;
 pub mod recording;
 pub mod recovery;
 pub mod ring;
+pub mod slate;
 pub mod stream;
 #[cfg(test)]
 pub(crate) mod testing;

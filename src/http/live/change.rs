@@ -76,6 +76,7 @@ pub(super) async fn create(
         details: body.details.details(None)?,
         choices: body.choices.apply(default_choices(settings), settings)?,
         key: new_key(&state)?,
+        slate: None,
         state: LiveState::Idle,
         generation: 0,
         video_id: None,
@@ -133,7 +134,7 @@ pub(super) async fn update(
     let patch = LivePatch {
         details: Some(details),
         choices: Some(body.choices.apply(live.choices, &state.settings.live)?),
-        key: None,
+        ..LivePatch::default()
     };
     let expected = etag::expected_revision(&headers)?.or(Some(live.revision));
     changed(&state, (&info, &viewer), (&id, patch, expected)).await
@@ -151,7 +152,7 @@ pub(super) async fn rotate_key(
     changed(&state, (&info, &viewer), (&id, patch, None)).await
 }
 
-async fn changed(
+pub(super) async fn changed(
     state: &HttpState,
     (info, viewer): (&RequestInfo, &Viewer),
     (id, patch, expected): (&LiveId, LivePatch, Option<u64>),
@@ -192,7 +193,7 @@ pub(super) async fn delete(
 }
 
 /// The live stream, when this viewer may change it; who may only see it gets 403.
-async fn own_live(state: &HttpState, viewer: &Viewer, id: &LiveId) -> Result<Live, Problem> {
+pub(super) async fn own_live(state: &HttpState, viewer: &Viewer, id: &LiveId) -> Result<Live, Problem> {
     let live = visible_live(state, Some(viewer), id).await?;
     if viewer.may_edit(&live.user_id) {
         return Ok(live);

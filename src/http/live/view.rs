@@ -39,6 +39,8 @@ pub(super) struct LiveView {
     /// A picture of what is live now.
     #[serde(skip_serializing_if = "Option::is_none")]
     thumbnail: Option<String>,
+    /// Where to get the picture that is shown while the publisher is away.
+    slate: Option<String>,
     /// Whether a broadcast becomes a video when it ends.
     archive: bool,
     /// The video of the last broadcast.
@@ -88,6 +90,10 @@ impl Ingest {
     }
 }
 
+fn slate_url(state: &HttpState, info: &RequestInfo, live: &Live) -> String {
+    format!("{}/api/v1/live/{}/slate", info.base_url(&state.settings), live.id)
+}
+
 impl LiveView {
     /// As this viewer may see it.
     pub(super) async fn of(
@@ -123,6 +129,7 @@ impl LiveView {
             thumbnail: watched
                 .filter(|watched| watched.picture.get().is_some())
                 .map(|_| format!("{}{}", info.base_url(&state.settings), state.delivery.live_picture_path(live))),
+            slate: live.slate.as_ref().map(|_| slate_url(state, info, live)),
             archive: live.choices.archive,
             video_id: live.video_id.clone(),
             user: author.map(|author| (*author).clone()),

@@ -76,19 +76,28 @@ fn no_candidate() -> Problem {
 }
 
 async fn parse(state: &HttpState, request: Request) -> Result<Wanted, Problem> {
-    let limit = usize::try_from(state.settings.uploads.picture_size_max.as_u64()).unwrap_or(usize::MAX);
-    match essence(request.headers()).as_str() {
-        FORM => own(form(state, request, limit).await?),
-        "application/octet-stream" => own(read_limited(request, limit).await?),
-        kind if kind.starts_with("image/") => own(read_limited(request, limit).await?),
-        _ => {
-            let Json(choice) =
-                <Json<Choice> as FromRequest<HttpState>>::from_request(request, state).await.map_err(|problem| {
-                    if problem.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE { other_type() } else { problem }
-                })?;
-            choice.parse()
-        }
+    let kind = essence(request.headers());
+    if kind == FORM || kind == "application/octet-stream" || kind.starts_with("image/") {
+        return Ok(Wanted::Made(PictureOrigin::Own(uploaded(state, request).await?)));
     }
+    let Json(choice) =
+        <Json<Choice> as FromRequest<HttpState>>::from_request(request, state).await.map_err(|problem| {
+            if problem.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE { other_type() } else { problem }
+        })?;
+    choice.parse()
+}
+
+/// A picture that is uploaded as it is, or as a form's file.
+pub(in crate::http) async fn uploaded(state: &HttpState, request: Request) -> Result<Bytes, Problem> {
+    let limit = usize::try_from(state.settings.uploads.picture_size_max.as_u64()).unwrap_or(usize::MAX);
+    let bytes = match essence(request.headers()) == FORM {
+        true => form(state, request, limit).await?,
+        false => read_limited(request, limit).await?,
+    };
+    if bytes.is_empty() {
+        return Err(Problem::invalid_field("/image", "required", "The picture is empty."));
+    }
+    Ok(bytes)
 }
 
 fn other_type() -> Problem {
@@ -114,13 +123,6 @@ impl Choice {
             _ => Err(Problem::invalid_field("", "required", "Give either a time or a candidate.")),
         }
     }
-}
-
-fn own(bytes: Bytes) -> Result<Wanted, Problem> {
-    if bytes.is_empty() {
-        return Err(Problem::invalid_field("/image", "required", "The picture is empty."));
-    }
-    Ok(Wanted::Made(PictureOrigin::Own(bytes)))
 }
 
 /// The first file of a form.

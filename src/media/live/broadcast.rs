@@ -2,16 +2,17 @@
 //! often. The viewers' playlists outlive every publisher: a visit opens an epoch, silence becomes gaps by the clock, and
 //! segment numbers go on.
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::Serialize;
 
-use super::packager::{Dropped, Packaged, Packager, PackagerSettings};
+use super::packager::{Packaged, Packager, PackagerSettings};
 use super::part::{Part, PartTarget, segment_type};
 use super::periods::Periods;
 use super::ring::{Beginning, MICROS, Ring, Stored};
-use super::timeline::{Repairs, Stamp, Timeline, TrackClock};
+use super::slate::SlateClip;
+use super::timeline::{Stamp, Timeline, TrackClock};
 use crate::domain::asset::{TIMELINE_ORIGIN_SECS, Ticks, TrackKind};
 use crate::domain::cues::Cue;
 use crate::domain::ladder::live::is_rung;
@@ -21,10 +22,13 @@ use crate::media::packager::init_segment;
 
 mod cues;
 mod epoch;
+mod health;
 mod rungs;
+mod slate;
 
 pub use cues::ToldCue;
 pub use epoch::{Epoch, Visit};
+pub use health::Health;
 pub use rungs::RungPicture;
 
 /// A gap shorter than this before a publisher's return is not worth a segment, microseconds.
@@ -147,26 +151,11 @@ struct Ongoing {
     packets: Vec<PacketLength>,
     /// The track of pictures that leads.
     leader: Option<usize>,
+    /// How far the slate is shown, when it is that and no publisher.
+    slate: Option<slate::Shown>,
     /// When the last key frame is shown, and the distance of the last two; ticks of the pictures' track.
     key: Option<i64>,
     gop: Option<Ticks>,
-}
-
-/// Counters of a broadcast.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Health {
-    /// Times that were repaired.
-    pub repairs: Repairs,
-    /// Frames left out.
-    pub dropped: Dropped,
-    /// Epochs so far.
-    pub epochs: u32,
-    /// Gap segments so far, each counted once for all renditions.
-    pub gaps: u64,
-    /// Cues so far.
-    pub cues: u64,
-    /// Cues left out: too many at once, or nothing to place them by.
-    pub cues_dropped: u64,
 }
 
 /// A broadcast.
@@ -186,6 +175,10 @@ pub struct Broadcast {
     last_frame: Timestamp,
     /// The last visit, in case its publisher goes on after a silence.
     last_visit: Option<Visit>,
+    /// What is shown while nobody publishes.
+    slate: Option<Arc<SlateClip>>,
+    /// Epochs so far, those of the slate included.
+    num_epochs: u32,
     /// Number of the next segment.
     next: u64,
     /// Where all that was cut ends, microseconds of stream time.
@@ -209,6 +202,8 @@ impl Broadcast {
             ongoing: None,
             last_frame: Timestamp::from_millis(0),
             last_visit: None,
+            slate: None,
+            num_epochs: 0,
             next: u64::from(settings.generation) * NUMBERS_OF_GENERATION,
             end_micros: settings.start_micros,
             health: Health::default(),
@@ -268,24 +263,12 @@ impl Broadcast {
 
     /// Whether a publisher is here and sends.
     pub fn is_fed(&self) -> bool {
-        self.ongoing.is_some()
+        self.ongoing.as_ref().is_some_and(|ongoing| ongoing.slate.is_none())
     }
 
     /// Whether nothing more will come.
     pub fn has_ended(&self) -> bool {
         self.has_ended
-    }
-
-    /// Counters.
-    pub fn health(&self) -> Health {
-        let mut health = self.health;
-        if let Some(ongoing) = &self.ongoing {
-            health.repairs = add_repairs(health.repairs, ongoing.timeline.repairs());
-            let Dropped { undecodable, early_sound } = ongoing.packager.dropped();
-            health.dropped.undecodable += undecodable;
-            health.dropped.early_sound += early_sound;
-        }
-        health
     }
 
     /// Frames per second of the pictures that come now, once their rhythm is known.
@@ -309,10 +292,25 @@ impl Broadcast {
     /// A publisher begins (again). What a publisher before it sent ends here.
     pub fn begin_visit(&mut self, visit: Visit, now: Timestamp, out: &mut Vec<Cut>) -> Result<(), InvalidConfig> {
         let inits = visit.tracks.iter().map(init_segment).collect::<Result<Vec<_>, _>>()?;
+        self.go_on_with_slate(now, out);
         self.end_visit(out);
         self.level_rungs(out);
         let start = self.start_of_visit(now, out);
         self.anchor.get_or_insert((start.rescale(MICROS), now));
+        self.open_epoch((start, now), (&visit, inits), None);
+        self.health.epochs += 1;
+        self.last_frame = now;
+        self.last_visit = Some(visit);
+        Ok(())
+    }
+
+    /// What comes from now on is of these tracks, with these initialisation segments.
+    fn open_epoch(
+        &mut self,
+        (start, date): (Ticks, Timestamp),
+        (visit, inits): (&Visit, Vec<Bytes>),
+        slate: Option<slate::Shown>,
+    ) {
         let part_target = *self.part_target.get_or_insert_with(|| PartTarget::for_frame_rate(visit.frame_rate));
         let renditions: Vec<usize> = self.name_tracks(&visit.tracks);
         let mut tracks = vec![None; self.renditions.len()];
@@ -321,9 +319,9 @@ impl Broadcast {
                 *slot = Some((config.clone(), init));
             }
         }
-        let number = self.settings.generation.wrapping_mul(EPOCHS_OF_GENERATION).wrapping_add(self.health.epochs);
-        self.epochs.push_back(Epoch { number, start, date: now, tracks });
-        self.health.epochs += 1;
+        let number = self.settings.generation.wrapping_mul(EPOCHS_OF_GENERATION).wrapping_add(self.num_epochs);
+        self.epochs.push_back(Epoch { number, start, date, tracks, is_slate: slate.is_some() });
+        self.num_epochs += 1;
         let mut timeline = Timeline::new(visit.clock, start);
         for config in &visit.tracks {
             timeline.add_track(track_clock(config));
@@ -338,11 +336,8 @@ impl Broadcast {
         let packets = visit.tracks.iter().map(|config| PacketLength::of(&config.codec)).collect();
         let leader = visit.tracks.iter().position(|config| config.kind() == TrackKind::Video);
         let packager = Packager::new(settings);
-        self.ongoing =
-            Some(Ongoing { timeline, packager, renditions, timescales, packets, leader, key: None, gop: None });
-        self.last_frame = now;
-        self.last_visit = Some(visit);
-        Ok(())
+        let (key, gop) = (None, None);
+        self.ongoing = Some(Ongoing { timeline, packager, renditions, timescales, packets, leader, slate, key, gop });
     }
 
     /// Where a visit starts: now by the clock of the stream, but not before what was cut already ends.
@@ -386,13 +381,17 @@ impl Broadcast {
 
     /// Takes a frame of the visit's track number `track`.
     pub fn push(&mut self, track: usize, stamp: Stamp, payload: Bytes, now: Timestamp, out: &mut Vec<Cut>) {
-        if self.ongoing.is_none() && !self.has_ended {
+        if !self.is_fed() && !self.has_ended {
             // The publisher was silent so long that its visit was closed.
             if let Some(visit) = self.last_visit.clone() {
                 // Its configuration was good before.
                 let _ = self.begin_visit(visit, now, out);
             }
         }
+        self.take(track, stamp, payload, now, out);
+    }
+
+    fn take(&mut self, track: usize, stamp: Stamp, payload: Bytes, now: Timestamp, out: &mut Vec<Cut>) {
         let Some(ongoing) = &mut self.ongoing else { return };
         self.last_frame = now;
         let length = ongoing.packets.get(track).map_or(0, |packets| packets.samples(&payload));
@@ -427,24 +426,38 @@ impl Broadcast {
         self.periods.pause(self.end_micros);
     }
 
-    /// Time passes: a silent visit is closed, and silence becomes gaps.
+    /// Time passes: a silent visit is closed, and silence becomes the slate, or gaps.
     pub fn tick(&mut self, now: Timestamp, out: &mut Vec<Cut>) {
         let Some(target) = self.target_secs.filter(|_| !self.has_ended) else { return };
         let silence = Duration::from_secs(u64::from(target));
-        if self.ongoing.is_some() && now.since(self.last_frame) >= silence {
+        if self.is_fed() && now.since(self.last_frame) >= silence {
             self.end_visit(out);
         }
-        if self.ongoing.is_some() {
-            return;
+        if self.shows_slate() && self.slate.is_none() {
+            self.end_visit(out);
         }
-        let target_micros = i64::from(target) * i64::from(MICROS);
-        let length = self.periods.segment_micros().map_or(target_micros, |regular| regular.min(target_micros));
+        if self.ongoing.is_none() {
+            self.pass_absence(now, out);
+            self.begin_slate(out);
+        }
+        self.go_on_with_slate(now, out);
+    }
+
+    /// Whole segments in which nobody published are gaps.
+    fn pass_absence(&mut self, now: Timestamp, out: &mut Vec<Cut>) {
+        let length = self.absence_micros();
         while let Some(epoch) = self.epochs.back() {
             if epoch.time_at(now).value - self.end_micros < length {
                 return;
             }
             self.gap_until(self.end_micros + length, out);
         }
+    }
+
+    /// How long segments are that nobody publishes, microseconds.
+    fn absence_micros(&self) -> i64 {
+        let target = i64::from(self.target_secs.unwrap_or(2)) * i64::from(MICROS);
+        self.periods.segment_micros().map_or(target, |regular| regular.min(target))
     }
 
     /// The broadcast is over.
@@ -608,17 +621,6 @@ impl Broadcast {
 
 fn track_clock(config: &TrackConfig) -> TrackClock {
     TrackClock { kind: config.kind(), timescale: config.timescale }
-}
-
-fn add_repairs(a: Repairs, b: Repairs) -> Repairs {
-    Repairs {
-        wrapped: a.wrapped + b.wrapped,
-        unordered: a.unordered + b.unordered,
-        shown_early: a.shown_early + b.shown_early,
-        jumps: a.jumps + b.jumps,
-        sound_gaps: a.sound_gaps + b.sound_gaps,
-        sound_overlaps: a.sound_overlaps + b.sound_overlaps,
-    }
 }
 
 #[cfg(test)]

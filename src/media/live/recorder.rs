@@ -222,13 +222,13 @@ impl Recorder {
         if is_leader && writer.span.is_none() {
             self.rolled_at = beginning.number;
         }
-        let is_full = self.shared.is_full.load(Ordering::Relaxed);
-        let opened = if is_full || writer.span.is_some() {
+        let is_left_out = is_slate(broadcast, beginning.epoch) || self.shared.is_full.load(Ordering::Relaxed);
+        let opened = if is_left_out || writer.span.is_some() {
             Ok(None)
         } else {
             open(&self.shared, broadcast, (index, &beginning))
         };
-        let has_failed = is_full || opened.is_err();
+        let has_failed = is_left_out || opened.is_err();
         match opened {
             Ok(opened) => writer.span = writer.span.take().or(opened),
             Err(error) => note_failure(&self.shared, &error),
@@ -239,7 +239,7 @@ impl Recorder {
 
     /// An epoch begins; each is told once.
     fn note_epoch(&self, broadcast: &Broadcast, number: u32) {
-        if let Some(epoch) = broadcast.epochs().find(|epoch| epoch.number == number) {
+        if let Some(epoch) = broadcast.epochs().find(|epoch| epoch.number == number && !epoch.is_slate) {
             let anchor = Anchor { start_micros: epoch.start.rescale(MICROS), date: epoch.date };
             self.note_entry(Entry::Anchor(anchor));
         }
@@ -296,6 +296,11 @@ impl Recorder {
         track.frame_rate = broadcast.frame_rate_of(index).unwrap_or(track.frame_rate);
         track.segments.push(RecordedSegment { number, epoch, start, duration, independent, place });
     }
+}
+
+/// Nobody wants to see afterwards that there was nothing to be seen.
+fn is_slate(broadcast: &Broadcast, epoch: u32) -> bool {
+    broadcast.epochs().any(|known| known.number == epoch && known.is_slate)
 }
 
 fn track_of<'a>(recording: &'a mut Recording, name: &str, kind: TrackKind) -> &'a mut RecordedTrack {

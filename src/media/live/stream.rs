@@ -1,12 +1,13 @@
 //! A broadcast that is fed on one side and read on the other: readers wait without polling, and see a part only after it was
 //! handed to whoever keeps it.
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::broadcast::{Broadcast, BroadcastSettings, Cut, RungPicture, ToldCue, Visit};
+use super::slate::SlateClip;
 use super::timeline::Stamp;
 use crate::domain::time::Timestamp;
 use crate::media::frames::{InvalidConfig, TrackConfig};
@@ -128,6 +129,11 @@ impl LiveStream {
         });
     }
 
+    /// What viewers see from now on while nobody publishes.
+    pub fn set_slate(&self, slate: Option<Arc<SlateClip>>) {
+        self.change(|fed, _| fed.broadcast.set_slate(slate));
+    }
+
     /// Time passes.
     pub fn tick(&self, now: Timestamp) {
         self.change(|fed, cuts| fed.broadcast.tick(now, cuts));
@@ -182,8 +188,6 @@ pub enum BeginError {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::media::frames::{CodecConfig, TrackConfig};
     use crate::media::live::timeline::IngestClock;

@@ -1,9 +1,11 @@
 //! A publisher for the tests of this room.
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::broadcast::{Broadcast, Cut, Visit};
+use super::slate::SlateClip;
 use super::timeline::{IngestClock, Stamp};
 use crate::domain::time::Timestamp;
 use crate::media::frames::{CodecConfig, TrackConfig};
@@ -15,6 +17,11 @@ pub(crate) fn video() -> TrackConfig {
 
 pub(crate) fn audio() -> TrackConfig {
     TrackConfig::new(CodecConfig::Aac { config: Bytes::from_static(&[0x11, 0x90]) }, 48_000)
+}
+
+/// A slate of ten seconds.
+pub(crate) fn slate() -> Arc<SlateClip> {
+    Arc::new(SlateClip::new(video(), vec![Bytes::from_static(&[3; 50]); 250]))
 }
 
 pub(crate) fn visit(tracks: Vec<TrackConfig>) -> Visit {

@@ -14,6 +14,8 @@ const MEASURED_SEGMENTS: usize = 3;
 pub struct Vitals {
     /// Whether a publisher is sending.
     pub connected: bool,
+    /// Whether viewers see the slate meanwhile.
+    pub slate: bool,
     /// Bits per second of all that came lately, containers of HLS included; 0 until known.
     pub bits_per_sec: u64,
     /// Frames per second of its pictures; 0 until known.
@@ -43,6 +45,7 @@ impl Vitals {
         let rate = broadcast.frame_rate();
         Self {
             connected: broadcast.is_fed(),
+            slate: broadcast.shows_slate(),
             bits_per_sec: broadcast.renditions().iter().filter(|one| !one.is_rung()).map(bits_per_sec).sum(),
             frame_rate: rate.map_or(0.0, |(frames, seconds)| f64::from(frames) / f64::from(seconds.max(1))),
             gop_secs: broadcast.gop().map(|gop| gop.as_secs_f64()),

@@ -98,6 +98,8 @@ pub enum PictureFormat {
     Webp,
     /// AVIF.
     Avif,
+    /// A clip in which the picture stands still, for as long as a segment of a live stream is at most: H.264 in MP4.
+    Clip,
 }
 
 /// Where a source can be cut.

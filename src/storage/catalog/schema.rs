@@ -20,6 +20,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 6, name: "no_staging", sqlite: include_str!("migrations/0006_no_staging.sqlite.sql") },
     Migration { version: 7, name: "recordings", sqlite: include_str!("migrations/0007_recordings.sqlite.sql") },
     Migration { version: 8, name: "trim", sqlite: include_str!("migrations/0008_trim.sqlite.sql") },
+    Migration { version: 9, name: "slate", sqlite: include_str!("migrations/0009_slate.sqlite.sql") },
 ];
 
 const CREATE_HISTORY: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (

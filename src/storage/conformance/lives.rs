@@ -3,8 +3,9 @@ use std::sync::Arc;
 
 use super::{Counting, at, events, registered};
 use crate::domain::account::User;
+use crate::domain::asset::{BlobKey, Extent};
 use crate::domain::ids::{LiveId, PlaybackId};
-use crate::domain::live::{Live, LiveChoices, LivePatch, LiveState, LiveStep, StoredKey};
+use crate::domain::live::{Live, LiveChoices, LivePatch, LiveState, LiveStep, Slate, StoredKey};
 use crate::domain::ports::{Catalog, CatalogError, PageRequest};
 use crate::domain::video::{Privacy, VideoDetails};
 
@@ -28,6 +29,7 @@ fn new_live(user: &User, name: &str, secs: i64) -> Live {
         details,
         choices: LiveChoices::default(),
         key: key(name),
+        slate: None,
         state: LiveState::Idle,
         generation: 0,
         video_id: None,
@@ -44,6 +46,24 @@ async fn created(catalog: &Arc<dyn Catalog>, user: &User, name: &str, secs: i64)
     let live = new_live(user, name, secs);
     catalog.create_live(live.clone()).await.unwrap();
     live
+}
+
+pub(in crate::storage) async fn a_slate_keeps_its_files(catalog: &Arc<dyn Catalog>) {
+    let user = registered(&**catalog, "ann").await;
+    let live = created(catalog, &user, "mine", 1).await;
+    let blob = |name: &str| Extent { key: BlobKey::new(format!("vod-abr/{}/{name}", live.id)), bytes: 9 };
+    let slate = |name: &str| Slate { clip: blob(&format!("{name}/clip")), picture: blob(&format!("{name}/picture")) };
+    let patched = |slate| LivePatch { slate: Some(slate), ..LivePatch::default() };
+    let all: Vec<BlobKey> =
+        [slate("one"), slate("two")].into_iter().flat_map(|slate| [slate.clip.key, slate.picture.key]).collect();
+    assert_eq!(catalog.orphans(all.clone()).await.unwrap(), all);
+    let first = catalog.update_live(&live.id, patched(Some(slate("one"))), None, at(2)).await.unwrap();
+    assert_eq!(catalog.live(&live.id).await.unwrap().unwrap().slate, first.slate);
+    assert_eq!(catalog.orphans(all.clone()).await.unwrap(), all[2..]);
+    catalog.update_live(&live.id, patched(Some(slate("two"))), None, at(3)).await.unwrap();
+    assert_eq!(catalog.orphans(all.clone()).await.unwrap(), all[..2]);
+    let none = catalog.update_live(&live.id, patched(None), None, at(4)).await.unwrap();
+    assert_eq!((none.slate, catalog.orphans(all.clone()).await.unwrap()), (None, all));
 }
 
 pub(in crate::storage) async fn a_live_stream_goes_its_way(catalog: &Arc<dyn Catalog>) {

@@ -29,6 +29,8 @@ pub struct Epoch {
     pub date: Timestamp,
     /// By rendition: configuration and initialisation segment, for those that it has.
     pub tracks: Vec<Option<(TrackConfig, Bytes)>>,
+    /// Whether it is the slate, which nobody publishes.
+    pub is_slate: bool,
 }
 
 impl Epoch {

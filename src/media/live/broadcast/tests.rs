@@ -1,5 +1,5 @@
 use super::*;
-use crate::media::live::testing::{Publisher, at, audio, video, visit};
+use crate::media::live::testing::{Publisher, at, audio, slate, video, visit};
 
 /// Checks what viewers rely on, and returns the kinds of segments by rendition: `m` media, `-` gap.
 fn check(broadcast: &Broadcast) -> Vec<String> {
@@ -131,4 +131,55 @@ fn old_epochs_are_forgotten_with_their_segments() {
     }
     assert!(broadcast.epochs().count() <= 3, "{}", broadcast.epochs().count());
     assert!(broadcast.renditions()[0].ring.discontinuity_sequence() >= 16);
+}
+
+#[test]
+fn the_slate_is_shown_while_nobody_publishes() {
+    let mut broadcast = broadcast();
+    let out = &mut Vec::new();
+    broadcast.set_slate(Some(slate()));
+    (0..500).step_by(100).for_each(|ms| broadcast.tick(at(ms), out));
+    assert_eq!((broadcast.shows_slate(), check(&broadcast)), (false, Vec::<String>::new()), "before the first visit");
+    let publisher = Publisher { base: 0, with_sound: true };
+    broadcast.begin_visit(visit(vec![video(), audio()]), at(0), out).unwrap();
+    publisher.publish(&mut broadcast, 0, 6500, out);
+    broadcast.end_visit(out);
+    (6500..16_500).step_by(100).for_each(|ms| broadcast.tick(at(ms), out));
+    assert_eq!((broadcast.is_fed(), broadcast.shows_slate()), (false, true));
+    broadcast.begin_visit(visit(vec![video(), audio()]), at(16_500), out).unwrap();
+    assert_eq!((broadcast.is_fed(), broadcast.shows_slate()), (true, false));
+    publisher.publish(&mut broadcast, 16_500, 21_000, out);
+    broadcast.end(out);
+    assert_eq!(check(&broadcast), ["mmmm|mmmmm|mmm", "mmmm|mmmmm|mmm"]);
+    let shown = broadcast.renditions()[0].ring.segment(5).unwrap();
+    assert_eq!((shown.micros(), shown.beginning.independent), (2_000_000, true));
+    assert!(shown.parts.iter().all(|part| part.duration <= 22_500), "no part is longer than PART-TARGET");
+    assert_eq!(
+        broadcast.health(),
+        Health { epochs: 2, ..Health::default() },
+        "the slate is no visit, and needs no repair"
+    );
+}
+
+#[test]
+fn a_slate_can_come_and_go_while_it_would_be_shown() {
+    let mut broadcast = broadcast();
+    let out = &mut Vec::new();
+    let publisher = Publisher { base: 0, with_sound: true };
+    broadcast.begin_visit(visit(vec![video(), audio()]), at(0), out).unwrap();
+    publisher.publish(&mut broadcast, 0, 4000, out);
+    // It says nothing any more, and its connection is still there.
+    (4000..10_000).step_by(100).for_each(|ms| broadcast.tick(at(ms), out));
+    broadcast.set_slate(Some(slate()));
+    (10_000..14_000).step_by(100).for_each(|ms| broadcast.tick(at(ms), out));
+    broadcast.set_slate(None);
+    (14_000..18_000).step_by(100).for_each(|ms| broadcast.tick(at(ms), out));
+    broadcast.set_slate(Some(slate()));
+    (18_000..22_000).step_by(100).for_each(|ms| broadcast.tick(at(ms), out));
+    publisher.publish(&mut broadcast, 22_000, 26_000, out);
+    broadcast.end(out);
+    let patterns = check(&broadcast);
+    assert_eq!(patterns[0], "mm---|mm--|mm|mm");
+    assert_eq!(patterns[0], patterns[1]);
+    assert_eq!(broadcast.health().epochs, 2);
 }

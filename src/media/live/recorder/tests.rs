@@ -6,7 +6,7 @@ use super::*;
 use crate::domain::asset::{Asset, SegmentBytes};
 use crate::media::live::broadcast::BroadcastSettings;
 use crate::media::live::recovery::recover;
-use crate::media::live::testing::{Publisher, at, audio, video, visit};
+use crate::media::live::testing::{Publisher, at, audio, slate, video, visit};
 use crate::media::testing::{blobs_in, empty_asset};
 use crate::storage::blobs::Blobs;
 
@@ -134,6 +134,24 @@ async fn holes_and_missing_tracks_are_gaps_of_the_video() {
     assert_eq!(firsts, [4, 6]);
     assert_eq!(asset.runs(), [0..3, 4..6, 6..8]);
     assert!(asset.epochs.iter().all(|epoch| epoch.inits.is_empty()), "the publisher sends what it sent before");
+}
+
+#[tokio::test]
+async fn the_slate_is_not_part_of_the_video() {
+    let mut show = Show::new();
+    show.broadcast.set_slate(Some(slate()));
+    show.visit(2, 0, 6000);
+    let cuts = &mut Vec::new();
+    show.broadcast.end_visit(cuts);
+    (6000..12_000).step_by(100).for_each(|ms| show.broadcast.tick(at(ms), cuts));
+    assert!(cuts.iter().any(|cut| matches!(cut, Cut::Part { .. })));
+    show.keep(cuts);
+    show.visit(2, 12_000, 16_000);
+    show.end();
+    let asset = show.asset().await;
+    assert_eq!(pattern(&asset), ["mmm-mm", "mmm-mm"]);
+    assert_eq!((asset.epochs.len(), asset.chronicle.anchors.len()), (1, 2));
+    assert!(open_spans(&show.dir).is_empty());
 }
 
 #[tokio::test]

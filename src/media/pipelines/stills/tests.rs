@@ -1,7 +1,10 @@
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
+
 use super::*;
 use crate::domain::ladder::{PictureTreatment, Reading};
+use crate::media::live::slate::SlateClip;
 use crate::media::pipelines::survey::survey;
 use crate::media::pipelines::testing::{limits, media_of, output, reader, reporter};
 use crate::media::testing::{make_clip, run};
@@ -109,6 +112,27 @@ fn uploaded_pictures_are_taken_whatever_their_kind() {
         let differ =
             pictures.iter().map(|picture| brightness(&picture.file.path).abs_diff(brightness(&dir.path().join(name))));
         assert!(differ.clone().all(|by| by <= 12), "{name}: {:?}", differ.collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_picture_that_stands_still_is_a_slate() {
+    let dir = tempfile::tempdir().unwrap();
+    let picture = make_clip(dir.path(), "a.png", "-f lavfi -i testsrc2=size=321x641 -frames:v 1");
+    let mut task = task(dir.path(), &[("custom", 0)], &[(400, 400)]);
+    task.formats = vec![PictureFormat::Clip, PictureFormat::Jpeg];
+    let pictures = made(&picture, &task);
+    let [clip, still] = &pictures[..] else { panic!("{pictures:?}") };
+    assert_eq!((clip.width, clip.height, clip.content_type.as_str()), (200, 400, "video/mp4"));
+    let file = Bytes::from(std::fs::read(&clip.file.path).unwrap());
+    let slate = SlateClip::read(&file).unwrap();
+    assert_eq!(slate.len(), 250);
+    let expected = brightness(&still.file.path);
+    for second in ["0", "9.9"] {
+        assert!(brightness_at(&clip.file.path, second, (200, 400)).abs_diff(expected) <= 8);
+    }
+    for length in (0..file.len()).step_by(file.len() / 50) {
+        assert!(SlateClip::read(&file.slice(..length)).is_err(), "cut off after {length}");
     }
 }
 

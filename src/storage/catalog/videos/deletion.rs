@@ -8,7 +8,8 @@ use super::super::statement::{Statement, Transaction};
 use super::select_in;
 use crate::domain::asset::BlobKey;
 use crate::domain::events::NewEvent;
-use crate::domain::ids::{UploadId, VideoId};
+use crate::domain::ids::{LiveId, UploadId, VideoId};
+use crate::domain::live::Slate;
 use crate::domain::ports::CatalogError;
 use crate::domain::time::Timestamp;
 use crate::domain::video::{Video, VideoStatus};
@@ -89,13 +90,18 @@ fn video_in(key: &BlobKey) -> Option<&str> {
     owner_in(key, "vod-abr").filter(|id| VideoId::parse(id).is_ok())
 }
 
+fn live_in(key: &BlobKey) -> Option<&str> {
+    owner_in(key, "vod-abr").filter(|id| LiveId::parse(id).is_ok())
+}
+
 fn distinct<'a>(ids: impl Iterator<Item = &'a str>) -> Vec<String> {
     let ids: HashSet<&str> = ids.collect();
     ids.into_iter().map(str::to_owned).collect()
 }
 
 /// Queries for what needs these keys, in one snapshot: blobs of living videos, uploads under way (also as parts of a
-/// concatenation that is), videos being worked on, broadcasts being recorded.
+/// concatenation that is), videos being worked on, broadcasts being recorded, slates of live
+/// streams.
 pub(super) fn select_needed(keys: &[BlobKey]) -> Vec<Statement> {
     let owned = "SELECT b.blob_key FROM blobs b JOIN videos v ON v.id = b.owner_id \
         WHERE b.owner_kind = 'video' AND v.deleted_at IS NULL AND b.blob_key IN";
@@ -105,12 +111,14 @@ pub(super) fn select_needed(keys: &[BlobKey]) -> Vec<Statement> {
         AND (v.status IN ('verifying', 'processing', 'playable') \
         OR EXISTS (SELECT 1 FROM ladders l WHERE l.video_id = v.id AND l.state = 'open')) AND v.id IN";
     let recorded = "SELECT recording AS id FROM lives WHERE recording IN";
+    let slates = "SELECT slate FROM lives WHERE slate IS NOT NULL AND id IN";
     let all: Vec<String> = keys.iter().map(|key| key.as_str().to_owned()).collect();
     vec![
         select_in(owned, "key", &all),
         select_in(filling, "upload", &distinct(keys.iter().filter_map(upload_in))),
         select_in(in_work, "video", &distinct(keys.iter().filter_map(video_in))),
         select_in(recorded, "video", &distinct(keys.iter().filter_map(video_in))),
+        select_in(slates, "live", &distinct(keys.iter().filter_map(live_in))),
     ]
 }
 
@@ -121,8 +129,11 @@ pub(super) fn not_needed(keys: &[BlobKey], answers: &[Vec<Row>]) -> Result<Vec<B
     };
     let (owned, filling) = (texts(0, "blob_key")?, texts(1, "id")?);
     let (in_work, recorded) = (texts(2, "id")?, texts(3, "id")?);
+    let slates = answers.get(4).into_iter().flatten().map(|row| row.json::<Slate>("slate"));
+    let slates = slates.collect::<Result<Vec<_>, _>>()?;
     let is_needed = |key: &&BlobKey| {
         owned.contains(key.as_str())
+            || slates.iter().any(|slate| slate.clip.key == **key || slate.picture.key == **key)
             || upload_in(key).is_some_and(|id| filling.contains(id))
             || video_in(key).is_some_and(|id| in_work.contains(id) || recorded.contains(id))
     };
