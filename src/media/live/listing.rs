@@ -83,8 +83,11 @@ fn track(
     (index, rendition): (usize, &Rendition),
     frame_rate: (u32, u32),
 ) -> Result<Option<AssetTrack>, InvalidConfig> {
-    let newest = broadcast.epochs().rev().find_map(|epoch| epoch.tracks.get(index)?.as_ref());
-    let Some((config, init)) = newest else { return Ok(None) };
+    // As the newest media are that can be fetched: who has just come is not in the media playlist yet.
+    let newest =
+        rendition.ring.segments().rev().find(|segment| segment.size > 0).map(|segment| segment.beginning.epoch);
+    let mut epochs = broadcast.epochs().filter(|epoch| Some(epoch.number) == newest);
+    let Some((config, init)) = epochs.find_map(|epoch| epoch.tracks.get(index)?.as_ref()) else { return Ok(None) };
     let begun = rendition.ring.segments().filter(|segment| segment.size > 0 || segment.is_complete);
     let segments: Vec<Segment> = begun.map(|segment| weighed(segment, config.timescale)).collect();
     if segments.iter().all(Segment::is_gap) || !is_kept_up(rendition) {

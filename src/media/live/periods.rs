@@ -2,6 +2,8 @@
 //! visit of a publisher starts one, and so does a segment that does not come when those before it let expect.
 use std::collections::VecDeque;
 
+use super::broadcast::GAP_MICROS_MIN;
+
 /// A segment may begin this part of its duration away from where the rhythm has it.
 const TOLERANCE: i64 = 10;
 
@@ -69,8 +71,9 @@ impl Periods {
                 Cadence::Regular { .. } => last.cadence,
                 Cadence::Unknown | Cadence::Irregular => Cadence::Irregular,
             });
-            // Players that wait at the end of media take that for the period's, now that they know what follows.
-            self.close(self.paused_at.unwrap_or(at_micros));
+            // Players that wait at the end of media take that for the period's, now that they know what follows; what follows
+            // at once follows without a hole.
+            self.close(self.paused_at.filter(|end| at_micros - end >= GAP_MICROS_MIN).unwrap_or(at_micros));
             self.paused_at = None;
             self.periods.push_back(start(cadence));
             return;

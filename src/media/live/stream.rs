@@ -65,9 +65,7 @@ impl LiveStream {
         let moved = !cuts.is_empty() || broadcast.has_ended() != had_ended;
         if moved {
             keeper.keep(broadcast, &cuts);
-        }
-        drop(fed);
-        if moved {
+            // While nobody can look: whoever has seen what is new finds nothing older under the version.
             self.moved.send_modify(|version| *version += 1);
         }
         result

@@ -179,7 +179,7 @@ fn a_slate_can_come_and_go_while_it_would_be_shown() {
     publisher.publish(&mut broadcast, 22_000, 26_000, out);
     broadcast.end(out);
     let patterns = check(&broadcast);
-    assert_eq!(patterns[0], "mm---|mm--|mm|mm");
+    assert_eq!(patterns[0], "mm---|mm--|mmm|mm");
     assert_eq!(patterns[0], patterns[1]);
     assert_eq!(broadcast.health().epochs, 2);
 }
