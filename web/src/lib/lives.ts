@@ -37,6 +37,20 @@ export function renewKey(id: string): Promise<Reply<Live>> {
   return session.call<Live>('POST', `/live/${id}/key`);
 }
 
+/** The picture that viewers see while the publisher is away. */
+export function slatePicture(id: string): Promise<Blob> {
+  return session.fetched(`/live/${id}/slate`);
+}
+
+export function uploadSlate(id: string, picture: File): Promise<Reply<Live>> {
+  const headers = { 'Content-Type': picture.type || 'application/octet-stream' };
+  return session.call<Live>('PUT', `/live/${id}/slate`, { body: picture, headers });
+}
+
+export function removeSlate(id: string): Promise<Reply<Live>> {
+  return session.call<Live>('DELETE', `/live/${id}/slate`);
+}
+
 export async function deleteLive(id: string): Promise<void> {
   await session.call('DELETE', `/live/${id}`);
 }

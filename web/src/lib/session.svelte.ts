@@ -3,7 +3,7 @@
  * scripts never see. A refresh token is good once and its reuse signs the device out, so refreshing is serialised
  * over all tabs.
  */
-import { ApiError, request, type Reply, type RequestOptions } from './api';
+import { API, ApiError, request, type Reply, type RequestOptions } from './api';
 import { exclusively } from './lock';
 import { recall, remember } from './storage';
 import type { TokenReply, User } from './types';
@@ -112,6 +112,14 @@ class Session {
       if (!renewed) throw error;
       return request<T>(method, path, { ...options, token: renewed });
     }
+  }
+
+  /** A file that only some may see. */
+  async fetched(path: string): Promise<Blob> {
+    const token = await this.token();
+    const response = await fetch(API + path, { headers: token ? { Authorization: `Bearer ${token}` } : {} });
+    if (!response.ok) throw new ApiError(response.status, 'unknown', 'The file could not be loaded.');
+    return response.blob();
   }
 
   /** The token as it is now, for requests that cannot wait because the page is going away. */

@@ -157,6 +157,8 @@ export interface LiveChoices {
 
 /** How publishing goes; what is not known yet is null or 0. */
 export interface IngestStats {
+  /** Whether viewers see the slate. */
+  slate: boolean;
   connected: boolean;
   recording: boolean;
   bits_per_sec: number;
@@ -192,6 +194,8 @@ export interface Live extends Details, LiveChoices {
   viewers: number;
   /** What is live now. */
   thumbnail?: string;
+  /** Where to get the picture that is shown while the publisher is away. */
+  slate: string | null;
   /** These three are for its owner only. */
   stream_key?: string;
   ingest?: { rtmp: string; rtmps?: string };

@@ -45,7 +45,7 @@ export function figuresOf(stats: IngestStats, archive: boolean): Figure[] {
   const { width, height, bits_per_sec: rate, gop_secs: gop } = stats;
   const codecs = [stats.video_codec, stats.audio_codec].filter(Boolean).join(', ');
   const all: (Figure | false)[] = [
-    { label: 'Publisher', text: stats.connected ? 'connected' : 'away', bad: !stats.connected },
+    { label: 'Publisher', text: stats.connected ? 'connected' : stats.slate ? 'away; viewers see your picture' : 'away', bad: !stats.connected },
     archive && { label: 'Recording', text: stats.recording ? 'yes' : 'no: the disk does not take it', bad: !stats.recording },
     rate > 0 && { label: 'Bit rate', text: bitRate(rate) },
     stats.frame_rate > 0 && { label: 'Frame rate', text: `${Math.round(stats.frame_rate * 100) / 100} per second` },
