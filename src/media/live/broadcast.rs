@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::packager::{Packaged, Packager, PackagerSettings};
 use super::part::{Part, PartTarget, segment_type};
 use super::periods::Periods;
-use super::ring::{Beginning, MICROS, Ring, Stored};
+use super::ring::{Beginning, LiveSegment, MICROS, Ring, Stored};
 use super::slate::SlateClip;
 use super::timeline::{Stamp, Timeline, TrackClock};
 use crate::domain::asset::{TIMELINE_ORIGIN_SECS, Ticks, TrackKind};
@@ -311,6 +311,7 @@ impl Broadcast {
         (visit, inits): (&Visit, Vec<Bytes>),
         slate: Option<slate::Shown>,
     ) {
+        self.periods.note_first_end(self.first_end());
         let part_target = *self.part_target.get_or_insert_with(|| PartTarget::for_frame_rate(visit.frame_rate));
         let renditions: Vec<usize> = self.name_tracks(&visit.tracks);
         let mut tracks = vec![None; self.renditions.len()];
@@ -338,6 +339,19 @@ impl Broadcast {
         let packager = Packager::new(settings);
         let (key, gop) = (None, None);
         self.ongoing = Some(Ongoing { timeline, packager, renditions, timescales, packets, leader, slate, key, gop });
+    }
+
+    /// Where media of the newest epoch end first, microseconds; renditions that stopped long before the others do not count.
+    fn first_end(&self) -> Option<i64> {
+        let epoch = self.epochs.back()?.number;
+        let last = |rendition: &Rendition| {
+            let is_media = |segment: &&LiveSegment| segment.beginning.epoch == epoch && segment.size > 0;
+            let last = rendition.ring.segments().rev().find(is_media)?;
+            Some(last.beginning.start.rescale(MICROS) + last.micros())
+        };
+        let ends: Vec<i64> = self.renditions.iter().filter_map(last).collect();
+        let longest = *ends.iter().max()?;
+        ends.into_iter().filter(|end| longest - end < self.absence_micros()).min()
     }
 
     /// Where a visit starts: now by the clock of the stream, but not before what was cut already ends.

@@ -44,6 +44,8 @@ pub struct Periods {
     next: u64,
     /// Where media ended when the publisher left.
     paused_at: Option<i64>,
+    /// Where that was first, of all tracks and rungs.
+    first_end: Option<i64>,
 }
 
 impl Periods {
@@ -73,7 +75,9 @@ impl Periods {
             });
             // Players that wait at the end of media take that for the period's, now that they know what follows; what follows
             // at once follows without a hole.
-            self.close(self.paused_at.filter(|end| at_micros - end >= GAP_MICROS_MIN).unwrap_or(at_micros));
+            let paused = self.paused_at.filter(|end| at_micros - end >= GAP_MICROS_MIN);
+            self.close(paused.map_or(at_micros, |end| self.first_end.map_or(end, |first| first.min(end))));
+            self.first_end = None;
             self.paused_at = None;
             self.periods.push_back(start(cadence));
             return;
@@ -95,6 +99,11 @@ impl Periods {
     /// The publisher has left. The period goes on, as the last one's end would be the presentation's.
     pub(super) fn pause(&mut self, at_micros: i64) {
         self.paused_at.get_or_insert(at_micros);
+    }
+
+    /// Some tracks and rungs end before the others do: whoever plays one of them is at the end of its period there.
+    pub(super) fn note_first_end(&mut self, at_micros: Option<i64>) {
+        self.first_end = at_micros;
     }
 
     /// Nothing more will come.
