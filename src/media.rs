@@ -7,6 +7,7 @@ pub mod grid;
 pub mod index;
 pub mod live;
 pub mod movie;
+pub mod mpegts;
 pub mod packager;
 pub mod pipelines;
 pub mod records;

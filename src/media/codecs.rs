@@ -1,8 +1,9 @@
 //! What codecs say about themselves: parsing of their configuration records and parameter sets. All of it reads outside
 //! bytes: every read is fallible and nothing is allocated by a count that was not checked.
 pub mod aac;
+pub mod annexb;
 pub mod av1;
-mod bits;
+pub(crate) mod bits;
 pub mod dolby;
 pub mod flac;
 pub mod h264;

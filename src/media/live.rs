@@ -4,6 +4,7 @@ pub mod broadcast;
 pub mod cadence;
 pub mod chronicle;
 pub mod gate;
+pub mod lineup;
 pub mod listing;
 pub mod packager;
 pub mod part;

@@ -83,6 +83,34 @@ fn backward_compatible_rate(bits: &mut BitReader) -> Option<u32> {
     if bits.bit()? { read_rate(bits) } else { None }
 }
 
+/// A frame's head in an ADTS stream (ISO/IEC 13818-7, section 6.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdtsHead {
+    /// Bytes of the head itself.
+    pub head_bytes: usize,
+    /// Bytes of the frame, the head included.
+    pub frame_bytes: usize,
+    /// `AudioSpecificConfig`.
+    pub config: [u8; 2],
+}
+
+impl AdtsHead {
+    /// `None` when there is none, or its frame holds more than one access unit.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let &[0xff, second, third, fourth, fifth, sixth, seventh] = bytes.first_chunk::<7>()? else { return None };
+        if second & 0xf6 != 0xf0 || seventh & 3 != 0 {
+            return None;
+        }
+        let (object_type, rate) = ((third >> 6) + 1, third >> 2 & 15);
+        let channels = (third & 1) << 2 | fourth >> 6;
+        let head_bytes = if second & 1 == 1 { 7 } else { 9 };
+        let frame_bytes = usize::from(fourth & 3) << 11 | usize::from(fifth) << 3 | usize::from(sixth >> 5);
+        let config = [object_type << 3 | rate >> 1, rate << 7 | channels << 3];
+        let is_sane = frame_bytes > head_bytes && usize::from(rate) < RATES.len();
+        is_sane.then_some(Self { head_bytes, frame_bytes, config })
+    }
+}
+
 /// What an `esds` box says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EsDescriptor {
@@ -160,6 +188,16 @@ mod tests {
         assert_eq!(AacConfig::parse(&[0x11, 0xb0]).map(|config| config.channels), Some(6));
         assert_eq!(AacConfig::parse(&[0x11]), None);
         assert_eq!(AacConfig::parse(&[]), None);
+    }
+
+    #[test]
+    fn heads_of_adts() {
+        let head = AdtsHead::parse(&[0xff, 0xf1, 0x4c, 0x80, 0x2e, 0x7f, 0xfc]).unwrap();
+        assert_eq!((head.head_bytes, head.frame_bytes), (7, 371));
+        assert_eq!(AacConfig::parse(&head.config), config(2, 48_000, 2));
+        assert_eq!(AdtsHead::parse(&[0xff, 0xf1, 0x4c, 0x80, 0, 0x1f, 0xfc]), None, "shorter than its head");
+        assert_eq!(AdtsHead::parse(&[0xff, 0xfb, 0x4c, 0x80, 0x2e, 0x7f, 0xfc]), None, "of another layer");
+        assert_eq!(AdtsHead::parse(&[0xff, 0xf1, 0x4c]), None);
     }
 
     #[test]

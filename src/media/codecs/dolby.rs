@@ -8,6 +8,8 @@ const SYNC_WORD: u32 = 0x0b77;
 const RATES: [u32; 3] = [48_000, 44_100, 32_000];
 /// Channels by `acmod`, without the one for low frequencies.
 const CHANNELS: [u16; 8] = [2, 1, 2, 3, 3, 4, 4, 5];
+/// Kilobits a second of AC-3 by `frmsizecod >> 1`.
+const BIT_RATES: [u32; 19] = [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640];
 /// Samples of a block.
 const BLOCK: u32 = 256;
 /// Blocks of a frame of AC-3.
@@ -100,6 +102,37 @@ impl DolbyFrame {
         is_known.then_some((frame, bytes))
     }
 
+    /// Bytes of the access unit that begins here: of E-AC-3 with what depends on it, and as many frames as make six blocks, as far
+    /// as they are at hand. `None` when no unit begins here.
+    pub fn unit_bytes(bytes: &[u8]) -> Option<usize> {
+        let first = Self::parse(bytes)?;
+        if !first.is_enhanced {
+            return first.plain_bytes(*bytes.get(4)?);
+        }
+        let (first, mut size) = Self::read_enhanced_frame(bytes)?;
+        let mut blocks = first.blocks;
+        while let Some((next, more)) = bytes.get(size..).and_then(Self::read_enhanced_frame) {
+            let is_dependent = next.mode == u8::MAX;
+            if !is_dependent && blocks >= BLOCKS {
+                break;
+            }
+            blocks += if is_dependent { 0 } else { next.blocks };
+            size += more;
+        }
+        Some(size)
+    }
+
+    /// Bytes of a frame of AC-3 with this size code (table 5.18).
+    fn plain_bytes(&self, code: u8) -> Option<usize> {
+        let kilobits = *BIT_RATES.get(usize::from(code >> 1 & 0x1f))?;
+        let words = match self.rate {
+            0 => kilobits * 2,
+            1 => kilobits * 320 / 147 + u32::from(code & 1),
+            _ => kilobits * 3,
+        };
+        usize::try_from(words * 2).ok()
+    }
+
     /// Samples a second.
     pub fn sample_rate(&self) -> u32 {
         RATES.get(usize::from(self.rate)).copied().unwrap_or(0)
@@ -182,6 +215,7 @@ mod tests {
         // fscod 0, bsid 8, bsmod 0, acmod 2, no lfe, bit rate code 10.
         assert_eq!(frame.to_bytes().as_ref(), [0b0001_0000, 0b0001_0001, 0b0100_0000]);
         assert!(DolbyFrame::parse_dac3(&frame.to_bytes()).unwrap().is_like(&frame));
+        assert_eq!((DolbyFrame::unit_bytes(AC3), DolbyFrame::unit_bytes(EAC3)), (Some(768), Some(384)));
         let frame = DolbyFrame::parse(EAC3).unwrap();
         assert_eq!(
             (frame.is_enhanced, frame.sample_rate(), frame.channels(), frame.samples()),

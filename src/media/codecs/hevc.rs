@@ -4,8 +4,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::h264::NalUnits;
 
+mod pictures;
 mod sps;
 
+pub use pictures::{HevcPictures, Left};
 pub use sps::SpsInfo;
 
 /// First `nal_unit_type` of pictures that decoding can begin with: BLA, IDR and CRA.
@@ -111,6 +113,14 @@ impl HevcConfig {
         let (_, sps, _) = (of(VPS)?, of(SPS)?, of(PPS)?);
         self.sps = SpsInfo::parse(sps).ok()?;
         Some(self)
+    }
+
+    /// Makes the record of a track with these parameter sets and 4-byte length prefixes.
+    pub fn from_parameter_sets(sets: Vec<Bytes>) -> Result<Self, InvalidHevc> {
+        // Nothing is said of the parallelism, of frame rates and of layers but that there is one.
+        let middle = [0xf0, 0, 0xfc, 0, 0, 0, 0, 0, 0x0f];
+        let blank = Self { profile: [0; 12], middle, sets: Vec::new(), others: Vec::new(), sps: SpsInfo::default() };
+        blank.with_sets(sets.into_iter().take(UNITS_MAX).collect()).ok_or(InvalidHevc("parameter sets"))
     }
 
     /// Bytes of each NAL unit's length prefix: 1, 2 or 4.

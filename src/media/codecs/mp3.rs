@@ -3,6 +3,12 @@
 /// Samples a second by index, in version 1; later versions have halves and quarters.
 const RATES: [u32; 3] = [44_100, 48_000, 32_000];
 
+/// Kilobits a second by index in version 1, and in later ones.
+const BIT_RATES: [[u32; 15]; 2] = [
+    [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320],
+    [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
+];
+
 /// What a frame's header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mp3Header {
@@ -29,6 +35,16 @@ impl Mp3Header {
         let is_frame = second >> 5 == 7 && layer == 1 && !matches!(third >> 4, 0 | 15);
         let channels = if fourth >> 6 == 3 { 1 } else { 2 };
         is_frame.then_some(Self { is_first_version: shift == 0, sample_rate: rate >> shift, channels })
+    }
+
+    /// Bytes of the frame that begins with this header; `None` when it is none of layer 3.
+    pub fn frame_bytes(frame: &[u8]) -> Option<usize> {
+        let header = Self::parse(frame)?;
+        let third = *frame.get(2)?;
+        let rates = if header.is_first_version { BIT_RATES.first()? } else { BIT_RATES.last()? };
+        let bits_per_sec = rates.get(usize::from(third >> 4))? * 1000;
+        let bytes = header.samples() / 8 * bits_per_sec / header.sample_rate + u32::from(third >> 1 & 1);
+        usize::try_from(bytes).ok()
     }
 
     /// Samples of a frame.
@@ -61,5 +77,8 @@ mod tests {
         assert_eq!(Mp3Header::parse(&[0xff, 0xfd, 0x54, 0xc4]), None, "layer 2");
         assert_eq!(Mp3Header::parse(&[0xff, 0xfb, 0x5c, 0xc4]), None, "no such rate");
         assert_eq!(Mp3Header::parse(&[0xff, 0xfb, 0x54]), None);
+        assert_eq!(Mp3Header::frame_bytes(&[0xff, 0xfb, 0x90, 0x64]), Some(417), "128 kb/s at 44.1 kHz");
+        assert_eq!(Mp3Header::frame_bytes(&[0xff, 0xfb, 0x92, 0x64]), Some(418), "and padding");
+        assert_eq!(Mp3Header::frame_bytes(&[0xff, 0xf3, 0x50, 0x04]), Some(104), "32 kb/s at 22.05 kHz");
     }
 }

@@ -37,6 +37,23 @@ impl OpusConfig {
         Self { channels, pre_skip, input_rate, gain, mapping: Bytes::copy_from_slice(rest) }.checked()
     }
 
+    /// Of so many channels in their usual order (RFC 7845, section 5.1.1); `None` of none or more than eight.
+    pub fn of_channels(channels: u8) -> Option<Self> {
+        // Streams, those of them that are of two channels, and which channel is where.
+        let mapping: &'static [u8] = match channels {
+            1 | 2 => &[0],
+            3 => &[1, 2, 1, 0, 2, 1],
+            4 => &[1, 2, 2, 0, 1, 2, 3],
+            5 => &[1, 3, 2, 0, 4, 1, 2, 3],
+            6 => &[1, 4, 2, 0, 4, 1, 2, 3, 5],
+            7 => &[1, 4, 3, 0, 4, 1, 2, 3, 5, 6],
+            8 => &[1, 5, 3, 0, 6, 1, 2, 3, 4, 5, 7],
+            _ => return None,
+        };
+        let mapping = Bytes::from_static(mapping);
+        Some(Self { channels, pre_skip: 0, input_rate: SAMPLE_RATE, gain: 0, mapping })
+    }
+
     /// Reads a `dOps` body; `None` when it is damaged.
     pub fn parse(record: &[u8]) -> Option<Self> {
         let mut rest = record;
@@ -102,6 +119,10 @@ mod tests {
         assert_eq!((config.channels, config.pre_skip), (2, 312));
         assert_eq!(config.to_bytes().as_ref(), b"\x00\x02\x01\x38\x00\x00\xbb\x80\x00\x00\x00");
         assert_eq!(OpusConfig::parse(&config.to_bytes()), Some(config));
+        for channels in 1..=8 {
+            let config = OpusConfig::of_channels(channels).unwrap();
+            assert_eq!(OpusConfig::parse(&config.to_bytes()), Some(config));
+        }
         let surround = [&HEAD[..9], &[6], &HEAD[10..18], &[1, 4, 2, 0, 4, 1, 2, 3, 5, 99]].concat();
         let surround = OpusConfig::parse_head(&surround).unwrap();
         assert_eq!((surround.channels, surround.to_bytes().len()), (6, 10 + 9));

@@ -127,6 +127,38 @@ impl SpliceInfo {
     }
 }
 
+/// When what a section tells of the whole programme happens, on the clock of its transport stream (90 kHz in 33 bits); `None` when
+/// that is at once, or not said.
+pub fn splice_time(section: &[u8]) -> Option<i64> {
+    let mut bits = BitReader::new(section);
+    bits.skip(8 + 16 + 8)?;
+    if bits.bit()? {
+        return None;
+    }
+    bits.skip(6)?;
+    let adjustment = ticks_of(&mut bits, 33)?;
+    bits.skip(8 + 12 + 12)?;
+    match bits.bits(8)? {
+        5 => {
+            bits.skip(32)?;
+            let is_cancelled = bits.bit()?;
+            bits.skip(8)?;
+            let (is_program, _, is_immediate) = (bits.bit()?, bits.bit()?, bits.bit()?);
+            bits.skip(4)?;
+            if is_cancelled || !is_program || is_immediate {
+                return None;
+            }
+        }
+        6 => {}
+        _ => return None,
+    }
+    if !bits.bit()? {
+        return None;
+    }
+    bits.skip(6)?;
+    Some((ticks_of(&mut bits, 33)? + adjustment) & ((1 << 33) - 1))
+}
+
 /// Breaks, advertisements and placement opportunities begin with even types and end with odd ones (table 23).
 fn point_of(segmentation_type: u32) -> SplicePoint {
     match segmentation_type {
@@ -174,6 +206,8 @@ mod tests {
         let out = |event, length_micros| SpliceInfo { point: SplicePoint::Out, event, length_micros };
         assert_eq!(read(INSERT_OUT), out(Some(0x4800_008f), Some(60_293_566)));
         assert_eq!(read(TIME_SIGNAL_OUT), out(Some(0x4800_008e), Some(307_000_000)));
+        let time = |base64: &str| splice_time(&STANDARD.decode(base64).unwrap());
+        assert_eq!((time(INSERT_OUT), time(TIME_SIGNAL_OUT)), (Some(0x7369_c02e), Some(0x72bd_0050)));
         let mut section = STANDARD.decode(INSERT_OUT).unwrap();
         section[19] &= 0x7f;
         let back = SpliceInfo::read(&section);
@@ -185,7 +219,7 @@ mod tests {
         for base64 in [TIME_SIGNAL_OUT, INSERT_OUT] {
             let section = STANDARD.decode(base64).unwrap();
             for length in 0..section.len() {
-                let _ = SpliceInfo::read(&section[..length]);
+                let _ = (SpliceInfo::read(&section[..length]), splice_time(&section[..length]));
             }
             assert_eq!(SpliceInfo::read(&section[..10]), SpliceInfo::OTHER);
         }

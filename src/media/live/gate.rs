@@ -3,12 +3,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::broadcast::{ToldCue, Visit};
+use super::lineup::Fed;
 use super::stream::{BeginError, LiveStream, TakenOver};
-use super::timeline::Stamp;
 use crate::domain::live::machine::Refusal;
 use crate::domain::time::Timestamp;
 
@@ -39,6 +37,46 @@ pub enum TurnedAway {
     Unavailable,
 }
 
+impl TurnedAway {
+    /// Counts it.
+    pub fn count(&self) {
+        let reason = match self {
+            Self::UnknownKey => "unknown_key",
+            Self::Refused(_) => "refused",
+            Self::Unavailable => "unavailable",
+        };
+        metrics::counter!("playhouse_live_publishers_turned_away_total", "reason" => reason).increment(1);
+    }
+}
+
+/// A publisher in the gauge of them, until it is dropped.
+pub struct Counted(&'static str);
+
+impl Counted {
+    /// One more of this protocol.
+    pub fn new(protocol: &'static str) -> Self {
+        metrics::gauge!("playhouse_live_publishers", "protocol" => protocol).increment(1.0);
+        Self(protocol)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        metrics::gauge!("playhouse_live_publishers", "protocol" => self.0).decrement(1.0);
+    }
+}
+
+/// Why what a publisher sends is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum NotTaken {
+    /// Its tracks cannot be.
+    #[error(transparent)]
+    Tracks(#[from] BeginError),
+    /// Another publisher feeds the stream.
+    #[error(transparent)]
+    TakenOver(#[from] TakenOver),
+}
+
 /// Decides who may publish.
 #[async_trait]
 pub trait Gate: Send + Sync {
@@ -65,19 +103,14 @@ impl Feed {
         Self { stream, generation, fenced, on_end: Some(on_end) }
     }
 
-    /// The publisher's tracks are these from now on.
-    pub fn begin_visit(&self, visit: Visit, now: Timestamp) -> Result<(), BeginError> {
-        self.stream.begin_visit(self.generation, visit, now)
-    }
-
-    /// A frame of one of them.
-    pub fn push(&self, frame: (usize, Stamp), payload: Bytes, now: Timestamp) -> Result<(), TakenOver> {
-        self.stream.push(self.generation, frame, payload, now)
-    }
-
-    /// Something that is to be told of the timeline.
-    pub fn cue(&self, cue: ToldCue) {
-        self.stream.cue(self.generation, cue);
+    /// Takes what a publisher's bytes have come to.
+    pub fn give(&self, fed: Fed, now: Timestamp) -> Result<(), NotTaken> {
+        match fed {
+            Fed::Visit(visit) => self.stream.begin_visit(self.generation, visit, now)?,
+            Fed::Frame { track, stamp, payload } => self.stream.push(self.generation, (track, stamp), payload, now)?,
+            Fed::Cue(cue) => self.stream.cue(self.generation, cue),
+        }
+        Ok(())
     }
 
     /// Waits until the feed is taken away, and says why.

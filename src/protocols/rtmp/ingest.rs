@@ -4,13 +4,13 @@ mod cues;
 mod pictures;
 mod sound;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
 
-use self::pictures::{Left, Pictures, Taken};
+use self::pictures::{Pictures, Taken};
 use self::sound::Sound;
 use super::session::{MediaMessage, Medium};
 use super::wire::amf::AmfLimits;
@@ -18,43 +18,15 @@ use super::wire::flv::audio::{AudioBody, AudioPacket, AudioPackets};
 use super::wire::flv::script::{MediaKind, Script, StreamMetadata};
 use super::wire::flv::video::{VideoBody, VideoPacket, VideoPackets};
 use crate::domain::asset::TrackKind;
+use crate::media::codecs::hevc::Left;
 use crate::media::frames::TrackConfig;
-use crate::media::live::broadcast::{ToldCue, Visit};
+use crate::media::live::lineup::{Arrived, Fed, Lineup, TRACKS_MAX, TrackId};
 use crate::media::live::timeline::{IngestClock, Stamp};
 use crate::media::movie::language_tag;
-
-/// Tracks are waited for as long as this, milliseconds of the publisher's time.
-const WAIT_MS: i64 = 1000;
-/// Bytes held meanwhile at most.
-const HELD_BYTES_MAX: usize = 8 << 20;
-/// Frames held meanwhile at most.
-const HELD_FRAMES_MAX: usize = 1000;
-/// Cues held meanwhile at most; what is more is left out.
-const HELD_CUES_MAX: usize = 16;
-/// Tracks of each kind that one publisher has at most.
-const TRACKS_MAX: usize = 8;
 
 /// Codecs that can be published, as people know them.
 const PICTURES_TAKEN: &str = "H.264, HEVC, AV1 or VP9";
 const SOUND_TAKEN: &str = "AAC, Opus, MP3, FLAC, AC-3 or E-AC-3";
-
-/// What a publisher's messages come to.
-#[derive(Debug, Clone)]
-pub enum Fed {
-    /// It has these tracks from now on.
-    Visit(Visit),
-    /// A frame of the visit's track with this number.
-    Frame {
-        /// The track.
-        track: usize,
-        /// When it came, and the times it came with.
-        stamp: Stamp,
-        /// Its bytes.
-        payload: Bytes,
-    },
-    /// Something that happens on the timeline.
-    Cue(ToldCue),
-}
 
 /// What could not be used, as counters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -69,45 +41,36 @@ pub struct Unusable {
     pub undecodable: u64,
 }
 
-/// A track that has told its configuration.
-#[derive(Debug)]
-struct Track {
-    id: TrackId,
-    config: TrackConfig,
-}
-
-/// Its kind and number.
-type TrackId = (TrackKind, u8);
-
-#[derive(Debug)]
-struct Held {
-    track: TrackId,
-    stamp: Stamp,
-    payload: Bytes,
-}
-
 /// One publisher's messages.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RtmpIngest {
     pictures: BTreeMap<u8, Pictures>,
     sounds: BTreeMap<u8, Sound>,
-    /// Those of both that have told their configuration: pictures first, each kind in order.
-    tracks: Vec<Track>,
+    /// Those of both that have told their configuration.
+    lineup: Lineup,
     metadata: Option<Box<StreamMetadata>>,
-    /// Whether the tracks as they are now have been announced.
-    is_announced: bool,
-    held: VecDeque<Held>,
-    held_bytes: usize,
-    held_cues: Vec<ToldCue>,
     unusable: Unusable,
     /// Why the publisher cannot be watched.
     refusal: Option<String>,
 }
 
+impl Default for RtmpIngest {
+    fn default() -> Self {
+        Self {
+            pictures: BTreeMap::new(),
+            sounds: BTreeMap::new(),
+            lineup: Lineup::new(IngestClock::RTMP),
+            metadata: None,
+            unusable: Unusable::default(),
+            refusal: None,
+        }
+    }
+}
+
 impl RtmpIngest {
     /// What could not be used so far.
     pub fn unusable(&self) -> Unusable {
-        self.unusable
+        Unusable { unconfigured: self.unusable.unconfigured + self.lineup.unconfigured(), ..self.unusable }
     }
 
     /// Why the publisher cannot be watched, in a sentence: its first track of either kind is in a codec that is not taken.
@@ -142,11 +105,7 @@ impl RtmpIngest {
             Ok(Script::Splice(splice)) => cues::of_splice(splice, time),
             _ => return,
         };
-        if self.is_announced {
-            out.push(Fed::Cue(cue));
-        } else if self.held_cues.len() < HELD_CUES_MAX {
-            self.held_cues.push(cue);
-        }
+        self.lineup.take_cue(cue, out);
     }
 
     /// `None` when the message cannot be read.
@@ -194,7 +153,7 @@ impl RtmpIngest {
                     self.configure((TrackKind::Video, number));
                 }
                 let stamp = Stamp { dts: at.0, composition: i64::from(composition_ms), keyframe, arrival: at.1 };
-                self.feed(Held { track: (TrackKind::Video, number), stamp, payload }, out);
+                self.feed(Arrived { track: (TrackKind::Video, number), stamp, payload }, out);
             }
             _ => {}
         }
@@ -232,7 +191,7 @@ impl RtmpIngest {
                     self.configure(id);
                 }
                 let stamp = Stamp { dts: at.0, composition: 0, keyframe: true, arrival: at.1 };
-                self.feed(Held { track: id, stamp, payload: data }, out);
+                self.feed(Arrived { track: id, stamp, payload: data }, out);
             }
             _ => {}
         }
@@ -247,10 +206,6 @@ impl RtmpIngest {
         }
     }
 
-    fn find(&self, id: TrackId) -> Option<usize> {
-        self.tracks.iter().position(|track| track.id == id)
-    }
-
     /// A track tells its configuration, for the first time or a new one.
     fn configure(&mut self, id: TrackId) {
         let (kind, number) = id;
@@ -258,41 +213,23 @@ impl RtmpIngest {
             TrackKind::Video => self.pictures.get(&number).and_then(Pictures::config),
             TrackKind::Audio => self.sounds.get(&number).and_then(Sound::config),
         };
-        let Some(config) = config else { return };
-        let known = self.find(id);
-        match known.and_then(|index| self.tracks.get_mut(index)) {
-            Some(known) if known.config == config => return,
-            Some(known) => known.config = config,
-            None => self.tracks.push(Track { id, config }),
+        if let Some(config) = config {
+            self.lineup.configure(id, config);
         }
-        self.tracks.sort_by_key(|track| (track.id.0 == TrackKind::Audio, track.id.1));
-        self.is_announced = false;
     }
 
-    fn feed(&mut self, frame: Held, out: &mut Vec<Fed>) {
-        if self.is_announced {
-            match self.find(frame.track) {
-                Some(track) => out.push(Fed::Frame { track, stamp: frame.stamp, payload: frame.payload }),
-                None => self.unusable.unconfigured += 1,
-            }
-            return;
-        }
-        if self.find(frame.track).is_none() {
-            self.unusable.unconfigured += 1;
-            return;
-        }
-        self.held_bytes += frame.payload.len();
-        self.held.push_back(frame);
-        if self.has_all() || self.has_waited() {
-            self.announce(out);
+    fn feed(&mut self, frame: Arrived, out: &mut Vec<Fed>) {
+        if self.lineup.take(frame, out) && (self.has_all() || self.lineup.has_waited()) {
+            let (metadata, rate) = (self.metadata.as_deref(), self.frame_rate());
+            self.lineup.announce(rate, |id, config| described(metadata, id, config), out);
         }
     }
 
     /// Whether every track that the metadata speaks of has told its configuration. Without metadata nobody knows.
     fn has_all(&self) -> bool {
-        let told = |kind| self.tracks.iter().filter(|track| track.id.0 == kind).count();
+        let told = |kind| self.lineup.count(kind);
         // What is said of colours comes before the first picture.
-        let is_seen = self.held.iter().any(|held| held.track.0 == TrackKind::Video);
+        let is_seen = self.lineup.holds_pictures();
         let is_waiting = told(TrackKind::Video) < self.pictures.len() || told(TrackKind::Audio) < self.sounds.len();
         if is_waiting || !is_seen && !self.pictures.is_empty() {
             return false;
@@ -305,43 +242,22 @@ impl RtmpIngest {
         video + audio > 0 && told(TrackKind::Video) >= video && told(TrackKind::Audio) >= audio
     }
 
-    fn has_waited(&self) -> bool {
-        let times = || self.held.iter().map(|held| held.stamp.dts);
-        let waited = times().max().unwrap_or(0) - times().min().unwrap_or(0);
-        // A clock that wraps or jumps meanwhile makes no difference: a second has then been waited, too.
-        waited.abs() >= WAIT_MS || self.held_bytes >= HELD_BYTES_MAX || self.held.len() >= HELD_FRAMES_MAX
-    }
-
-    fn announce(&mut self, out: &mut Vec<Fed>) {
-        self.is_announced = true;
-        self.held_bytes = 0;
-        let tracks = self.tracks.iter().map(|track| self.described(track)).collect();
-        out.push(Fed::Visit(Visit { clock: IngestClock::RTMP, tracks, frame_rate: self.frame_rate() }));
-        while let Some(Held { track, stamp, payload }) = self.held.pop_front() {
-            if let Some(track) = self.find(track) {
-                out.push(Fed::Frame { track, stamp, payload });
-            }
-        }
-        out.extend(self.held_cues.drain(..).map(Fed::Cue));
-    }
-
-    /// A track's configuration with what the metadata says of it.
-    fn described(&self, track: &Track) -> TrackConfig {
-        let (kind, number) = track.id;
-        let kind = if kind == TrackKind::Video { MediaKind::Video } else { MediaKind::Audio };
-        let tracks = self.metadata.iter().flat_map(|metadata| &metadata.tracks);
-        let mut told = tracks.filter(|told| told.kind == kind && told.track == number);
-        let language = told.find_map(|told| language_tag(told.language.as_deref()?));
-        let config = track.config.clone();
-        TrackConfig { default: number == 0, language: language.unwrap_or(config.language.clone()), ..config }
-    }
-
     /// Frames per second as the metadata says, in thousandths.
     fn frame_rate(&self) -> Option<(u32, u32)> {
         let rate =
             self.metadata.as_ref()?.video.as_ref()?.frames_per_sec.filter(|rate| (1.0..=1000.0).contains(rate))?;
         Some(((rate * 1000.0).round() as u32, 1000))
     }
+}
+
+/// A track's configuration with what the metadata says of it.
+fn described(metadata: Option<&StreamMetadata>, (kind, number): TrackId, config: &TrackConfig) -> TrackConfig {
+    let kind = if kind == TrackKind::Video { MediaKind::Video } else { MediaKind::Audio };
+    let tracks = metadata.into_iter().flat_map(|metadata| &metadata.tracks);
+    let mut told = tracks.filter(|told| told.kind == kind && told.track == number);
+    let language = told.find_map(|told| language_tag(told.language.as_deref()?));
+    let config = config.clone();
+    TrackConfig { default: number == 0, language: language.unwrap_or(config.language.clone()), ..config }
 }
 
 #[cfg(test)]

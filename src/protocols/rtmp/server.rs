@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::ingest::{Fed, RtmpIngest};
+use super::ingest::RtmpIngest;
 use super::session::{Rejection, ServerConfig, ServerEvent, ServerSession, SessionError, StreamRequest, code};
 use crate::domain::live::machine::Refusal;
 use crate::domain::ports::Clock;
-use crate::media::live::gate::{Feed, Gate, Knock, TurnedAway};
+use crate::media::live::gate::{Counted, Feed, Gate, Knock, TurnedAway};
+use crate::media::live::lineup::Fed;
 
 /// Bytes read at once.
 const READ_BYTES: usize = 64 << 10;
@@ -74,22 +75,6 @@ struct Connection<S> {
     agent: String,
     started: Instant,
     publishing: Option<(Feed, RtmpIngest, Counted)>,
-}
-
-/// A publisher in the gauge of them.
-struct Counted(&'static str);
-
-impl Counted {
-    fn new(protocol: &'static str) -> Self {
-        metrics::gauge!("playhouse_live_publishers", "protocol" => protocol).increment(1.0);
-        Self(protocol)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        metrics::gauge!("playhouse_live_publishers", "protocol" => self.0).decrement(1.0);
-    }
 }
 
 /// What a connection waits for.
@@ -156,12 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.session.accept()
             }
             Err(error) => {
-                let reason = match error {
-                    TurnedAway::UnknownKey => "unknown_key",
-                    TurnedAway::Refused(_) => "refused",
-                    TurnedAway::Unavailable => "unavailable",
-                };
-                metrics::counter!("playhouse_live_publishers_turned_away_total", "reason" => reason).increment(1);
+                error.count();
                 let code = match error {
                     TurnedAway::UnknownKey => code::PUBLISH_BAD_NAME,
                     TurnedAway::Refused(_) => code::PUBLISH_DENIED,
@@ -179,17 +159,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let now = self.context.clock.now();
         let Some((feed, ..)) = &self.publishing else { return };
         for fed in fed {
-            let refused = match fed {
-                Fed::Visit(visit) => feed.begin_visit(visit, now).err().map(|error| error.to_string()),
-                Fed::Frame { track, stamp, payload } => {
-                    feed.push((track, stamp), payload, now).err().map(|error| error.to_string())
-                }
-                Fed::Cue(cue) => {
-                    feed.cue(cue);
-                    None
-                }
-            };
-            if let Some(reason) = refused {
+            if let Err(reason) = feed.give(fed, now) {
                 self.session.end(&Rejection::new(code::PUBLISH_DENIED, sentence(&reason)));
                 self.publishing = None;
                 return;

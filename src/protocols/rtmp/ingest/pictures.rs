@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::super::wire::flv::video::{ColorInfo, FrameKind, VideoCodec};
 use crate::media::codecs::av1::{self, Av1Config};
 use crate::media::codecs::h264::{self, AvcConfig};
-use crate::media::codecs::hevc::{HevcConfig, PictureKind};
+use crate::media::codecs::hevc::{HevcConfig, HevcPictures, Left};
 use crate::media::codecs::vp9::{Vp9Config, key_frame_size};
 use crate::media::frames::{CodecConfig, Colour, TrackConfig};
 
@@ -18,11 +18,7 @@ const UNSPECIFIED: u16 = 2;
 #[derive(Debug)]
 enum Source {
     Avc(AvcConfig, Bytes),
-    Hevc {
-        config: Box<HevcConfig>,
-        /// Whether what precedes the last random access picture is missing.
-        begins: Option<PictureKind>,
-    },
+    Hevc(Box<HevcPictures>),
     /// Its record may lack the sequence header, or have another one than its key frames, which are right.
     Av1 {
         record: Option<Av1Config>,
@@ -47,20 +43,12 @@ pub(super) struct Taken {
     pub(super) is_new: bool,
 }
 
-/// Why a picture is not taken.
-pub(super) enum Left {
-    /// It cannot be read.
-    Damaged,
-    /// It needs pictures from before the start.
-    Undecodable,
-}
-
 impl Pictures {
     /// A track with this configuration record; `None` when it cannot be read.
     pub(super) fn begin(codec: VideoCodec, record: Bytes) -> Option<Self> {
         let source = match codec {
             VideoCodec::Avc => Source::Avc(AvcConfig::parse(&record).ok()?, record),
-            VideoCodec::Hevc => Source::Hevc { config: Box::new(HevcConfig::parse(&record).ok()?), begins: None },
+            VideoCodec::Hevc => Source::Hevc(Box::new(HevcPictures::new(HevcConfig::parse(&record).ok()?))),
             VideoCodec::Av1 => Source::Av1 { record: Av1Config::parse(&record).ok(), found: None },
             VideoCodec::Vp9 => Source::Vp9(Vp9Config::parse(record.get(4..)?).ok()?, None),
             _ => return None,
@@ -76,9 +64,7 @@ impl Pictures {
             (Source::Av1 { record, .. }, Source::Av1 { record: same, found }) if record == same => {
                 Source::Av1 { record, found }
             }
-            (Source::Hevc { config, .. }, Source::Hevc { config: same, begins }) if config == same => {
-                Source::Hevc { config, begins }
-            }
+            (Source::Hevc(pictures), Source::Hevc(same)) if pictures.config() == same.config() => Source::Hevc(same),
             (source, _) => source,
         };
         Self { source, colour: before.colour }
@@ -93,7 +79,7 @@ impl Pictures {
     pub(super) fn config(&self) -> Option<TrackConfig> {
         let codec = match &self.source {
             Source::Avc(_, avcc) => CodecConfig::H264 { avcc: avcc.clone() },
-            Source::Hevc { config, .. } => CodecConfig::Hevc { hvcc: config.to_bytes() },
+            Source::Hevc(pictures) => CodecConfig::Hevc { hvcc: pictures.config().to_bytes() },
             Source::Av1 { record, found } => CodecConfig::Av1 { av1c: found.as_ref().or(record.as_ref())?.to_bytes() },
             Source::Vp9(config, size) => CodecConfig::Vp9 { vpcc: config.to_bytes(), size: (*size)? },
         };
@@ -110,7 +96,10 @@ impl Pictures {
                 let keyframe = kind.is_key() && config.picture_kind(&data) == Some(h264::PictureKind::Idr);
                 Ok(Taken { keyframe, payload: data, is_new: false })
             }
-            Source::Hevc { config, begins } => take_hevc(config, begins, data),
+            Source::Hevc(pictures) => {
+                let (keyframe, payload, is_new) = pictures.take(data)?;
+                Ok(Taken { keyframe, payload, is_new })
+            }
             Source::Av1 { found, .. } => {
                 let payload = av1::without_delimiter(data);
                 let keyframe = av1::is_key(&payload);
@@ -127,24 +116,6 @@ impl Pictures {
             }
         }
     }
-}
-
-fn take_hevc(config: &mut HevcConfig, begins: &mut Option<PictureKind>, data: Bytes) -> Result<Taken, Left> {
-    let kind = config.picture_kind(&data).ok_or(Left::Damaged)?;
-    let keyframe = matches!(kind, PictureKind::Idr | PictureKind::OpenStart);
-    // Pictures that are skipped follow their random access picture, and need what is not there only behind the first one.
-    match kind {
-        PictureKind::Skippable if *begins != Some(PictureKind::Idr) => return Err(Left::Undecodable),
-        PictureKind::OpenStart if begins.is_none() => *begins = Some(PictureKind::OpenStart),
-        PictureKind::Idr | PictureKind::OpenStart => *begins = Some(PictureKind::Idr),
-        PictureKind::Skippable | PictureKind::Other => {}
-    }
-    let (payload, found) = config.without_sets(data);
-    let is_new = found.is_some();
-    if let Some(found) = found {
-        *config = found;
-    }
-    Ok(Taken { keyframe, payload, is_new })
 }
 
 /// What the publisher tells, and for the rest what the stream itself says.

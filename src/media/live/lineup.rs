@@ -1,0 +1,180 @@
+//! A publisher's lineup: the tracks it has, in order, and what it sends until they are known. Frames that come before all tracks
+//! have told their configuration are held for a moment, so that viewers' playlists list all of them from the start.
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::broadcast::{ToldCue, Visit};
+use super::timeline::{IngestClock, Stamp};
+use crate::domain::asset::TrackKind;
+use crate::media::frames::TrackConfig;
+
+/// Tracks are waited for as long as this, milliseconds of the publisher's time.
+const WAIT_MS: i64 = 1000;
+/// Bytes held meanwhile at most.
+const HELD_BYTES_MAX: usize = 8 << 20;
+/// Frames held meanwhile at most.
+const HELD_FRAMES_MAX: usize = 1000;
+/// Cues held meanwhile at most; what is more is left out.
+const HELD_CUES_MAX: usize = 16;
+
+/// Tracks of each kind that one publisher has at most.
+pub const TRACKS_MAX: usize = 8;
+
+/// What a publisher's bytes come to.
+#[derive(Debug, Clone)]
+pub enum Fed {
+    /// It has these tracks from now on.
+    Visit(Visit),
+    /// A frame of the visit's track with this number.
+    Frame {
+        /// The track.
+        track: usize,
+        /// When it came, and the times it came with.
+        stamp: Stamp,
+        /// Its bytes.
+        payload: Bytes,
+    },
+    /// Something that happens on the timeline.
+    Cue(ToldCue),
+}
+
+/// A track's kind and its number among those of its kind.
+pub type TrackId = (TrackKind, u8);
+
+/// A track that has told its configuration.
+#[derive(Debug)]
+struct Track {
+    id: TrackId,
+    config: TrackConfig,
+}
+
+/// A frame of a track.
+#[derive(Debug)]
+pub struct Arrived {
+    /// The track.
+    pub track: TrackId,
+    /// When it came, and the times it came with.
+    pub stamp: Stamp,
+    /// Its bytes.
+    pub payload: Bytes,
+}
+
+/// The tracks of one publisher.
+#[derive(Debug)]
+pub struct Lineup {
+    clock: IngestClock,
+    /// Pictures first, each kind in order.
+    tracks: Vec<Track>,
+    /// Whether the tracks as they are now have been announced.
+    is_announced: bool,
+    held: VecDeque<Arrived>,
+    held_bytes: usize,
+    held_cues: Vec<ToldCue>,
+    unconfigured: u64,
+}
+
+impl Lineup {
+    /// No tracks yet; what comes has times of this clock.
+    pub fn new(clock: IngestClock) -> Self {
+        Self {
+            clock,
+            tracks: Vec::new(),
+            is_announced: false,
+            held: VecDeque::new(),
+            held_bytes: 0,
+            held_cues: Vec::new(),
+            unconfigured: 0,
+        }
+    }
+
+    /// Tracks of a kind that have told their configuration.
+    pub fn count(&self, kind: TrackKind) -> usize {
+        self.tracks.iter().filter(|track| track.id.0 == kind).count()
+    }
+
+    /// Whether a picture is among what is held.
+    pub fn holds_pictures(&self) -> bool {
+        self.held.iter().any(|held| held.track.0 == TrackKind::Video)
+    }
+
+    /// Frames left out because their tracks had not told their configuration.
+    pub fn unconfigured(&self) -> u64 {
+        self.unconfigured
+    }
+
+    /// A track tells its configuration, for the first time or a new one.
+    pub fn configure(&mut self, id: TrackId, config: TrackConfig) {
+        match self.tracks.iter_mut().find(|track| track.id == id) {
+            Some(known) if known.config == config => return,
+            Some(known) => known.config = config,
+            None => self.tracks.push(Track { id, config }),
+        }
+        self.tracks.sort_by_key(|track| (track.id.0 == TrackKind::Audio, track.id.1));
+        self.is_announced = false;
+    }
+
+    /// The publisher has other tracks from now on.
+    pub fn clear(&mut self) {
+        self.tracks.clear();
+        self.held.clear();
+        self.held_bytes = 0;
+        self.is_announced = false;
+    }
+
+    fn find(&self, id: TrackId) -> Option<usize> {
+        self.tracks.iter().position(|track| track.id == id)
+    }
+
+    /// A cue is told with the frames.
+    pub fn take_cue(&mut self, cue: ToldCue, out: &mut Vec<Fed>) {
+        if self.is_announced {
+            out.push(Fed::Cue(cue));
+        } else if self.held_cues.len() < HELD_CUES_MAX {
+            self.held_cues.push(cue);
+        }
+    }
+
+    /// A frame is passed on, or held until the tracks are announced. Whether one is now held: it is time to ask whether they can be.
+    pub fn take(&mut self, frame: Arrived, out: &mut Vec<Fed>) -> bool {
+        let Some(track) = self.find(frame.track) else {
+            self.unconfigured += 1;
+            return false;
+        };
+        if self.is_announced {
+            out.push(Fed::Frame { track, stamp: frame.stamp, payload: frame.payload });
+            return false;
+        }
+        self.held_bytes += frame.payload.len();
+        self.held.push_back(frame);
+        true
+    }
+
+    /// Whether tracks that have not told their configuration have been waited for long enough.
+    pub fn has_waited(&self) -> bool {
+        let times = || self.held.iter().map(|held| held.stamp.dts);
+        let waited = times().max().unwrap_or(0) - times().min().unwrap_or(0);
+        let longest = WAIT_MS * i64::from(self.clock.ticks_per_sec) / 1000;
+        // A clock that wraps or jumps meanwhile makes no difference: a second has then been waited, too.
+        waited.abs() >= longest || self.held_bytes >= HELD_BYTES_MAX || self.held.len() >= HELD_FRAMES_MAX
+    }
+
+    /// Announces the tracks, each as `described`, and passes on what was held.
+    pub fn announce(
+        &mut self,
+        frame_rate: Option<(u32, u32)>,
+        described: impl Fn(TrackId, &TrackConfig) -> TrackConfig,
+        out: &mut Vec<Fed>,
+    ) {
+        self.is_announced = true;
+        self.held_bytes = 0;
+        let tracks = self.tracks.iter().map(|track| described(track.id, &track.config)).collect();
+        out.push(Fed::Visit(Visit { clock: self.clock, tracks, frame_rate }));
+        while let Some(Arrived { track, stamp, payload }) = self.held.pop_front() {
+            if let Some(track) = self.find(track) {
+                out.push(Fed::Frame { track, stamp, payload });
+            }
+        }
+        out.extend(self.held_cues.drain(..).map(Fed::Cue));
+    }
+}

@@ -1,0 +1,121 @@
+//! A stream of pictures: from a byte stream (annex B) to canonical frames, and its configuration from the parameter sets in it.
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::media::codecs::annexb::AnnexB;
+use crate::media::codecs::h264::{self, AvcConfig, SpsInfo};
+use crate::media::codecs::hevc::{HevcConfig, HevcPictures, Left};
+use crate::media::frames::{CodecConfig, TrackConfig};
+
+/// Ticks per second.
+const TIMESCALE: u32 = 90_000;
+/// Parameter sets of a kind in one picture at most.
+const SETS_MAX: usize = 32;
+/// Units of H.264 that say nothing in a file: delimiters, ends, filler.
+const H264_LEFT_OUT: std::ops::RangeInclusive<u8> = 9..=12;
+/// The same of HEVC.
+const HEVC_LEFT_OUT: std::ops::RangeInclusive<u8> = 35..=38;
+/// Parameter sets of HEVC.
+const HEVC_SETS: std::ops::RangeInclusive<u8> = 32..=34;
+
+/// What is known of a stream's configuration.
+#[derive(Debug)]
+pub(super) enum Pictures {
+    H264(Option<AvcConfig>),
+    Hevc(Option<Box<HevcPictures>>),
+}
+
+/// A picture.
+pub(super) struct Seen {
+    pub(super) keyframe: bool,
+    pub(super) payload: Bytes,
+    /// Whether the configuration is another one from here on.
+    pub(super) is_new: bool,
+}
+
+impl Pictures {
+    /// Its configuration, once it is known.
+    pub(super) fn config(&self) -> Option<TrackConfig> {
+        let codec = match self {
+            Self::H264(config) => CodecConfig::H264 { avcc: config.as_ref()?.to_bytes() },
+            Self::Hevc(pictures) => CodecConfig::Hevc { hvcc: pictures.as_ref()?.config().to_bytes() },
+        };
+        let config = TrackConfig::new(codec, TIMESCALE);
+        let config = TrackConfig { colour: config.own_colour(), ..config };
+        Some(config)
+    }
+
+    /// Takes an access unit.
+    pub(super) fn take(&mut self, stream: &[u8]) -> Result<Seen, Left> {
+        match self {
+            Self::H264(config) => take_h264(config, stream),
+            Self::Hevc(pictures) => take_hevc(pictures, stream),
+        }
+    }
+}
+
+fn put_unit(out: &mut BytesMut, unit: &[u8]) {
+    out.put_u32(u32::try_from(unit.len()).unwrap_or(0));
+    out.put_slice(unit);
+}
+
+fn take_h264(config: &mut Option<AvcConfig>, stream: &[u8]) -> Result<Seen, Left> {
+    let (mut sps, mut pps) = (Vec::new(), Vec::new());
+    let mut payload = BytesMut::with_capacity(stream.len() + 16);
+    let (mut has_slice, mut keyframe) = (false, false);
+    for unit in AnnexB::new(stream) {
+        match unit.first().map_or(0, |first| first & 0x1f) {
+            h264::NAL_SPS if sps.len() < SETS_MAX => sps.push(Bytes::copy_from_slice(unit)),
+            h264::NAL_PPS if pps.len() < SETS_MAX => pps.push(Bytes::copy_from_slice(unit)),
+            h264::NAL_SPS | h264::NAL_PPS => {}
+            kind if H264_LEFT_OUT.contains(&kind) => {}
+            kind => {
+                has_slice |= (h264::NAL_SLICE..=h264::NAL_IDR).contains(&kind);
+                keyframe |= kind == h264::NAL_IDR;
+                put_unit(&mut payload, unit);
+            }
+        }
+    }
+    let found = found_config(config.as_ref(), sps, pps);
+    let is_new = found.is_some();
+    *config = found.or(config.take());
+    if config.is_none() {
+        return Err(Left::Undecodable);
+    }
+    if !has_slice {
+        return Err(Left::Damaged);
+    }
+    Ok(Seen { keyframe, payload: payload.freeze(), is_new })
+}
+
+/// The configuration that these sets make together with the ones known, when it is another one.
+fn found_config(known: Option<&AvcConfig>, sps: Vec<Bytes>, pps: Vec<Bytes>) -> Option<AvcConfig> {
+    let is_said = |sets: &[Bytes], known: &[Bytes]| sets.iter().all(|set| known.contains(set));
+    if known.is_some_and(|known| is_said(&sps, &known.sps) && is_said(&pps, &known.pps)) {
+        return None;
+    }
+    let or_known = |sets: Vec<Bytes>, known: Option<&Vec<Bytes>>| match sets.is_empty() {
+        true => known.cloned().unwrap_or_default(),
+        false => sets,
+    };
+    let sps = or_known(sps, known.map(|known| &known.sps));
+    let pps = or_known(pps, known.map(|known| &known.pps));
+    SpsInfo::parse(sps.first()?).ok()?;
+    AvcConfig::from_parameter_sets(sps, pps).ok().filter(|found| !found.pps.is_empty())
+}
+
+fn take_hevc(pictures: &mut Option<Box<HevcPictures>>, stream: &[u8]) -> Result<Seen, Left> {
+    let kind = |unit: &[u8]| unit.first().map_or(0, |first| first >> 1 & 0x3f);
+    let is_first = pictures.is_none();
+    if is_first {
+        let sets = AnnexB::new(stream).filter(|unit| HEVC_SETS.contains(&kind(unit))).take(SETS_MAX);
+        let config = HevcConfig::from_parameter_sets(sets.map(Bytes::copy_from_slice).collect());
+        *pictures = config.ok().map(|config| Box::new(HevcPictures::new(config)));
+    }
+    let Some(pictures) = pictures else { return Err(Left::Undecodable) };
+    let mut payload = BytesMut::with_capacity(stream.len() + 16);
+    for unit in AnnexB::new(stream).filter(|unit| !HEVC_LEFT_OUT.contains(&kind(unit))) {
+        put_unit(&mut payload, unit);
+    }
+    let (keyframe, payload, is_new) = pictures.take(payload.freeze())?;
+    Ok(Seen { keyframe, payload, is_new: is_new || is_first })
+}
