@@ -7,6 +7,7 @@ pub mod describe;
 pub mod dispatcher;
 pub mod janitor;
 pub mod live_ingest;
+pub mod live_keys;
 pub mod live_ladder;
 mod live_metrics;
 pub mod live_picture;

@@ -13,6 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::actors::dispatcher::{self, Listener};
 use crate::actors::janitor::{JanitorContext, JanitorHandle};
+use crate::actors::live_keys::KeySealer;
 use crate::actors::live_priority::{self, PriorityContext};
 use crate::actors::lives::{LIVES_MAX, LadderConditions, Lives, LivesHandle, Streams};
 use crate::actors::node_root::{Branch, RootArguments, RootHandle, Tree};
@@ -28,18 +29,20 @@ use crate::domain::ids::VideoId;
 use crate::domain::ladder::Lease;
 use crate::domain::ladder::live::LiveLadderSettings;
 use crate::domain::playback::machine::PlaybackLimits;
-use crate::domain::ports::Clock;
+use crate::domain::ports::{Clock, Entropy};
 use crate::domain::restart::RestartPolicy;
 use crate::http::ensure_first_admin;
 use crate::http::metrics as http_metrics;
 use crate::http::pipeline::Pipeline;
 use crate::http::server::Server;
-use crate::http::state::{HttpActors, HttpPorts, HttpServices, HttpState, RtmpPorts};
+use crate::http::state::{HttpActors, HttpPorts, HttpServices, HttpState, IngestPorts};
 use crate::media::resolve::Resolver;
 use crate::media::work::{MediaLimits, ProcessLimits};
 use crate::protocols::rtmp::listener::RtmpListener;
 use crate::protocols::rtmp::server::RtmpContext;
 use crate::protocols::rtmp::session::ServerConfig;
+use crate::protocols::srt::listener::SrtListener;
+use crate::protocols::srt::server::SrtContext;
 use crate::settings::{HumanDuration, Settings};
 use crate::storage::{Embedded, EmbeddedOptions, Storage};
 use crate::system::{SystemClock, SystemEntropy};
@@ -63,6 +66,8 @@ pub struct Ports {
     /// RTMPS, unless there is no TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rtmps: Option<u16>,
+    /// SRT, over UDP.
+    pub srt: u16,
 }
 
 /// A running node.
@@ -72,6 +77,7 @@ pub struct Node {
     server: Server,
     rtmp: RtmpListener,
     rtmps: Option<RtmpListener>,
+    srt: SrtListener,
     certificates: Option<AbortOnDropHandle<()>>,
     tree: Tree,
     playback: PlaybackHandle,
@@ -107,10 +113,11 @@ impl Node {
         let transcodes = TranscodesHandle::new(Arc::new(transcode_dependencies(&settings, &storage, workers.clone())));
         let uploads = UploadsHandle::new(Arc::new(uploads_context(&settings, &storage, transcodes.clone())));
         let playback = PlaybackHandle::new(Arc::new(playback_context(&settings, &storage)));
-        let lives = LivesHandle::new(Arc::new(lives_context(&settings, &storage, workers.clone())?));
+        let lives = LivesHandle::new(Arc::new(lives_context(&settings, &storage, workers.clone()).await?));
         let tls = open_tls(&settings, &storage).await?;
         let rtmp = listen_rtmp(&settings, lives.clone(), None, ephemeral_ports).await?;
         let rtmps = listen_rtmps(&settings, lives.clone(), tls.as_ref(), ephemeral_ports).await?;
+        let srt = listen_srt(&settings, lives.clone(), ephemeral_ports).await?;
         let (root, janitor) = (RootHandle::default(), JanitorHandle::default());
         let ports = http_ports(&settings, &storage, &transcodes);
         let actors = HttpActors {
@@ -122,9 +129,12 @@ impl Node {
             root: root.clone(),
             janitor: janitor.clone(),
         };
-        let rtmp_ports =
-            RtmpPorts { clear: rtmp.address().port(), secure: rtmps.as_ref().map(|rtmps| rtmps.address().port()) };
-        let services = HttpServices { settings: Arc::clone(&settings), ports, actors, metrics, rtmp_ports };
+        let ingest_ports = IngestPorts {
+            rtmp: rtmp.address().port(),
+            rtmps: rtmps.as_ref().map(|rtmps| rtmps.address().port()),
+            srt: srt.address().port(),
+        };
+        let services = HttpServices { settings: Arc::clone(&settings), ports, actors, metrics, ingest_ports };
         let state = HttpState::open(services).await.context("the HTTP side cannot start")?;
 
         let cleaned = janitor_context(&settings, &storage, (uploads.clone(), transcodes.clone()));
@@ -163,11 +173,12 @@ impl Node {
         let (server, https) = listen_http(&settings, (state, pipeline), tls.as_ref(), ephemeral_ports)?;
         let certificates = tls.map(|tls| AbortOnDropHandle::new(tokio::spawn(tls.keep())));
 
-        let ports = Ports { http: server.address().port(), https, rtmp: rtmp_ports.clear, rtmps: rtmp_ports.secure };
+        let IngestPorts { rtmp: rtmp_port, rtmps: rtmps_port, srt: srt_port } = ingest_ports;
+        let ports = Ports { http: server.address().port(), https, rtmp: rtmp_port, rtmps: rtmps_port, srt: srt_port };
         let ports_file = data_dir.join(PORTS_FILE);
         write_ports(&ports_file, ports).context("cannot write which ports were bound")?;
         announce(&settings, server.address(), https);
-        Ok(Self { ports, server, rtmp, rtmps, certificates, tree, playback, ports_file, storage })
+        Ok(Self { ports, server, rtmp, rtmps, srt, certificates, tree, playback, ports_file, storage })
     }
 
     /// Stops in reverse: no new requests, the ones under way answered, sessions summed up, actors ended, storage closed.
@@ -180,6 +191,7 @@ impl Node {
         if let Some(rtmps) = self.rtmps {
             rtmps.stop().await;
         }
+        self.srt.stop().await;
         drop(self.certificates);
         drop(self.storage);
         tracing::info!("stopped");
@@ -268,20 +280,23 @@ fn live_process(settings: &Settings) -> Result<ProcessSettings> {
     Ok(process)
 }
 
-fn lives_context(settings: &Settings, storage: &Storage, workers: WorkerPoolHandle) -> Result<Lives> {
+async fn lives_context(settings: &Settings, storage: &Storage, workers: WorkerPoolHandle) -> Result<Lives> {
     let ladder = LadderConditions {
         settings: LiveLadderSettings { short_sides: settings.live.rungs.clone(), preset: settings.live.preset.clone() },
         process: live_process(settings)?,
         lag_max: settings.live.rung_lag_max.0,
         frame_rate_max: settings.transcode.frame_rate_max,
     };
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    let keys = KeySealer::load(&*storage.catalog, &entropy).await.context("stream keys cannot be read")?;
     Ok(Lives {
+        keys,
         ladder,
         catalog: Arc::clone(&storage.catalog),
         blobs: Arc::clone(&storage.blobs),
         assets: Arc::clone(&storage.assets),
         clock: Arc::new(SystemClock),
-        entropy: Arc::new(SystemEntropy),
+        entropy,
         recordings: storage.data_dir.recordings(),
         disk_reserve_bytes: settings.uploads.disk_reserve.as_u64(),
         memory_window: settings.live.memory_window.0,
@@ -321,6 +336,18 @@ async fn listen_rtmps(
 ) -> Result<Option<RtmpListener>> {
     let Some(tls) = tls else { return Ok(None) };
     Ok(Some(listen_rtmp(settings, lives, Some(tls.rtmps()?), ephemeral_ports).await?))
+}
+
+async fn listen_srt(settings: &Settings, lives: LivesHandle, ephemeral_ports: bool) -> Result<SrtListener> {
+    let address = listen_address((settings.live.srt_address, settings.live.srt_port), ephemeral_ports);
+    let context = SrtContext {
+        gate: Arc::new(lives),
+        clock: Arc::new(SystemClock),
+        latency: settings.live.srt_latency.0,
+        silence_max: settings.live.idle_timeout.0,
+    };
+    let bound = SrtListener::bind(address, context, &SystemEntropy, settings.live.connections_max).await;
+    bound.with_context(|| occupied(address, "live.srt_port"))
 }
 
 async fn open_storage(settings: &Settings) -> Result<Storage> {

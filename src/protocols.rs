@@ -3,6 +3,7 @@ pub mod cmcd;
 pub mod dash;
 pub mod hls;
 pub mod rtmp;
+pub mod srt;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tus;

@@ -73,7 +73,7 @@ section!(
         port: u16 = 8080,
         /// Port for HTTPS, unless there is no TLS.
         https_port: u16 = 8443,
-        /// Most connections at once, to each of the two ports; further ones wait in the kernel's queue.
+        /// Most connections at once, to each of the ports; further ones wait in the kernel's queue, those by SRT are left out.
         connections_max: usize = 10_000,
         /// Time a client has to send a request's head; also how long an HTTP/1.1 connection may be idle between two.
         header_timeout: HumanDuration = HumanDuration::secs(15),
@@ -335,9 +335,15 @@ section!(
         rtmp_port: u16 = 1935,
         /// Port for RTMPS at the same address, unless there is no TLS.
         rtmps_port: u16 = 1936,
+        /// Address on which publishers are taken in by SRT.
+        srt_address: IpAddr = IpAddr::from([0, 0, 0, 0]),
+        /// UDP port of it.
+        srt_port: u16 = 8890,
+        /// How long SRT holds what comes at least, so that what is lost can be sent again; publishers may ask for more.
+        srt_latency: HumanDuration = HumanDuration::millis(120),
         /// A publisher that sends nothing for this long is hung up on; the broadcast then waits for its return.
         idle_timeout: HumanDuration = HumanDuration::secs(20),
-        /// Most publishers' connections at once, to each of the two ports; further ones wait in the kernel's queue.
+        /// Most publishers' connections at once, to each of the ports; further ones wait in the kernel's queue, those by SRT are left out.
         connections_max: usize = 1000,
         /// How long a broadcast waits for its publisher's return before it ends.
         reconnect_grace: HumanDuration = HumanDuration::secs(30),
@@ -379,6 +385,9 @@ section!(
 
 /// Shortest `live.memory_window`: twice the length of a span.
 const MEMORY_WINDOW_MIN: Duration = Duration::from_secs(60);
+
+/// Longest `live.srt_latency`: the protocol has 16 bits of milliseconds.
+const SRT_LATENCY_MAX: Duration = Duration::from_secs(30);
 
 /// All settings.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -494,6 +503,9 @@ impl Settings {
         }
         if self.transcode.frame_rate_max == 0 {
             return refuse("transcode.frame_rate_max", "must be at least 1");
+        }
+        if self.live.srt_latency.0 > SRT_LATENCY_MAX {
+            return refuse("live.srt_latency", "must be at most 30s");
         }
         if self.live.memory_window.0 < MEMORY_WINDOW_MIN {
             return refuse("live.memory_window", "must be at least 60s: what is newer is still being written");

@@ -23,7 +23,7 @@ use crate::domain::live::machine::{LiveEffect, LiveInput, LiveLimits, LiveMachin
 use crate::domain::live::{LadderChoice, LatencyMode, Live, LiveState, LiveStep};
 use crate::domain::ports::CatalogError;
 use crate::media::live::broadcast::{BroadcastSettings, Health};
-use crate::media::live::gate::{Feed, TurnedAway};
+use crate::media::live::gate::{Feed, LinkStats, TurnedAway};
 use crate::media::live::slate::SlateClip;
 use crate::media::live::stream::{Forgetful, LiveStream};
 use crate::media::live::vitals::Vitals;
@@ -111,6 +111,9 @@ pub struct IngestStats {
     /// How it does.
     #[serde(flatten)]
     pub vitals: Vitals,
+    /// How the link to its publisher does, if its protocol tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<LinkStats>,
     /// How its rungs do, when it has some.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ladder: Option<LadderStats>,
@@ -128,6 +131,8 @@ pub struct LiveIngestState {
     /// Tells the feed of a generation that it is over.
     fence: Option<(u64, watch::Sender<Option<Refusal>>)>,
     generation: u64,
+    /// How the link to its publisher does, as that one's feed tells.
+    link: watch::Receiver<Option<LinkStats>>,
     /// Ends with the actor.
     pictures: Option<AbortOnDropHandle<()>>,
     /// Ends with the actor too.
@@ -187,6 +192,7 @@ impl Actor for LiveIngestActor {
             next_publisher: 0,
             fence: None,
             generation,
+            link: watch::channel(None).1,
             pictures: None,
             ladder: None,
             ladder_state: LadderState::default(),
@@ -391,7 +397,9 @@ impl LiveIngestState {
         let to = me.clone();
         let on_end = Box::new(move || drop(to.cast(LiveMessage::Left { generation })));
         tracing::info!(live.id = %self.live.id, generation, "publisher let in");
-        reply.send(Ok(Feed::new(stream, generation, fenced, on_end)));
+        let (link, told) = watch::channel(None);
+        self.link = told;
+        reply.send(Ok(Feed::new(stream, generation, fenced, on_end).with_link(link)));
     }
 
     fn close(&mut self, me: &ActorRef<LiveMessage>) {
@@ -463,7 +471,8 @@ impl LiveIngestState {
         let vitals = stream.look(Vitals::of);
         let recording = self.recording.as_ref().is_some_and(|recording| !recording.is_failing());
         let ladder = self.ladder.as_ref().map(|_| stream.look(|broadcast| self.ladder_state.stats(broadcast)));
-        Some(IngestStats { recording, vitals, ladder })
+        let link = self.machine.feeding().and_then(|_| *self.link.borrow());
+        Some(IngestStats { recording, vitals, link, ladder })
     }
 
     fn describe(&self) -> Description {

@@ -10,6 +10,7 @@ use ractor::{Actor, ActorCell, ActorRef, SpawnErr};
 use super::describe::DescribeReply;
 pub use super::live_ingest::IngestStats;
 use super::live_ingest::{LiveArguments, LiveIngestActor, LiveMessage};
+use super::live_keys::KeySealer;
 pub use super::live_ladder::LadderConditions;
 use super::live_ladder::LadderState;
 use super::live_metrics::measure;
@@ -18,7 +19,7 @@ use super::reply::{AskError, Post};
 use super::supervisor::{ChildError, Family, FamilyHandle};
 use super::transcode_worker::WorkerPoolHandle;
 use crate::domain::ids::{LiveId, PlaybackId};
-use crate::domain::live::{Live, LiveState, StreamKey};
+use crate::domain::live::{Live, LiveState, Passphrase, StreamKey};
 use crate::domain::ports::{AssetStore, BlobStore, Catalog, CatalogError, Clock, Entropy};
 use crate::domain::video::Privacy;
 use crate::media::live::gate::{Feed, Gate, Knock, TurnedAway};
@@ -31,6 +32,8 @@ const KEY_BYTES_MAX: usize = 128;
 
 /// What live streams need.
 pub struct Lives {
+    /// Opens passphrases.
+    pub keys: KeySealer,
     /// Keys, leases and states.
     pub catalog: Arc<dyn Catalog>,
     /// Spans of recordings.
@@ -188,6 +191,11 @@ impl LivesHandle {
         (self.family.clone(), Arc::new(LiveFamily(Arc::clone(&self.context))))
     }
 
+    /// Seals and opens stream keys and passphrases.
+    pub fn keys(&self) -> &KeySealer {
+        &self.context.keys
+    }
+
     /// The stream played under this id, if it is live or has just ended.
     pub fn find(&self, id: &PlaybackId) -> Option<Watched> {
         self.context.streams.find(id)
@@ -248,10 +256,8 @@ impl LivesHandle {
     }
 }
 
-#[async_trait]
-impl Gate for LivesHandle {
-    async fn knock(&self, knock: Knock) -> Result<Feed, TurnedAway> {
-        let Knock { key, protocol, address, agent } = knock;
+impl LivesHandle {
+    async fn by_key(&self, key: &str) -> Result<Live, TurnedAway> {
         if key.is_empty() || key.len() > KEY_BYTES_MAX {
             return Err(TurnedAway::UnknownKey);
         }
@@ -260,7 +266,22 @@ impl Gate for LivesHandle {
             tracing::warn!(%error, "a stream key cannot be looked up");
             TurnedAway::Unavailable
         })?;
-        let live = found.ok_or(TurnedAway::UnknownKey)?;
+        found.ok_or(TurnedAway::UnknownKey)
+    }
+}
+
+#[async_trait]
+impl Gate for LivesHandle {
+    async fn passphrase(&self, key: &str) -> Result<Option<Passphrase>, TurnedAway> {
+        let Some(sealed) = self.by_key(key).await?.passphrase else { return Ok(None) };
+        let opened = self.context.keys.open_passphrase(&sealed);
+        // Without its passphrase a stream that has one is closed to everybody.
+        opened.map(Some).ok_or(TurnedAway::Unavailable)
+    }
+
+    async fn knock(&self, knock: Knock) -> Result<Feed, TurnedAway> {
+        let Knock { key, protocol, address, agent } = knock;
+        let live = self.by_key(&key).await?;
         tracing::info!(live.id = %live.id, protocol, %address, agent, "a publisher asks");
         let post = self.family.find_or_start(live.id.clone(), live).await.map_err(|_| TurnedAway::Unavailable)?;
         post.ask(|reply| LiveMessage::Publish { reply }).await

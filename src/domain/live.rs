@@ -154,6 +154,43 @@ pub struct Slate {
     pub picture: Extent,
 }
 
+/// What media are encrypted with on their way from a publisher (SRT): between 10 and 79 bytes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Passphrase(String);
+
+impl Passphrase {
+    /// As its owner chooses it: 10 to 79 characters of ASCII that can be seen.
+    pub fn parse(text: impl Into<String>) -> Result<Self, InvalidField> {
+        let text = text.into();
+        if (10..=79).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Ok(Self(text));
+        }
+        let message = "must be 10 to 79 letters, digits and signs of ASCII, without spaces".to_owned();
+        Err(InvalidField { field: "srt_passphrase", message })
+    }
+
+    /// The passphrase itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Passphrase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Passphrase")
+    }
+}
+
+/// A passphrase as the catalog keeps it: sealed like a stream key.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedPassphrase(pub Vec<u8>);
+
+impl std::fmt::Debug for SealedPassphrase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SealedPassphrase")
+    }
+}
+
 /// A live stream's whole record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Live {
@@ -171,6 +208,8 @@ pub struct Live {
     pub choices: LiveChoices,
     /// Its stream key.
     pub key: StoredKey,
+    /// What its publishers encrypt with over SRT, if they have to.
+    pub passphrase: Option<SealedPassphrase>,
     /// What is shown while its publisher is away.
     pub slate: Option<Slate>,
     /// How far it is.
@@ -202,6 +241,8 @@ pub struct LivePatch {
     pub choices: Option<LiveChoices>,
     /// A new stream key.
     pub key: Option<StoredKey>,
+    /// A new passphrase, or none any more.
+    pub passphrase: Option<Option<SealedPassphrase>>,
     /// A new slate, or none any more.
     pub slate: Option<Option<Slate>>,
 }

@@ -6,7 +6,6 @@ use axum::routing::{get, post};
 use super::state::HttpState;
 
 mod change;
-pub(super) mod keys;
 mod show;
 mod slate;
 mod view;

@@ -59,6 +59,23 @@ fn describe() {
     metrics::describe_gauge!("playhouse_http_connections", Unit::Count, "Open connections");
 }
 
+/// Those of links to publishers by SRT.
+fn describe_srt() {
+    let counters = [
+        ("playhouse_srt_packets_total", "Packets of media that came by SRT"),
+        ("playhouse_srt_packets_recovered_total", "Those of them that had been lost and were sent again in time"),
+        ("playhouse_srt_packets_dropped_total", "Packets of media that did not come in time"),
+        ("playhouse_srt_packets_undecrypted_total", "Packets of media that could not be decrypted"),
+        ("playhouse_srt_loss_reports_total", "Times that lost packets were asked for"),
+        ("playhouse_srt_datagrams_dropped_total", "Datagrams to the port of SRT that were left out, by reason"),
+    ];
+    for (name, text) in counters {
+        metrics::describe_counter!(name, Unit::Count, text);
+    }
+    let text = "Round-trip time to publishers by SRT, told once a second";
+    metrics::describe_histogram!("playhouse_srt_rtt_seconds", Unit::Seconds, text);
+}
+
 /// Those of live streams.
 fn describe_live() {
     let counters = [
@@ -82,6 +99,7 @@ fn describe_live() {
     for (name, unit, text) in counters {
         metrics::describe_counter!(name, unit, text);
     }
+    describe_srt();
     metrics::describe_histogram!(
         "playhouse_live_part_lateness_seconds",
         Unit::Seconds,

@@ -13,7 +13,6 @@ use super::client_address::{InvalidNetwork, TrustedProxies};
 use super::cors::{self, InvalidOrigin};
 use super::delivery::tokens::MediaTokens;
 use super::delivery::{Delivery, DeliveryContext};
-use super::live::keys::KeySealer;
 use super::rates::Rates;
 use super::videos::memory::Videos;
 use crate::actors::janitor::JanitorHandle;
@@ -65,11 +64,13 @@ pub struct HttpActors {
 
 /// Where publishers are taken in, for the URLs told to them.
 #[derive(Debug, Clone, Copy)]
-pub struct RtmpPorts {
-    /// In the clear.
-    pub clear: u16,
-    /// Over TLS, when there is any.
-    pub secure: Option<u16>,
+pub struct IngestPorts {
+    /// RTMP.
+    pub rtmp: u16,
+    /// RTMPS, when there is any TLS.
+    pub rtmps: Option<u16>,
+    /// SRT.
+    pub srt: u16,
 }
 
 /// What the composition root gives.
@@ -84,7 +85,7 @@ pub struct HttpServices {
     /// What `/metrics` renders.
     pub metrics: PrometheusHandle,
     /// Where publishers are taken in.
-    pub rtmp_ports: RtmpPorts,
+    pub ingest_ports: IngestPorts,
 }
 
 /// The HTTP side cannot start.
@@ -119,9 +120,7 @@ pub struct HttpContext {
     /// What `/metrics` renders.
     pub metrics: PrometheusHandle,
     /// Where publishers are taken in.
-    pub rtmp_ports: RtmpPorts,
-    /// Seals stream keys.
-    pub(crate) stream_keys: KeySealer,
+    pub ingest_ports: IngestPorts,
     /// Signs and checks access tokens.
     pub(crate) access_keys: AccessKeys,
     /// Hashes and checks passwords.
@@ -172,7 +171,7 @@ async fn open_delivery(
 impl HttpState {
     /// Loads (at first start: makes) the installation's keys.
     pub async fn open(services: HttpServices) -> Result<Self, HttpStateError> {
-        let HttpServices { settings, ports, actors, metrics, rtmp_ports } = services;
+        let HttpServices { settings, ports, actors, metrics, ingest_ports } = services;
         let context = HttpContext {
             access_keys: AccessKeys::load(&*ports.catalog, &ports.entropy).await?,
             passwords: Passwords::new(settings.accounts.hashes_at_once),
@@ -182,8 +181,7 @@ impl HttpState {
             trusted_proxies: TrustedProxies::parse(&settings.http.trusted_proxies)?,
             cors_origins: cors::parse_origins(&settings.http.cors_origins)?,
             delivery: open_delivery(&settings, &ports, (actors.playback.clone(), actors.lives.clone())).await?,
-            stream_keys: KeySealer::load(&*ports.catalog, &ports.entropy).await?,
-            rtmp_ports,
+            ingest_ports,
             draining: CancellationToken::new(),
             settings,
             ports,

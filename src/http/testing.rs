@@ -12,8 +12,9 @@ use tokio::sync::OnceCell;
 
 use super::pipeline::Pipeline;
 use super::server::Server;
-use super::state::{HttpActors, HttpPorts, HttpServices, HttpState, RtmpPorts};
+use super::state::{HttpActors, HttpPorts, HttpServices, HttpState, IngestPorts};
 use crate::actors::janitor::JanitorHandle;
+use crate::actors::live_keys::KeySealer;
 use crate::actors::lives::{LadderConditions, Lives, LivesHandle, Streams};
 use crate::actors::node_root::{Branch, RootArguments, Tree};
 use crate::actors::playback::{Playback, PlaybackHandle};
@@ -28,7 +29,7 @@ use crate::domain::ids::{PlaybackId, UploadId, UserId, VideoId};
 use crate::domain::ladder::Lease;
 use crate::domain::ladder::live::LiveLadderSettings;
 use crate::domain::playback::machine::PlaybackLimits;
-use crate::domain::ports::{Clock, UploadQuota, VideoStep};
+use crate::domain::ports::{Clock, Entropy, UploadQuota, VideoStep};
 use crate::domain::restart::RestartPolicy;
 use crate::domain::upload::{Concatenation, Upload, UploadProtocol, UploadState};
 use crate::domain::video::{Privacy, Rendition, RenditionState, Thumbnail, ThumbnailMoment, Video, VideoDetails};
@@ -90,7 +91,7 @@ pub(super) fn idle_transcodes(settings: &Settings, storage: &Storage) -> Transco
 }
 
 /// Live streams that nobody can publish to.
-pub(super) fn idle_lives(storage: &Storage) -> LivesHandle {
+pub(super) async fn idle_lives(storage: &Storage) -> LivesHandle {
     let limits = ProcessLimits { nice: 0, address_space_bytes_max: 0 };
     let process =
         ProcessSettings { program: "none".into(), environment: Vec::new(), limits, watchdog: Duration::from_secs(1) };
@@ -100,7 +101,9 @@ pub(super) fn idle_lives(storage: &Storage) -> LivesHandle {
         lag_max: Duration::from_secs(1),
         frame_rate_max: 60,
     };
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     LivesHandle::new(Arc::new(Lives {
+        keys: KeySealer::load(&*storage.catalog, &entropy).await.unwrap(),
         ladder,
         catalog: storage.catalog.clone(),
         blobs: storage.blobs.clone(),
@@ -139,7 +142,7 @@ impl World {
             uploads: uploads_of(&settings, &storage),
             thumbnails: thumbnails_of(&storage, dir.path()),
             transcodes: idle_transcodes(&settings, &storage),
-            lives: idle_lives(&storage),
+            lives: idle_lives(&storage).await,
         };
         let ports = HttpPorts {
             catalog: storage.catalog.clone(),
@@ -150,8 +153,8 @@ impl World {
             entropy: Arc::new(SystemEntropy),
         };
         let metrics = super::metrics::detached();
-        let rtmp_ports = RtmpPorts { clear: 1935, secure: Some(1936) };
-        let services = HttpServices { settings: Arc::new(settings), ports, actors, metrics, rtmp_ports };
+        let ingest_ports = IngestPorts { rtmp: 1935, rtmps: Some(1936), srt: 8890 };
+        let services = HttpServices { settings: Arc::new(settings), ports, actors, metrics, ingest_ports };
         let state = HttpState::open(services).await.unwrap();
         let pipeline = Pipeline::new(state.clone(), super::router(state.clone()));
         let server = Server::bind(state.clone(), pipeline, SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();

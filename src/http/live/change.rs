@@ -7,7 +7,10 @@ use serde::Deserialize;
 use super::show::visible_live;
 use super::view::LiveView;
 use crate::domain::ids::{LiveId, PlaybackId};
-use crate::domain::live::{LadderChoice, LatencyMode, Live, LiveChoices, LivePatch, LiveState, StoredKey, StreamKey};
+use crate::domain::live::{
+    LadderChoice, LatencyMode, Live, LiveChoices, LivePatch, LiveState, Passphrase, SealedPassphrase, StoredKey,
+    StreamKey,
+};
 use crate::domain::ports::CatalogError;
 use crate::http::auth::Viewer;
 use crate::http::etag;
@@ -16,7 +19,7 @@ use crate::http::problem::Problem;
 use crate::http::request_info::RequestInfo;
 use crate::http::state::HttpState;
 use crate::http::uploads::details::DetailsBody;
-use crate::http::videos::change::Change;
+use crate::http::videos::change::{Change, present};
 use crate::settings::LiveSettings;
 
 /// What an owner chooses; what is left out stays, or has its default.
@@ -56,6 +59,8 @@ pub(super) struct NewLive {
     details: DetailsBody,
     #[serde(flatten)]
     choices: ChoicesBody,
+    #[serde(default)]
+    srt_passphrase: Option<String>,
 }
 
 /// Makes a live stream: its key and URLs are good from now on.
@@ -76,6 +81,7 @@ pub(super) async fn create(
         details: body.details.details(None)?,
         choices: body.choices.apply(default_choices(settings), settings)?,
         key: new_key(&state)?,
+        passphrase: body.srt_passphrase.map(|text| sealed(&state, text)).transpose()?,
         slate: None,
         state: LiveState::Idle,
         generation: 0,
@@ -100,9 +106,17 @@ fn default_choices(settings: &LiveSettings) -> LiveChoices {
     LiveChoices { window_ms, ..LiveChoices::default() }
 }
 
+fn sealed(state: &HttpState, passphrase: String) -> Result<SealedPassphrase, Problem> {
+    let passphrase = Passphrase::parse(passphrase)?;
+    state.actors.lives.keys().store_passphrase(&passphrase).map_err(|_| {
+        tracing::error!("a passphrase cannot be sealed");
+        Problem::internal()
+    })
+}
+
 fn new_key(state: &HttpState) -> Result<StoredKey, Problem> {
     let key = StreamKey::random(&*state.ports.entropy);
-    state.stream_keys.store(&key).map_err(|_| {
+    state.actors.lives.keys().store(&key).map_err(|_| {
         tracing::error!("a stream key cannot be sealed");
         Problem::internal()
     })
@@ -114,6 +128,9 @@ pub(super) struct ChangedLive {
     details: Change,
     #[serde(flatten)]
     choices: ChoicesBody,
+    /// `null`: none any more.
+    #[serde(default, deserialize_with = "present")]
+    srt_passphrase: Option<Option<String>>,
 }
 
 /// Changes what its owner said and chose (RFC 7396); with `If-Match` only when nobody else has meanwhile.
@@ -131,9 +148,11 @@ pub(super) async fn update(
     }
     let details = body.details.parse()?.apply(live.details);
     details.validate()?;
+    let passphrase = body.srt_passphrase.map(|told| told.map(|text| sealed(&state, text)).transpose()).transpose()?;
     let patch = LivePatch {
         details: Some(details),
         choices: Some(body.choices.apply(live.choices, &state.settings.live)?),
+        passphrase,
         ..LivePatch::default()
     };
     let expected = etag::expected_revision(&headers)?.or(Some(live.revision));

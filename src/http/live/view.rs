@@ -3,7 +3,7 @@ use serde::Serialize;
 
 use crate::actors::lives::{IngestStats, Watched};
 use crate::domain::ids::{ChannelId, LiveId, VideoId};
-use crate::domain::live::{LadderChoice, LatencyMode, Live, LiveState};
+use crate::domain::live::{LadderChoice, LatencyMode, Live, LiveState, Passphrase};
 use crate::domain::time::Timestamp;
 use crate::domain::video::Privacy;
 use crate::http::auth::Viewer;
@@ -53,6 +53,8 @@ pub(super) struct LiveView {
     #[serde(skip_serializing_if = "Option::is_none")]
     stream_key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    srt_passphrase: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     ingest: Option<Ingest>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ingest_stats: Option<IngestStats>,
@@ -72,11 +74,12 @@ struct Ingest {
     rtmp: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     rtmps: Option<String>,
+    srt: String,
 }
 
 impl Ingest {
     /// The server by the name that it was asked by.
-    fn of(state: &HttpState, info: &RequestInfo, key: &str) -> Self {
+    fn of(state: &HttpState, info: &RequestInfo, (key, passphrase): (&str, Option<&Passphrase>)) -> Self {
         let base = info.base_url(&state.settings).parse::<http::Uri>().ok();
         let host = base.as_ref().and_then(http::Uri::host).unwrap_or("localhost");
         let url = |scheme: &str, default: u16, port: u16| match port == default {
@@ -84,10 +87,19 @@ impl Ingest {
             false => format!("{scheme}://{host}:{port}/live/{key}"),
         };
         Self {
-            rtmp: url("rtmp", RTMP_PORT, state.rtmp_ports.clear),
-            rtmps: state.rtmp_ports.secure.map(|port| url("rtmps", RTMPS_PORT, port)),
+            rtmp: url("rtmp", RTMP_PORT, state.ingest_ports.rtmp),
+            rtmps: state.ingest_ports.rtmps.map(|port| url("rtmps", RTMPS_PORT, port)),
+            srt: srt_url((host, state.ingest_ports.srt), key, passphrase),
         }
     }
+}
+
+/// As ffmpeg and others take it. A passphrase that URLs cannot carry as it is has to be given by itself.
+fn srt_url((host, port): (&str, u16), key: &str, passphrase: Option<&Passphrase>) -> String {
+    let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte));
+    let secret = passphrase.map(Passphrase::as_str).filter(|text| is_plain(text));
+    let secret = secret.map(|text| format!("&passphrase={text}")).unwrap_or_default();
+    format!("srt://{host}:{port}?streamid=publish:{key}&pkt_size=1316{secret}")
 }
 
 fn slate_url(state: &HttpState, info: &RequestInfo, live: &Live) -> String {
@@ -138,12 +150,16 @@ impl LiveView {
             ended_at: live.ended_at,
             playback,
             stream_key: None,
+            srt_passphrase: None,
             ingest: None,
             ingest_stats: None,
         };
         if viewer.is_some_and(|viewer| viewer.user_id == live.user_id) {
-            let key = state.stream_keys.open(&live.key);
-            view.ingest = key.as_ref().map(|key| Ingest::of(state, info, key.as_str()));
+            let keys = state.actors.lives.keys();
+            let key = keys.open(&live.key);
+            let passphrase = live.passphrase.as_ref().and_then(|sealed| keys.open_passphrase(sealed));
+            view.ingest = key.as_ref().map(|key| Ingest::of(state, info, (key.as_str(), passphrase.as_ref())));
+            view.srt_passphrase = passphrase.map(|passphrase| passphrase.as_str().to_owned());
             view.stream_key = key.map(|key| key.as_str().to_owned());
             view.ingest_stats = state.actors.lives.stats(&live.id).await?;
         }

@@ -54,6 +54,6 @@ mod tests {
         let units: Vec<&[u8]> = AnnexB::new(&stream).collect();
         assert_eq!(units, [&[0x67, 1][..], &[0x68], &[0x65, 0, 0, 3, 1]]);
         assert_eq!(AnnexB::new(&[1, 2, 3]).count() + AnnexB::new(&[]).count() + AnnexB::new(&[0, 0, 1]).count(), 0);
-        assert!(AnnexB::new(&[0, 0, 1, 5].repeat(10_000)).count() < UNITS_MAX);
+        assert!(AnnexB::new(&[0, 0, 1, 5].repeat(10_000)).count() <= UNITS_MAX);
     }
 }

@@ -3,10 +3,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde::Serialize;
 use tokio::sync::watch;
 
 use super::lineup::Fed;
 use super::stream::{BeginError, LiveStream, TakenOver};
+use crate::domain::live::Passphrase;
 use crate::domain::live::machine::Refusal;
 use crate::domain::time::Timestamp;
 
@@ -77,9 +79,56 @@ pub enum NotTaken {
     TakenOver(#[from] TakenOver),
 }
 
+/// How the link to a publisher does, as far as its protocol tells (SRT); counted from its beginning.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct LinkStats {
+    /// Round-trip time, milliseconds.
+    pub rtt_ms: f64,
+    /// How long packets are held, so that lost ones can be sent again, milliseconds.
+    pub latency_ms: u64,
+    /// Packets that came.
+    pub packets: u64,
+    /// Those of them that had been lost and were sent again in time.
+    pub packets_recovered: u64,
+    /// Packets that did not come in time.
+    pub packets_dropped: u64,
+    /// Packets that could not be decrypted.
+    pub packets_undecrypted: u64,
+    /// Times that lost packets were asked for.
+    pub loss_reports: u64,
+    /// What is held now, milliseconds.
+    pub buffered_ms: u64,
+    /// Packets that find room besides.
+    pub buffer_packets_free: u64,
+    /// Holes in the media within.
+    pub media_gaps: u64,
+    /// Parts of the media that could not be read.
+    pub media_damaged: u64,
+}
+
+impl LinkStats {
+    /// Adds what has happened since then to the metrics.
+    pub fn count_since(&self, before: &Self) {
+        let counts = [
+            ("playhouse_srt_packets_total", self.packets, before.packets),
+            ("playhouse_srt_packets_recovered_total", self.packets_recovered, before.packets_recovered),
+            ("playhouse_srt_packets_dropped_total", self.packets_dropped, before.packets_dropped),
+            ("playhouse_srt_packets_undecrypted_total", self.packets_undecrypted, before.packets_undecrypted),
+            ("playhouse_srt_loss_reports_total", self.loss_reports, before.loss_reports),
+        ];
+        for (name, now, before) in counts {
+            metrics::counter!(name).increment(now.saturating_sub(before));
+        }
+        metrics::histogram!("playhouse_srt_rtt_seconds").record(self.rtt_ms / 1000.0);
+    }
+}
+
 /// Decides who may publish.
 #[async_trait]
 pub trait Gate: Send + Sync {
+    /// What media for the stream with this key are to be encrypted with, by protocols that do so with a passphrase; `None` when they
+    /// are not to be.
+    async fn passphrase(&self, key: &str) -> Result<Option<Passphrase>, TurnedAway>;
     /// Lets a publisher in, or says why not.
     async fn knock(&self, knock: Knock) -> Result<Feed, TurnedAway>;
 }
@@ -90,6 +139,7 @@ pub struct Feed {
     generation: u64,
     fenced: watch::Receiver<Option<Refusal>>,
     on_end: Option<Box<dyn FnOnce() + Send>>,
+    link: Option<watch::Sender<Option<LinkStats>>>,
 }
 
 impl Feed {
@@ -100,7 +150,20 @@ impl Feed {
         fenced: watch::Receiver<Option<Refusal>>,
         on_end: Box<dyn FnOnce() + Send>,
     ) -> Self {
-        Self { stream, generation, fenced, on_end: Some(on_end) }
+        Self { stream, generation, fenced, on_end: Some(on_end), link: None }
+    }
+
+    /// The same, with somebody who wants to know how the link does.
+    pub fn with_link(mut self, link: watch::Sender<Option<LinkStats>>) -> Self {
+        self.link = Some(link);
+        self
+    }
+
+    /// Tells how the link does.
+    pub fn note_link(&self, stats: LinkStats) {
+        if let Some(link) = &self.link {
+            link.send_replace(Some(stats));
+        }
     }
 
     /// Takes what a publisher's bytes have come to.

@@ -121,12 +121,18 @@ impl Row {
         Ok(self.optional_text(column)?.map(str::to_owned))
     }
 
-    /// Bytes.
-    pub fn blob(&self, column: &str) -> Result<Vec<u8>, CatalogError> {
+    /// Bytes or `NULL`.
+    pub fn optional_blob(&self, column: &str) -> Result<Option<Vec<u8>>, CatalogError> {
         match self.value(column)? {
-            Value::Blob(value) => Ok(value.clone()),
+            Value::Null => Ok(None),
+            Value::Blob(value) => Ok(Some(value.clone())),
             other => Err(unreadable(column, format_args!("expected bytes, found {other:?}"))),
         }
+    }
+
+    /// Bytes.
+    pub fn blob(&self, column: &str) -> Result<Vec<u8>, CatalogError> {
+        self.optional_blob(column)?.ok_or_else(|| unreadable(column, "is null"))
     }
 
     /// An id.

@@ -29,6 +29,7 @@ fn new_live(user: &User, name: &str, secs: i64) -> Live {
         details,
         choices: LiveChoices::default(),
         key: key(name),
+        passphrase: None,
         slate: None,
         state: LiveState::Idle,
         generation: 0,

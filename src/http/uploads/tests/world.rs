@@ -24,7 +24,7 @@ use crate::domain::video::Video;
 use crate::http::pipeline::Pipeline;
 use crate::http::router;
 use crate::http::server::Server;
-use crate::http::state::{HttpActors, HttpPorts, HttpServices, HttpState, RtmpPorts};
+use crate::http::state::{HttpActors, HttpPorts, HttpServices, HttpState, IngestPorts};
 use crate::media::resolve::Resolver;
 use crate::settings::Settings;
 use crate::storage::{Embedded, EmbeddedOptions, Storage};
@@ -113,10 +113,10 @@ impl World {
                 janitor: JanitorHandle::default(),
                 thumbnails: crate::http::testing::thumbnails_of(&storage, dir.path()),
                 transcodes,
-                lives: crate::http::testing::idle_lives(&storage),
+                lives: crate::http::testing::idle_lives(&storage).await,
             },
             metrics: PrometheusBuilder::new().build_recorder().handle(),
-            rtmp_ports: RtmpPorts { clear: 1935, secure: None },
+            ingest_ports: IngestPorts { rtmp: 1935, rtmps: None, srt: 8890 },
         };
         let state = HttpState::open(services).await.unwrap();
         let tokens = [

@@ -7,6 +7,7 @@ use tokio::process::Command;
 use tokio::sync::watch;
 
 use super::*;
+use crate::domain::live::Passphrase;
 use crate::domain::time::Timestamp;
 use crate::media::live::broadcast::{Broadcast, BroadcastSettings};
 use crate::media::live::part::Part;
@@ -22,6 +23,10 @@ struct OneStream {
 
 #[async_trait]
 impl Gate for OneStream {
+    async fn passphrase(&self, _: &str) -> Result<Option<Passphrase>, TurnedAway> {
+        Ok(None)
+    }
+
     async fn knock(&self, knock: Knock) -> Result<Feed, TurnedAway> {
         if knock.key != "right" {
             return Err(TurnedAway::UnknownKey);
