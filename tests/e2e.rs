@@ -42,6 +42,8 @@ mod players;
 mod privacy;
 #[path = "e2e/slate.rs"]
 mod slate;
+#[path = "e2e/srt.rs"]
+mod srt;
 #[path = "e2e/tls.rs"]
 mod tls;
 #[path = "e2e/trim.rs"]

@@ -39,6 +39,12 @@ impl Publisher {
         Self(command.spawn().expect("ffmpeg"))
     }
 
+    /// Any program; all that it is given, and nothing of what it says.
+    pub(crate) fn run(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(command.spawn().expect("a publisher"))
+    }
+
     pub(crate) fn standard(url: &str) -> Self {
         Self::start(url, &format!("{H264} -c:a aac -b:a 96k"))
     }

@@ -1,5 +1,6 @@
 //! From a publisher's transport stream to a visit: which tracks it has, and their frames.
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -52,7 +53,8 @@ pub struct Unusable {
 #[derive(Debug)]
 struct Stream {
     told: Elementary,
-    continuity: Option<u8>,
+    /// Of the last packet with a payload, and a digest of that.
+    continuity: Option<(u8, u64)>,
     body: Body,
 }
 
@@ -354,10 +356,12 @@ impl Stream {
         if !packet.has_payload {
             return Step::Next;
         }
-        let before = self.continuity.replace(packet.continuity);
-        match before {
-            Some(before) if before == packet.continuity && !packet.is_discontinuous => Step::Repeated,
-            Some(before) if (before + 1) & 15 != packet.continuity && !packet.is_discontinuous => Step::Gap,
+        let mut digest = DefaultHasher::new();
+        packet.payload.hash(&mut digest);
+        let this = (packet.continuity, digest.finish());
+        match self.continuity.replace(this) {
+            Some(before) if before == this => Step::Repeated,
+            Some((before, _)) if (before + 1) & 15 != packet.continuity && !packet.is_discontinuous => Step::Gap,
             _ => Step::Next,
         }
     }

@@ -144,7 +144,7 @@ mod tests {
     fn unit(bits: &str) -> Vec<u8> {
         let bits: Vec<u8> = bits.bytes().filter(|byte| *byte != b' ').map(|byte| byte - b'0').collect();
         let mut body: Vec<u8> = bits.chunks(8).map(|byte| byte.iter().fold(0, |sum, bit| sum << 1 | bit)).collect();
-        if bits.len() % 8 != 0 {
+        if !bits.len().is_multiple_of(8) {
             *body.last_mut().unwrap() <<= 8 - bits.len() % 8;
         }
         [&[0x56, 0xe0, body.len() as u8][..], &body].concat()

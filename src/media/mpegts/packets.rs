@@ -72,6 +72,9 @@ impl Splitter {
 
     /// The next packet's bytes, as far as they are there.
     pub(super) fn next(&mut self) -> Option<BytesMut> {
+        if self.rest.is_empty() {
+            return None;
+        }
         if !(self.is_in_step && self.rest.first() == Some(&SYNC)) {
             self.is_in_step = false;
             self.find()?;

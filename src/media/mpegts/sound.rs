@@ -84,7 +84,7 @@ impl Sound {
 
     /// What it is, if that cannot be taken.
     pub(super) fn foreign(&self) -> Option<&'static str> {
-        (self.is_of_other_layer && self.config.is_none()).then_some("MPEG audio of layer 1 or 2")
+        self.is_of_other_layer.then_some("MPEG audio of layer 1 or 2")
     }
 
     /// Packets are missing: a frame that has begun is lost.
@@ -137,7 +137,9 @@ impl Sound {
     /// Goes to where a frame may begin; `false` when more bytes have to come first.
     fn skip(&mut self) -> bool {
         let layer = self.rest.get(..2).map_or(0, |head| if let [0xff, second] = head { second & 0xe6 } else { 0 });
-        self.is_of_other_layer |= self.coding == Coding::MpegAudio && matches!(layer, 0xe4 | 0xe6);
+        // What looks like a head elsewhere may be none.
+        let is_first = self.config.is_none() && self.told.is_some_and(|(place, _)| place == 0);
+        self.is_of_other_layer |= is_first && self.coding == Coding::MpegAudio && matches!(layer, 0xe4 | 0xe6);
         let (first, mask, second) = match self.coding {
             Coding::Adts => (0xff, 0xf6, 0xf0),
             Coding::Latm => (0x56, 0xe0, 0xe0),

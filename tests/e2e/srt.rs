@@ -1,0 +1,215 @@
+//! Publishers by SRT, with the programs of others that are built on the reference library.
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use playhouse::cli::client::Client;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::live::{H264, PATIENCE, Publisher, ask, complaints, in_state, make, media_url, playlist, show, text};
+use crate::live_validity::judge;
+use crate::support::clients::Checking;
+use crate::support::server::Server;
+use crate::support::tools::{output, until};
+
+const SOURCE: &str = "-re -f lavfi -i testsrc2=size=320x180:rate=30 -re -f lavfi -i sine=440:sample_rate=48000";
+const AAC: &str = "-c:a aac -b:a 96k";
+
+/// ffmpeg, publishing what these options make of the test source.
+fn ffmpeg(url: &str, options: &str) -> Publisher {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-nostdin", "-v", "error"]).args(SOURCE.split_whitespace()).args(options.split_whitespace());
+    command.args(["-t", "600", "-f", "mpegts", url]);
+    Publisher::run(command)
+}
+
+fn standard(url: &str) -> Publisher {
+    ffmpeg(url, &format!("{H264} {AAC}"))
+}
+
+/// Decodes some seconds of what viewers get.
+fn decode(live: &Value) {
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-nostdin", "-v", "warning"]);
+    for track in ["v0", "a0"] {
+        ffmpeg.args(["-live_start_index", "-1", "-i", &media_url(live, track)]);
+    }
+    let run = output(ffmpeg.args(["-map", "0:v", "-map", "1:a", "-t", "3", "-f", "null", "-"]));
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success() && complaints(&said).is_empty(), "{said}");
+}
+
+/// The multivariant playlist, once it has all of these in it.
+async fn listed(live: &Value, wanted: &[&str]) -> String {
+    until(&format!("{wanted:?} to be listed"), PATIENCE, || async {
+        let response = reqwest::get(text(live, "/playback/hls")).await.expect("an answer");
+        let list = response.text().await.expect("text");
+        wanted.iter().all(|wanted| list.contains(wanted)).then_some(list)
+    })
+    .await
+}
+
+async fn said(server: &Server, words: &str) {
+    until(&format!("the log to say {words}"), PATIENCE, || async { server.log_text().contains(words).then_some(()) })
+        .await;
+}
+
+fn path(live: &Value) -> String {
+    format!("/api/v1/live/{}", text(live, "/id"))
+}
+
+async fn change(creator: &Client, live: &Value, body: Value) -> Value {
+    ask(creator, creator.request(Method::PATCH, &path(live)).json(&body)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_published_by_srt_can_be_watched() {
+    let server = Server::start();
+    let creator = server.account("creator").await;
+    let live = make(&creator, json!({"title": "Regatta"})).await;
+    let _publisher = standard(text(&live, "/ingest/srt"));
+    in_state(&creator, &live, "live").await;
+    listed(&live, &["RESOLUTION=320x180", "avc1.", "mp4a.40.2"]).await;
+    decode(&live);
+    let watched = [text(&live, "/playback/hls"), "--seconds", "10", "--late-ms", "2000"];
+    judge(&Checking::start("validate-live.mjs", &watched).summary(), &[]);
+    let stats = &show(&creator, &live).await["ingest_stats"];
+    assert_eq!((&stats["connected"], &stats["frame_rate"]), (&json!(true), &json!(30.0)), "{stats}");
+    let link = &stats["link"];
+    assert!(link["packets"].as_u64() > Some(100) && link["rtt_ms"].as_f64() > Some(0.0), "{link}");
+    assert_eq!((&link["latency_ms"], &link["media_gaps"]), (&json!(120), &json!(0)), "{link}");
+    let metrics = reqwest::get(format!("{}/metrics", server.url())).await.unwrap().text().await.unwrap();
+    for wanted in
+        ["playhouse_live_publishers{protocol=\"srt\"} 1", "playhouse_srt_packets_total", "playhouse_srt_rtt_seconds"]
+    {
+        assert!(metrics.contains(wanted), "no {wanted}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hevc_and_two_languages() {
+    let server = Server::start();
+    let creator = server.account("creator").await;
+    let live = make(&creator, json!({"title": "Opera"})).await;
+    let hevc = "-c:v libx265 -preset ultrafast -x265-params log-level=error -g 60 -pix_fmt yuv420p";
+    let tracks = "-map 0:v -map 1:a -map 1:a -metadata:s:a:0 language=ita -metadata:s:a:1 language=deu";
+    let _publisher = ffmpeg(text(&live, "/ingest/srt"), &format!("{tracks} {hevc} {AAC}"));
+    let list = listed(&live, &["hvc1.1.", "LANGUAGE=\"it\"", "LANGUAGE=\"de\"", "a1/media.m3u8"]).await;
+    assert_eq!(list.matches("#EXT-X-MEDIA:TYPE=AUDIO").count(), 2, "{list}");
+    decode(&live);
+}
+
+/// Two publishers at once on the one port, each with a passphrase of its own and a program of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn publishers_of_others_encrypt_each_with_its_own_passphrase() {
+    let server = Server::start();
+    let creator = server.account("creator").await;
+    let first = make(&creator, json!({"title": "One", "srt_passphrase": "swordfish-of-one"})).await;
+    let second = make(&creator, json!({"title": "Two", "srt_passphrase": "Two's #1 secret!".replace(' ', "_")})).await;
+    assert_eq!(text(&first, "/srt_passphrase"), "swordfish-of-one");
+    assert!(text(&first, "/ingest/srt").contains("&passphrase=swordfish-of-one"));
+    assert!(!text(&second, "/ingest/srt").contains("passphrase"), "a URL cannot carry it");
+    let (server_of, key) = (text(&second, "/ingest/srt").split('?').next().unwrap(), text(&second, "/stream_key"));
+    let (stream_id, passphrase) = (format!("streamid=#!::m=publish,r={key}"), text(&second, "/srt_passphrase"));
+    let mut gstreamer = Command::new("gst-launch-1.0");
+    let pipeline = "-q videotestsrc is-live=true ! video/x-raw,width=320,height=180,framerate=30/1 ! x264enc \
+        tune=zerolatency speed-preset=ultrafast key-int-max=60 ! h264parse config-interval=1 ! mpegtsmux name=mux alignment=7 \
+        audiotestsrc is-live=true ! audio/x-raw,rate=48000,channels=2 ! avenc_aac ! aacparse ! mux. mux. ! srtsink \
+        wait-for-connection=false pbkeylen=32";
+    gstreamer.args(pipeline.split_whitespace()).arg(format!("uri={server_of}?mode=caller"));
+    gstreamer.args([stream_id, format!("passphrase={passphrase}")]);
+    let _gstreamer = Publisher::run(gstreamer);
+    let (_source, _transmit) = transmit(&format!("{}&pbkeylen=24", text(&first, "/ingest/srt")));
+    for live in [&first, &second] {
+        in_state(&creator, live, "live").await;
+        listed(live, &["RESOLUTION=320x180", "mp4a.40.2"]).await;
+        decode(live);
+    }
+    let stats = &show(&creator, &second).await["ingest_stats"]["link"];
+    assert_eq!(stats["packets_undecrypted"], json!(0), "{stats}");
+}
+
+/// `srt-live-transmit`, which sends what ffmpeg hands it.
+fn transmit(url: &str) -> (Publisher, Publisher) {
+    let port = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address").port();
+    let between = format!("udp://127.0.0.1:{port}");
+    let mut transmit = Command::new("srt-live-transmit");
+    transmit.args([&between, url]);
+    let transmit = Publisher::run(transmit);
+    (standard(&format!("{between}?pkt_size=1316")), transmit)
+}
+
+/// What the reference library says when it is not let in.
+fn rejected(url: &str) -> String {
+    let mut transmit = Command::new("srt-live-transmit");
+    transmit.args(["-v", "-a:no", "-t:10", "file://con", url]).stdin(Stdio::piped());
+    let run = output(&mut transmit);
+    String::from_utf8_lossy(&[run.stdout, run.stderr].concat()).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_are_rejected_with_a_reason() {
+    let server = Server::start();
+    let creator = server.account("creator").await;
+    let live = make(&creator, json!({"title": "Closed", "srt_passphrase": "swordfish-again"})).await;
+    let url = text(&live, "/ingest/srt").to_owned();
+    let open = make(&creator, json!({"title": "Open"})).await;
+    let open_url = text(&open, "/ingest/srt").to_owned();
+    let cases = [
+        (url.replace("swordfish", "catfish"), "the publisher has another passphrase than the stream"),
+        (url.split("&passphrase").next().unwrap().to_owned(), "the publisher does not encrypt"),
+        (format!("{open_url}&passphrase=swordfish-again"), "the publisher encrypts, and the stream has no passphrase"),
+        (open_url.replace("publish:", "publish:not"), "no stream has this stream key"),
+        (open_url.replace("publish:", "read:"), "streams are watched over HLS or DASH"),
+        (open_url.split('?').next().unwrap().to_owned(), "there is no stream id"),
+    ];
+    for (url, reason) in cases {
+        let mut publisher = standard(&url);
+        assert!(!publisher.ended().await.success(), "{reason}");
+        said(&server, reason).await;
+        eprintln!(
+            "{reason}: {}",
+            rejected(&url).lines().filter(|line| line.to_lowercase().contains("reject")).collect::<String>()
+        );
+    }
+    assert_eq!(show(&creator, &live).await["state"], "idle", "nobody fed it");
+    let shown = change(&creator, &live, json!({"srt_passphrase": null})).await;
+    assert_eq!(shown.get("srt_passphrase"), None, "{shown}");
+    let _publisher = standard(text(&shown, "/ingest/srt"));
+    in_state(&creator, &live, "live").await;
+    let refused = creator.request(Method::PATCH, &path(&live)).json(&json!({"srt_passphrase": "short"}));
+    let refused = creator.send(refused).await.expect_err("too short").to_string();
+    assert!(refused.contains("10 to 79"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_publisher_wins_whatever_its_protocol() {
+    let server = Server::start();
+    let creator = server.account("creator").await;
+    let live = make(&creator, json!({"title": "Relay", "permanent": true})).await;
+    let mut first = standard(text(&live, "/ingest/srt"));
+    in_state(&creator, &live, "live").await;
+    listed(&live, &["avc1."]).await;
+    let mut second = Publisher::standard(text(&live, "/ingest/rtmp"));
+    assert!(!first.ended().await.success(), "it is told to go");
+    let mut third = standard(text(&live, "/ingest/srt"));
+    assert!(!second.ended().await.success());
+    until("the third one's figures", PATIENCE, || async {
+        Some(show(&creator, &live).await).filter(|shown| shown["ingest_stats"]["link"]["packets"].as_u64() > Some(0))
+    })
+    .await;
+    let rotated = ask(&creator, creator.request(Method::POST, &format!("{}/key", path(&live)))).await;
+    assert!(!third.ended().await.success(), "its key is no good any more");
+    assert_ne!(text(&rotated, "/ingest/srt"), text(&live, "/ingest/srt"));
+    let mut fourth = standard(text(&rotated, "/ingest/srt"));
+    until("the fourth one", PATIENCE, || async {
+        Some(show(&creator, &live).await).filter(|shown| shown["ingest_stats"]["connected"] == true)
+    })
+    .await;
+    let end = creator.request(Method::POST, &format!("{}/end", path(&live)));
+    creator.send(end).await.expect("its end");
+    assert!(!fourth.ended().await.success());
+    let list = playlist(text(&live, "/playback/hls")).await;
+    assert!(list.contains("v0/media.m3u8"), "{list}");
+    tokio::time::timeout(Duration::from_secs(60), in_state(&creator, &live, "idle")).await.expect("it has ended");
+}
