@@ -154,20 +154,7 @@ impl Node {
         ];
         let arguments = RootArguments { branches, policy: RestartPolicy::default(), clock: Arc::new(SystemClock) };
         let tree = Tree::grow_behind(root, arguments).await.context("the supervisors cannot start")?;
-        let resumed = transcodes.resume().await.context("work on videos cannot be taken up")?;
-        if resumed > 0 {
-            tracing::info!(videos = resumed, "took up work on videos");
-        }
-        let restored = playback.restore().await.context("open playback sessions cannot be taken up")?;
-        if restored > 0 {
-            tracing::info!(sessions = restored, "took up open playback sessions");
-        }
-
-        let live = lives.resume().await.context("broadcasts cannot be taken up")?;
-        if live > 0 {
-            tracing::info!(streams = live, "broadcasts wait for their publishers");
-        }
-
+        resume((&transcodes, &playback, &lives)).await?;
         introduce_admin(&storage, &data_dir).await?;
         let pipeline = Pipeline::new(state.clone(), crate::http::router(state.clone()));
         let (server, https) = listen_http(&settings, (state, pipeline), tls.as_ref(), ephemeral_ports)?;
@@ -196,6 +183,25 @@ impl Node {
         drop(self.storage);
         tracing::info!("stopped");
     }
+}
+
+/// Takes up what was going on when the node ended.
+async fn resume(
+    (transcodes, playback, lives): (&TranscodesHandle, &PlaybackHandle, &LivesHandle),
+) -> Result<()> {
+    let resumed = transcodes.resume().await.context("work on videos cannot be taken up")?;
+    if resumed > 0 {
+        tracing::info!(videos = resumed, "took up work on videos");
+    }
+    let restored = playback.restore().await.context("open playback sessions cannot be taken up")?;
+    if restored > 0 {
+        tracing::info!(sessions = restored, "took up open playback sessions");
+    }
+    let live = lives.resume().await.context("broadcasts cannot be taken up")?;
+    if live > 0 {
+        tracing::info!(streams = live, "broadcasts wait for their publishers");
+    }
+    Ok(())
 }
 
 /// Makes the first account and says its password.

@@ -6,6 +6,8 @@ mod hoard;
 mod mutate;
 #[path = "fuzz/rtmp.rs"]
 mod rtmp;
+#[path = "fuzz/srt.rs"]
+mod srt;
 #[path = "fuzz/targets.rs"]
 mod targets;
 
@@ -31,7 +33,7 @@ fn number(name: &str, default: u64) -> u64 {
 #[test]
 fn mutated_input_neither_panics_nor_hoards() {
     let (cases, seed) = (number("FUZZ_CASES", CASES), number("FUZZ_SEED", 1));
-    for target in targets::all().into_iter().chain(rtmp::targets()) {
+    for target in targets::all().into_iter().chain(rtmp::targets()).chain(srt::targets()) {
         for sample in &target.samples {
             assert!((target.read)(sample), "{}: a sample is not understood", target.name);
         }

@@ -7,7 +7,7 @@ use crate::tree::{Offence, Source, is_punct};
 fn reads_outside_bytes(path: &str) -> bool {
     let wire = path.starts_with("src/protocols/") && path.split('/').any(|part| part.starts_with("wire"));
     let below = |name: &str| path == format!("src/media/{name}.rs") || path.starts_with(&format!("src/media/{name}/"));
-    wire || below("codecs") || below("movie") || below("boxes")
+    wire || below("codecs") || below("mpegts") || below("movie") || below("boxes")
 }
 
 /// `unwrap`, `expect`, indexing and panicking macros where outside bytes are read.
