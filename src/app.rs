@@ -186,9 +186,7 @@ impl Node {
 }
 
 /// Takes up what was going on when the node ended.
-async fn resume(
-    (transcodes, playback, lives): (&TranscodesHandle, &PlaybackHandle, &LivesHandle),
-) -> Result<()> {
+async fn resume((transcodes, playback, lives): (&TranscodesHandle, &PlaybackHandle, &LivesHandle)) -> Result<()> {
     let resumed = transcodes.resume().await.context("work on videos cannot be taken up")?;
     if resumed > 0 {
         tracing::info!(videos = resumed, "took up work on videos");

@@ -1,6 +1,5 @@
 //! Publishers by SRT, with the programs of others that are built on the reference library.
-use std::fs::File;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use playhouse::cli::client::Client;
@@ -142,10 +141,13 @@ fn transmit(url: &str) -> (Publisher, Publisher) {
 
 /// What the reference library says when it is not let in.
 fn rejected(url: &str) -> String {
+    let mut source = Command::new("yes").stdout(Stdio::piped()).spawn().expect("a source");
     let mut transmit = Command::new("srt-live-transmit");
-    transmit.args(["-v", "-a:no", "-t:10", "file://con", url]);
-    transmit.stdin(File::open("/dev/zero").expect("zeros"));
+    transmit.args(["-v", "-a:no", "-t:10", "file://con", url]).stdin(source.stdout.take().expect("its bytes"));
     let run = output(&mut transmit);
+    // It may have ended with its reader.
+    let _ = source.kill();
+    let _ = source.wait();
     String::from_utf8_lossy(&[run.stdout, run.stderr].concat()).into_owned()
 }
 

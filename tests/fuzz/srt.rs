@@ -18,7 +18,9 @@ pub(crate) fn targets() -> Vec<Target> {
     let streams = vec![
         stream("-c:v libx264 -preset ultrafast -bf 1 -pix_fmt yuv420p -c:a aac -b:a 16k"),
         stream("-c:v libx265 -preset ultrafast -x265-params log-level=error -pix_fmt yuv420p -c:a ac3 -b:a 64k"),
-        make(&format!("{TONE} {TONE} {TONE} -map 0 -map 1 -map 2 -c:a:0 aac -c:a:1 libmp3lame -c:a:2 eac3 -mpegts_flags latm")),
+        make(&format!(
+            "{TONE} {TONE} {TONE} -map 0 -map 1 -map 2 -c:a:0 aac -c:a:1 libmp3lame -c:a:2 eac3 -mpegts_flags latm"
+        )),
         make(&format!("{TONE} -c:a libopus -b:a 32k")),
     ];
     vec![
@@ -53,7 +55,8 @@ fn read_stream(input: &[u8]) -> bool {
 }
 
 /// `splice_insert` of SCTE 35's section 14.
-const SPLICE: &[u8] = b"\xfc\x30\x2f\0\0\0\0\0\0\xff\xff\xf0\x14\x05\x48\0\0\x8f\x7f\xef\xfe\x73\x69\xc0\x2e\xfe\0\x52\xcc\xf5\
+const SPLICE: &[u8] =
+    b"\xfc\x30\x2f\0\0\0\0\0\0\xff\xff\xf0\x14\x05\x48\0\0\x8f\x7f\xef\xfe\x73\x69\xc0\x2e\xfe\0\x52\xcc\xf5\
     \0\0\0\0\0\x0a\0\x08CUEI\0\0\x01\x35\x62\xdb\xa3\x0a";
 
 fn read_splice(input: &[u8]) -> bool {

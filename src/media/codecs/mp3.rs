@@ -79,6 +79,6 @@ mod tests {
         assert_eq!(Mp3Header::parse(&[0xff, 0xfb, 0x54]), None);
         assert_eq!(Mp3Header::frame_bytes(&[0xff, 0xfb, 0x90, 0x64]), Some(417), "128 kb/s at 44.1 kHz");
         assert_eq!(Mp3Header::frame_bytes(&[0xff, 0xfb, 0x92, 0x64]), Some(418), "and padding");
-        assert_eq!(Mp3Header::frame_bytes(&[0xff, 0xf3, 0x50, 0x04]), Some(104), "32 kb/s at 22.05 kHz");
+        assert_eq!(Mp3Header::frame_bytes(&[0xff, 0xf3, 0x50, 0x04]), Some(130), "40 kb/s at 22.05 kHz");
     }
 }
