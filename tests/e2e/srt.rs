@@ -144,7 +144,7 @@ fn rejected(url: &str) -> String {
     let mut source = Command::new("yes").stdout(Stdio::piped()).spawn().expect("a source");
     let mut transmit = Command::new("srt-live-transmit");
     transmit.args(["-v", "-a:no", "-t:10", "file://con", url]).stdin(source.stdout.take().expect("its bytes"));
-    let run = output(&mut transmit);
+    let run = transmit.output().expect("srt-live-transmit");
     // It may have ended with its reader.
     let _ = source.kill();
     let _ = source.wait();
