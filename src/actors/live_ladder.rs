@@ -325,7 +325,9 @@ async fn feed(
                 }
                 let range = dynamic_range(config.colour.map(|colour| colour.transfer));
                 let treatment = live_treatment(config.rotation, range, conditions.frame_rate_max);
-                let task = LadderTask { epoch: number, timescale: config.timescale, treatment, rungs };
+                let resumes = |rung: &Rung| stream.look(|broadcast| broadcast.rung_resumes_at(&rung.name, number));
+                let made_until = rungs.iter().map(resumes).collect();
+                let task = LadderTask { epoch: number, timescale: config.timescale, treatment, rungs, made_until };
                 told.begin(&task);
                 writer.write_all(&ToLadder::Begin(task).encode()).await?;
                 writer.write_all(&ToLadder::Media(init).encode()).await?;

@@ -18,7 +18,7 @@ use crate::domain::ladder::Encoder;
 use crate::domain::video::{Failure, MediaInfo, NonStandard};
 
 /// Increases with every change of the types below.
-pub const PROTOCOL_VERSION: u32 = 7;
+pub const PROTOCOL_VERSION: u32 = 8;
 
 /// Longest line accepted from a worker, which may be in the hands of the file it reads: the index of a day of video in
 /// one-second segments takes 30 MB.

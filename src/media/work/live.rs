@@ -22,6 +22,8 @@ pub struct LadderTask {
     pub treatment: PictureTreatment,
     /// The rungs, largest first.
     pub rungs: Vec<Rung>,
+    /// Of each: pictures before this, ticks, are there already.
+    pub made_until: Vec<Option<i64>>,
 }
 
 /// Server to worker.

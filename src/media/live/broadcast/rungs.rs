@@ -34,12 +34,23 @@ pub(super) struct Rung {
     /// The last picture; how long it lasts, the next one tells.
     held: Option<RungPicture>,
     is_open: bool,
+    /// Pictures before this, ticks, are there already: of an encoder that has ended, in the segment that is open.
+    resumes_at: Option<i64>,
 }
 
 impl Broadcast {
     /// The source's pictures.
     pub fn leading(&self) -> Option<usize> {
         self.renditions.iter().position(|rendition| rendition.kind == TrackKind::Video && !is_rung(&rendition.name))
+    }
+
+    /// Where an encoder that begins anew goes on with a rung in this epoch, ticks: in the middle of its open segment, so that
+    /// players find no hole there. `None` when it may begin with any segment.
+    pub fn rung_resumes_at(&self, name: &str, epoch: u32) -> Option<i64> {
+        let rendition = self.renditions.iter().find(|rendition| rendition.name == name)?;
+        let open = rendition.ring.segments().next_back().filter(|last| !last.is_complete)?;
+        let Beginning { start, epoch: of, .. } = open.beginning;
+        (of == epoch && !open.parts.is_empty()).then(|| start.value + i64::from(open.duration))
     }
 
     /// A rung's encoder tells what it makes in this epoch. One that has not been there is added.
@@ -52,8 +63,9 @@ impl Broadcast {
         let known = self.renditions.iter().position(|rendition| rendition.name == name);
         let index = known.unwrap_or_else(|| self.add_named(name.to_owned(), TrackKind::Video, self.first_of(epoch)));
         let parts = PartBuilder::new(TrackKind::Video, target.ticks(config.timescale));
+        let resumes_at = self.rung_resumes_at(name, epoch);
         if let Some(rendition) = self.renditions.get_mut(index) {
-            rendition.rung = Some(Rung { parts, held: None, is_open: false });
+            rendition.rung = Some(Rung { parts, held: None, is_open: resumes_at.is_some(), resumes_at });
         }
         let epoch = self.epochs.iter_mut().find(|known| known.number == epoch);
         if let Some(slot) = epoch.and_then(|epoch| epoch.tracks.get_mut(index)) {
@@ -74,6 +86,12 @@ impl Broadcast {
         let is_current = self.epochs.back().is_some_and(|current| current.number == epoch) && !self.has_ended;
         let Some(index) = self.renditions.iter().position(|it| it.name == name).filter(|_| is_current) else { return };
         let Some(rung) = self.renditions.get_mut(index).and_then(|it| it.rung.as_mut()) else { return };
+        if let Some(at) = rung.resumes_at {
+            if picture.pts < at || !picture.keyframe {
+                return;
+            }
+            rung.resumes_at = None;
+        }
         let next = picture.pts;
         let Some(held) = rung.held.replace(picture).filter(|held| held.pts < next) else { return };
         let duration = u32::try_from(next - held.pts).unwrap_or(0);

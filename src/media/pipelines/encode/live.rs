@@ -171,6 +171,7 @@ struct Stage {
     studio: Studio,
     scaler: Scaler,
     order: Vec<usize>,
+    made_until: Vec<Option<i64>>,
     timescale: i64,
     shared: Arc<Shared>,
 }
@@ -179,7 +180,8 @@ impl Stage {
     fn new(task: &LadderTask, shared: Arc<Shared>) -> Result<Self, Failure> {
         let (sizes, order) = super::sizes_of(&task.rungs);
         let (studio, scaler) = (Studio::new(&task.treatment), Scaler::new(&sizes)?);
-        Ok(Self { studio, scaler, order, timescale: i64::from(task.timescale.max(1)), shared })
+        let (made_until, timescale) = (task.made_until.clone(), i64::from(task.timescale.max(1)));
+        Ok(Self { studio, scaler, order, made_until, timescale, shared })
     }
 
     fn shoot(&mut self, sample: &gst::Sample) -> Result<(), Failure> {
@@ -190,8 +192,11 @@ impl Stage {
         let picture = self.studio.take(sample)?;
         let scaled = self.scaler.scale(&picture)?;
         let rungs = locked(&self.shared.rungs).clone();
-        for (rung, index) in rungs.iter().zip(&self.order) {
+        for (number, (rung, index)) in rungs.iter().zip(&self.order).enumerate() {
             let (Some(rung), Some(picture)) = (rung, scaled.get(*index).cloned()) else { continue };
+            if self.made_until.get(number).copied().flatten().is_some_and(|until| pts < until) {
+                continue;
+            }
             // One that was dropped meanwhile takes nothing.
             let _ = rung.send(Shot { picture, pts, is_key });
         }

@@ -107,13 +107,17 @@ pub fn render_live_mpd(live: &LivePresentation, view: View) -> String {
     mpd.child(clock()).document()
 }
 
+/// How far players may fall behind before they seek to the live edge, milliseconds: who did so while a publisher is away for a
+/// moment would land where there will be no period, and some never leave that.
+const DRIFT_MAX_MS: f64 = 15_000.0;
+
 fn service_description(live: &LivePresentation) -> Element {
     let target = live.delay_secs() * 1000.0;
     let latency = Element::new("Latency")
         .attribute("referenceId", 0)
         .attribute("target", format!("{target:.0}"))
         .attribute("min", format!("{:.0}", target * 0.75))
-        .attribute("max", format!("{:.0}", target * 3.0));
+        .attribute("max", format!("{:.0}", target + DRIFT_MAX_MS));
     let rate = Element::new("PlaybackRate").attribute("min", "0.96").attribute("max", "1.06");
     Element::new("ServiceDescription").attribute("id", 0).child(latency).child(rate)
 }

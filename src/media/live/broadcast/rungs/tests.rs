@@ -83,3 +83,25 @@ fn pictures_of_another_epoch_are_of_no_use() {
     assert!(numbers.windows(2).all(|pair| pair[0] == pair[1]), "all end with the visit: {numbers:?}");
     assert_eq!(pattern(&broadcast), "mmm");
 }
+
+#[test]
+fn an_encoder_that_begins_anew_goes_on_in_the_open_segment() {
+    let (mut broadcast, epoch) = broadcast(7000);
+    assert_eq!(broadcast.rung_resumes_at(RUNG, epoch), None);
+    encode(&mut broadcast, epoch, 0, 3000);
+    let at_tick = broadcast.rung_resumes_at(RUNG, epoch).unwrap();
+    assert!((90_000 * 7 / 2..90_000 * 4).contains(&at_tick), "after the last part: {at_tick}");
+    broadcast.begin_rung(RUNG, epoch, video()).unwrap();
+    // What it makes of pictures that are there already is left out, and so is what needs them.
+    encode(&mut broadcast, epoch, 2000, 3000);
+    assert_eq!(broadcast.rung_resumes_at(RUNG, epoch), Some(at_tick));
+    let first = (at_tick - 90_000) / 3000;
+    let picture = RungPicture { pts: at_tick, keyframe: true, payload: Bytes::from_static(&[3; 20]) };
+    broadcast.push_rung((RUNG, epoch), picture, at(first * 1000 / 30), &mut Vec::new());
+    encode(&mut broadcast, epoch, (first + 1) * 1000 / 30 + 1, 5000);
+    assert_eq!(pattern(&broadcast), "mmo");
+    let rendition = broadcast.renditions().iter().find(|it| it.name == RUNG).unwrap();
+    let resumed = rendition.ring.segments().nth(1).unwrap();
+    assert_eq!(resumed.micros(), 2_000_000, "without a hole");
+    assert!(resumed.parts.iter().any(|part| part.independent && part.start == at_tick));
+}
