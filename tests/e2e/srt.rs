@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::live::{H264, PATIENCE, Publisher, ask, complaints, in_state, make, media_url, playlist, show, text};
 use crate::live_validity::judge;
 use crate::support::clients::Checking;
+use crate::support::lossy::{Lossy, LossyLine};
 use crate::support::server::Server;
 use crate::support::tools::{output, until};
 
@@ -218,4 +219,38 @@ async fn the_newest_publisher_wins_whatever_its_protocol() {
     let list = playlist(text(&live, "/playback/hls")).await;
     assert!(list.contains("v0/media.m3u8"), "{list}");
     tokio::time::timeout(Duration::from_secs(60), in_state(&creator, &live, "idle")).await.expect("it has ended");
+}
+
+fn number(name: &str, usual: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+/// What is lost is sent again. With a latency that a busy machine does not use up; `SRT_LATENCY_MS=120 SRT_PACKETS=20000` is what
+/// it is for otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_loses_packets_loses_no_media() {
+    let (latency_ms, packets) = (number("SRT_LATENCY_MS", 2000), number("SRT_PACKETS", 3000));
+    let server = Server::start();
+    let creator = server.account("creator").await;
+    let live = make(&creator, json!({"title": "Far away"})).await;
+    let url: reqwest::Url = text(&live, "/ingest/srt").parse().expect("a URL");
+    let address = format!("127.0.0.1:{}", url.port().expect("a port")).parse().expect("an address");
+    let lossy = Lossy { lost_per_mille: 50, round_trip: Duration::from_millis(20), seed: 7 };
+    let line = LossyLine::start(address, lossy).await;
+    let through = format!("srt://{}?{}&latency={}", line.address, url.query().expect("a query"), latency_ms * 1000);
+    let many = "-c:v libx264 -preset ultrafast -tune zerolatency -g 60 -pix_fmt yuv420p -b:v 6M -minrate 6M -maxrate 6M \
+        -bufsize 3M -nal-hrd cbr";
+    let _publisher = ffmpeg(&through, &format!("{many} {AAC}"));
+    in_state(&creator, &live, "live").await;
+    let link = until("packets to come", 4 * PATIENCE, || async {
+        let link = show(&creator, &live).await["ingest_stats"]["link"].clone();
+        Some(link).filter(|link| link["packets"].as_u64() >= Some(packets))
+    })
+    .await;
+    eprintln!("{link}");
+    assert!(link["packets_recovered"].as_u64() > Some(packets / 50), "{link}");
+    assert_eq!((&link["packets_dropped"], &link["media_gaps"]), (&json!(0), &json!(0)), "{link}");
+    assert_eq!(link["latency_ms"], json!(latency_ms), "the larger of both sides' wishes");
+    listed(&live, &["avc1."]).await;
+    decode(&live);
 }

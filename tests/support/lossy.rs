@@ -1,0 +1,81 @@
+//! A line that loses datagrams: a UDP proxy between one client and a server, by a seed.
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Datagrams on their way in one direction.
+const IN_FLIGHT: usize = 4096;
+/// Largest datagram.
+const DATAGRAM_BYTES: usize = 2048;
+
+/// What the line is like.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lossy {
+    /// How many datagrams in a thousand are lost on their way to the server.
+    pub(crate) lost_per_mille: u32,
+    /// Time there and back.
+    pub(crate) round_trip: Duration,
+    /// What is lost is the same for the same seed and the same datagrams.
+    pub(crate) seed: u64,
+}
+
+/// A line under way, until it is dropped.
+pub(crate) struct LossyLine {
+    /// Where clients send to.
+    pub(crate) address: SocketAddr,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl LossyLine {
+    pub(crate) async fn start(server: SocketAddr, lossy: Lossy) -> Self {
+        let near = Arc::new(UdpSocket::bind("127.0.0.1:0").await.expect("a port"));
+        let far = Arc::new(UdpSocket::bind("127.0.0.1:0").await.expect("a port"));
+        far.connect(server).await.expect("the server's address");
+        let address = near.local_addr().expect("its address");
+        Self { address, _task: AbortOnDropHandle::new(tokio::spawn(run(near, far, lossy))) }
+    }
+}
+
+async fn run(near: Arc<UdpSocket>, far: Arc<UdpSocket>, lossy: Lossy) {
+    let mut random = StdRng::seed_from_u64(lossy.seed);
+    let (there, back) = (delayed(Arc::clone(&far), lossy), delayed(Arc::clone(&near), lossy));
+    let (mut up, mut down) = ([0; DATAGRAM_BYTES], [0; DATAGRAM_BYTES]);
+    let mut client = None;
+    loop {
+        tokio::select! {
+            Ok((bytes, from)) = near.recv_from(&mut up) => {
+                client = Some(from);
+                if random.random_range(0..1000) >= lossy.lost_per_mille {
+                    let _ = there.try_send((Instant::now(), None, up[..bytes].to_vec()));
+                }
+            }
+            Ok(bytes) = far.recv(&mut down) => {
+                let _ = back.try_send((Instant::now(), client, down[..bytes].to_vec()));
+            }
+        }
+    }
+}
+
+type Datagram = (Instant, Option<SocketAddr>, Vec<u8>);
+
+/// Sends what it is given after half a round trip, in order.
+fn delayed(socket: Arc<UdpSocket>, lossy: Lossy) -> mpsc::Sender<Datagram> {
+    let (sender, mut receiver) = mpsc::channel::<Datagram>(IN_FLIGHT);
+    tokio::spawn(async move {
+        while let Some((at, to, bytes)) = receiver.recv().await {
+            tokio::time::sleep_until(at + lossy.round_trip / 2).await;
+            let _ = match to {
+                Some(to) => socket.send_to(&bytes, to).await,
+                None => socket.send(&bytes).await,
+            };
+        }
+    });
+    sender
+}
