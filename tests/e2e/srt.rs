@@ -1,8 +1,11 @@
 //! Publishers by SRT, with the programs of others that are built on the reference library.
+use std::net::{SocketAddr, UdpSocket};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use playhouse::cli::client::Client;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -132,7 +135,7 @@ async fn publishers_of_others_encrypt_each_with_its_own_passphrase() {
 
 /// `srt-live-transmit`, which sends what ffmpeg hands it.
 fn transmit(url: &str) -> (Publisher, Publisher) {
-    let port = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address").port();
+    let port = UdpSocket::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address").port();
     let between = format!("udp://127.0.0.1:{port}");
     let mut transmit = Command::new("srt-live-transmit");
     transmit.args([&between, url]);
@@ -253,4 +256,96 @@ async fn a_line_that_loses_packets_loses_no_media() {
     assert_eq!(link["latency_ms"], json!(latency_ms), "the larger of both sides' wishes");
     listed(&live, &["avc1."]).await;
     decode(&live);
+}
+
+/// A caller that says whatever it likes.
+struct Stranger {
+    socket: UdpSocket,
+    random: StdRng,
+    number: u32,
+}
+
+impl Stranger {
+    fn new(server: SocketAddr, seed: u64) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        socket.connect(server).expect("the server's address");
+        socket.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
+        Self { socket, random: StdRng::seed_from_u64(seed), number: 1000 + seed as u32 }
+    }
+
+    fn handshake(&self, kind: u32, (version, flags, cookie): (u32, u32, u32)) -> Vec<u8> {
+        let words = [0x8000_0000, 0, 0, 0, version, flags, 77, 1500, 8192, kind, self.number, cookie, 0, 0, 0, 0];
+        words.iter().flat_map(|word| word.to_be_bytes()).collect()
+    }
+
+    /// Shakes hands for this stream, but for some bytes; the number of the connection, if there is one.
+    fn shake(&mut self, stream_id: &str) -> Option<u32> {
+        self.socket.send(&self.handshake(1, (4, 2, 0))).expect("sent");
+        let mut answer = [0; 1500];
+        let word = |answer: &[u8], at: usize| u32::from_be_bytes(answer[at..at + 4].try_into().expect("four bytes"));
+        self.socket.recv(&mut answer).expect("a cookie");
+        let mut conclusion = self.handshake(u32::MAX, (5, 5, word(&answer, 44)));
+        let hello = [0x0001_0003, 0x0001_0501, 0xbf, 0x0078_0078, 0x0005_0000 | stream_id.len().div_ceil(4) as u32];
+        conclusion.extend(hello.iter().flat_map(|word: &u32| word.to_be_bytes()));
+        for word in stream_id.as_bytes().chunks(4) {
+            conclusion.extend((0..4).rev().map(|at| word.get(at).copied().unwrap_or(0)));
+        }
+        for _ in 0..self.random.random_range(0..4) {
+            let at = self.random.random_range(48..conclusion.len());
+            conclusion[at] = self.random.random();
+        }
+        self.socket.send(&conclusion).expect("sent");
+        self.socket.set_read_timeout(Some(Duration::from_millis(50))).expect("a timeout");
+        self.socket.recv(&mut answer).ok()?;
+        (word(&answer, 36) == u32::MAX).then(|| word(&answer, 40))
+    }
+
+    /// Sends packets of every kind, mostly nonsense.
+    fn babble(&mut self, connection: u32) {
+        for _ in 0..30 {
+            let kind = [0, 1, 2, 3, 4, 5, 6, 7, 8, 0x7fff][self.random.random_range(0..10)];
+            let is_data = self.random.random_range(0..3) == 0;
+            let first = if is_data { self.random.random::<u32>() >> 1 } else { 0x8000_0000 | kind << 16 };
+            let mut datagram: Vec<u8> = [first, self.random.random(), self.random.random(), connection]
+                .iter()
+                .flat_map(|word| word.to_be_bytes())
+                .collect();
+            datagram.extend((0..self.random.random_range(0..100)).map(|_| self.random.random::<u8>()));
+            // The connection may be closed to the one that sends.
+            let _ = self.socket.send(&datagram);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_callers_cost_nobody_else_anything() {
+    let server = Server::start();
+    let creator = server.account("creator").await;
+    let live = make(&creator, json!({"title": "Quiet"})).await;
+    let other = make(&creator, json!({"title": "Besieged", "permanent": true})).await;
+    let _publisher = standard(text(&live, "/ingest/srt"));
+    in_state(&creator, &live, "live").await;
+    listed(&live, &["avc1."]).await;
+    let url: reqwest::Url = text(&live, "/ingest/srt").parse().expect("a URL");
+    let address = format!("127.0.0.1:{}", url.port().expect("a port")).parse().expect("an address");
+    let stream_id = format!("publish:{}", text(&other, "/stream_key"));
+    let siege = tokio::task::spawn_blocking(move || {
+        let mut connected = 0;
+        for seed in 0..300 {
+            let mut stranger = Stranger::new(address, seed);
+            let connection = stranger.shake(&stream_id);
+            connected += usize::from(connection.is_some());
+            stranger.babble(connection.unwrap_or(seed as u32));
+        }
+        connected
+    });
+    let connected = siege.await.expect("a siege");
+    assert!(connected > 30, "{connected} of them were let in");
+    let link = show(&creator, &live).await["ingest_stats"]["link"].clone();
+    assert_eq!((&link["media_gaps"], &link["media_damaged"]), (&json!(0), &json!(0)), "{link}");
+    decode(&live);
+    let _welcome = standard(text(&other, "/ingest/srt"));
+    listed(&other, &["avc1.", "mp4a.40.2"]).await;
+    decode(&other);
+    eprintln!("{connected} were let in, {} tasks panicked", server.log_text().matches("panicked at").count());
 }

@@ -12,7 +12,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
 use super::handshake::{Conclusion, Unfit, datagram};
-use super::wire::{Head, InvalidStreamId, Mode, StreamRequest};
+use super::wire::{Head, InvalidStreamId, Mode, StreamRequest, is_publishers};
 use crate::domain::live::machine::Refusal;
 use crate::domain::ports::Clock;
 use crate::media::live::gate::{Counted, Feed, Gate, Knock, LinkStats, TurnedAway};
@@ -26,6 +26,8 @@ const GONE_AFTER: Duration = Duration::from_secs(5);
 const TOLD_EVERY: Duration = Duration::from_secs(1);
 /// Datagrams taken at once at most before what is due is done.
 const BATCH: usize = 64;
+/// Shortest wait for what is due, so that much of it is done at once.
+const PAUSE: Duration = Duration::from_millis(1);
 /// Times that a peer is told goodbye, in case some of it is lost, and the time between.
 const GOODBYES: usize = 3;
 const GOODBYE_EVERY: Duration = Duration::from_millis(50);
@@ -226,7 +228,7 @@ impl Session {
     }
 
     async fn wait(&mut self, now: Instant) -> Option<Ended> {
-        let due = self.connection.next_timer(now).min(self.told + TOLD_EVERY);
+        let due = self.connection.next_timer(now).min(self.told + TOLD_EVERY).max(now + PAUSE);
         tokio::select! {
             datagram = self.caller.datagrams.recv() => {
                 let Some(datagram) = datagram else { return Some(Ended::Stopping) };
@@ -247,17 +249,14 @@ impl Session {
             let _ = self.caller.socket.send_to(&self.reply, self.caller.address).await;
             return;
         }
+        if !is_publishers(&datagram) {
+            return;
+        }
         let address = self.caller.address;
         if let Ok(packet) = Packet::parse(&mut datagram, address.is_ipv6()) {
             let now = Instant::now();
-            // What these mean is not told anywhere, and the machine does not know it.
-            let is_strange = packet.control().is_some_and(|control| {
-                matches!(control.control_type, ControlTypes::CongestionWarning | ControlTypes::PeerError(_))
-            });
-            if !is_strange {
-                self.heard = now;
-                self.connection.handle_packet_input(now, Ok((packet, address)));
-            }
+            self.heard = now;
+            self.connection.handle_packet_input(now, Ok((packet, address)));
         }
     }
 

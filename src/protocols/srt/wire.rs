@@ -105,10 +105,43 @@ const CONCLUSION: u32 = 0xffff_ffff;
 /// The version in which callers conclude.
 const VERSION: u32 = 5;
 
+/// Control types that publishers have reason to send (section 3.2): signs of life, goodbyes, answers to acknowledgements.
+const SIMPLE: [u32; 3] = [1, 5, 6];
+/// Control type of what says that packets will not come any more.
+const DROP_REQUEST: u32 = 7;
+/// Packets that one of these speaks of at most: as many as the buffer of a connection holds.
+const DROPPED_MAX: u32 = 8192;
+/// Control type of extensions, and the one that brings new keys.
+const EXTENSION: u32 = 0x7fff;
+const KEY_MATERIAL: u32 = 3;
+
+fn word(datagram: &[u8], at: usize) -> Option<u32> {
+    datagram.get(at..)?.first_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes))
+}
+
+/// Whether a packet of a connection is one that publishers of live media send. Others are not read at all: reports of losses, for
+/// one, are of no interest here, and may speak of two thousand million packets.
+pub fn is_publishers(datagram: &[u8]) -> bool {
+    let (Some(first), Some(second)) = (word(datagram, 0), word(datagram, 4)) else { return false };
+    if first >> 31 == 0 {
+        // Each packet of live media is a whole message.
+        return second >> 30 == 3;
+    }
+    let (kind, subtype) = (first >> 16 & 0x7fff, first & 0xffff);
+    match kind {
+        DROP_REQUEST => match (word(datagram, 16), word(datagram, 20)) {
+            (Some(from), Some(to)) => to.wrapping_sub(from) & 0x7fff_ffff <= DROPPED_MAX,
+            _ => false,
+        },
+        EXTENSION => subtype == KEY_MATERIAL,
+        kind => SIMPLE.contains(&kind),
+    }
+}
+
 impl Head {
     /// `None` when it is no packet that anybody waits for.
     pub fn read(datagram: &[u8]) -> Option<Self> {
-        let word = |at: usize| datagram.get(at..)?.first_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes));
+        let word = |at| word(datagram, at);
         let destination = word(12)?;
         if destination != 0 && destination != LISTENER {
             return Some(Self::Connected(destination));
@@ -149,6 +182,24 @@ mod tests {
         assert_eq!(parsed("publish:"), Err(InvalidStreamId::NoKey));
         assert_eq!(parsed("#!::r=abc,m=bidirectional"), Err(InvalidStreamId::UnknownMode));
         assert_eq!(parsed("steal:abc"), Err(InvalidStreamId::UnknownMode));
+    }
+
+    #[test]
+    fn publishers_send_media_and_little_else() {
+        let packet = |words: &[u32]| -> Vec<u8> { words.iter().flat_map(|word| word.to_be_bytes()).collect() };
+        let control = |kind: u32| packet(&[0x8000_0000 | kind, 0, 0, 9, 100, 200]);
+        assert!(
+            [0x1_0000, 0x5_0000, 0x6_0000, 0x7_0000, 0x7fff_0003].into_iter().all(|kind| is_publishers(&control(kind)))
+        );
+        assert!(
+            ![0, 0x2_0000, 0x3_0000, 0x4_0000, 0x8_0000, 0x7fff_0001]
+                .into_iter()
+                .any(|kind| is_publishers(&control(kind)))
+        );
+        assert!(is_publishers(&packet(&[5, 0xe000_0001, 0, 9])), "a whole message");
+        assert!(!is_publishers(&packet(&[5, 0x8000_0001, 0, 9])), "the beginning of one");
+        assert!(!is_publishers(&packet(&[0x8007_0000, 0, 0, 9, 100, 99])), "nearly all packets there are");
+        assert!(!is_publishers(&control(0x7_0000)[..20]) && !is_publishers(&[]));
     }
 
     #[test]
