@@ -175,7 +175,9 @@ export class Presentation {
 
   /** Not more than a part behind what the rendition itself said before this answer was made. */
   #checkFresh(said, other, by, answer) {
-    const known = other.seen.filter((seen) => seen.at < Math.max(answer.headAt - CROSSING_MS, answer.askedAt)).at(-1)?.edge;
+    // Answers are looked at when this process gets round to it.
+    const crossing = Math.max(CROSSING_MS, this.session.lateMs);
+    const known = other.seen.filter((seen) => seen.at < Math.max(answer.headAt - crossing, answer.askedAt)).at(-1)?.edge;
     if (!known) return;
     let missing = 0;
     for (const segment of other.history.segments.values()) {
