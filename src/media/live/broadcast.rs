@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::packager::{Packaged, Packager, PackagerSettings};
 use super::part::{Part, PartTarget, segment_type};
 use super::periods::Periods;
-use super::ring::{Beginning, LiveSegment, MICROS, Ring, Stored};
+use super::ring::{Beginning, MICROS, Ring, Stored};
 use super::slate::SlateClip;
 use super::timeline::{Stamp, Timeline, TrackClock};
 use crate::domain::asset::{TIMELINE_ORIGIN_SECS, Ticks, TrackKind};
@@ -22,6 +22,7 @@ use crate::media::packager::init_segment;
 
 mod cues;
 mod epoch;
+mod gaps;
 mod health;
 mod rungs;
 mod slate;
@@ -341,19 +342,6 @@ impl Broadcast {
         self.ongoing = Some(Ongoing { timeline, packager, renditions, timescales, packets, leader, slate, key, gop });
     }
 
-    /// Where media of the newest epoch end first, microseconds; renditions that stopped long before the others do not count.
-    fn first_end(&self) -> Option<i64> {
-        let epoch = self.epochs.back()?.number;
-        let last = |rendition: &Rendition| {
-            let is_media = |segment: &&LiveSegment| segment.beginning.epoch == epoch && segment.size > 0;
-            let last = rendition.ring.segments().rev().find(is_media)?;
-            Some(last.beginning.start.rescale(MICROS) + last.micros())
-        };
-        let ends: Vec<i64> = self.renditions.iter().filter_map(last).collect();
-        let longest = *ends.iter().max()?;
-        ends.into_iter().filter(|end| longest - end < self.absence_micros()).min()
-    }
-
     /// Where a visit starts: now by the clock of the stream, but not before what was cut already ends.
     fn start_of_visit(&mut self, now: Timestamp, out: &mut Vec<Cut>) -> Ticks {
         if let Some(epoch) = self.epochs.back() {
@@ -457,23 +445,6 @@ impl Broadcast {
         self.go_on_with_slate(now, out);
     }
 
-    /// Whole segments in which nobody published are gaps.
-    fn pass_absence(&mut self, now: Timestamp, out: &mut Vec<Cut>) {
-        let length = self.absence_micros();
-        while let Some(epoch) = self.epochs.back() {
-            if epoch.time_at(now).value - self.end_micros < length {
-                return;
-            }
-            self.gap_until(self.end_micros + length, out);
-        }
-    }
-
-    /// How long segments are that nobody publishes, microseconds.
-    fn absence_micros(&self) -> i64 {
-        let target = i64::from(self.target_secs.unwrap_or(2)) * i64::from(MICROS);
-        self.periods.segment_micros().map_or(target, |regular| regular.min(target))
-    }
-
     /// The broadcast is over.
     pub fn end(&mut self, out: &mut Vec<Cut>) {
         self.end_visit(out);
@@ -481,32 +452,6 @@ impl Broadcast {
         self.has_ended = true;
         self.periods.end();
         self.renditions.iter_mut().for_each(|rendition| rendition.ring.end());
-    }
-
-    /// A gap in every rendition, of at most TARGETDURATION each.
-    fn gap_until(&mut self, until: i64, out: &mut Vec<Cut>) {
-        let longest = i64::from(self.target_secs.unwrap_or(2)) * i64::from(MICROS);
-        self.level_rungs(out);
-        while self.end_micros < until {
-            let length = (until - self.end_micros).min(longest);
-            let (number, start) = (self.next, self.end_micros);
-            (0..self.renditions.len()).for_each(|rendition| self.add_gap(rendition, (number, start, length), out));
-            self.next += 1;
-            self.end_micros += length;
-            self.health.gaps += 1;
-        }
-    }
-
-    fn add_gap(&mut self, rendition: usize, (number, start, length): (u64, i64, i64), out: &mut Vec<Cut>) {
-        let Some(epoch) = self.epochs.back() else { return };
-        let start = Ticks { value: start, timescale: MICROS };
-        let beginning =
-            Beginning { number, start, date: epoch.date_of(start), epoch: epoch.number, independent: false };
-        let duration = u32::try_from(length).unwrap_or(u32::MAX);
-        if let Some(rendition) = self.renditions.get_mut(rendition) {
-            rendition.ring.gap(beginning, duration);
-        }
-        out.push(Cut::Gap { rendition, beginning, duration });
     }
 
     fn apply(&mut self, packaged: Vec<Packaged>, out: &mut Vec<Cut>) {
@@ -579,43 +524,6 @@ impl Broadcast {
     fn with_ring(&mut self, rendition: usize, change: impl FnOnce(&mut Ring)) {
         if let Some(rendition) = self.renditions.get_mut(rendition) {
             change(&mut rendition.ring);
-        }
-    }
-
-    /// Renditions that this epoch does not have get a gap for each segment that another one has completed.
-    fn level_behind(&mut self, complete: usize, out: &mut Vec<Cut>) {
-        let Some(epoch) = self.epochs.back() else { return };
-        let is_missing = |index: &usize| epoch.tracks.get(*index).is_none_or(Option::is_none);
-        let is_rung = |index: &usize| self.renditions.get(*index).is_some_and(Rendition::is_rung);
-        let missing: Vec<usize> =
-            (0..self.renditions.len()).filter(|index| is_missing(index) && !is_rung(index)).collect();
-        let done = self
-            .renditions
-            .get(complete)
-            .and_then(|done| done.ring.segments().next_back())
-            .map(|last| (last.beginning.number, last.beginning.start.rescale(MICROS), last.micros()));
-        let Some((number, start, length)) = done else { return };
-        for rendition in missing {
-            if self.renditions.get(rendition).is_some_and(|other| other.ring.next_number() == number) {
-                self.add_gap(rendition, (number, start, length), out);
-            }
-        }
-    }
-
-    /// After a visit all renditions of the publisher's end with the same segment.
-    fn level(&mut self, out: &mut Vec<Cut>) {
-        let own = |index: &usize| self.renditions.get(*index).is_some_and(|rendition| !rendition.is_rung());
-        for index in (0..self.renditions.len()).filter(own).collect::<Vec<_>>() {
-            while let Some(number) =
-                self.renditions.get(index).map(|it| it.ring.next_number()).filter(|next| *next < self.next)
-            {
-                let found = self
-                    .renditions
-                    .iter()
-                    .find_map(|other| other.ring.segment(number))
-                    .map(|segment| (number, segment.beginning.start.rescale(MICROS), segment.micros()));
-                self.add_gap(index, found.unwrap_or((number, self.end_micros, 0)), out);
-            }
         }
     }
 
