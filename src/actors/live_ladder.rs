@@ -1,6 +1,6 @@
 //! The ladder of a live stream: a worker process of its own decodes the source's pictures once and encodes them in every rung.
 //! It is told what viewers see, and what it makes goes into the same [`LiveStream`]. The source waits for none of it: a worker
-//! that ends is started again and goes on at the edge, one that does not keep up loses its largest rung.
+//! that ends is started again and goes on where that left off, one that does not keep up loses its largest rung.
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
