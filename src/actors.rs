@@ -14,6 +14,7 @@ pub mod live_picture;
 pub mod live_priority;
 mod live_recording;
 pub mod lives;
+pub mod media_tokens;
 pub mod node_root;
 pub mod playback;
 pub mod playback_session;

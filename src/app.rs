@@ -16,6 +16,7 @@ use crate::actors::janitor::{JanitorContext, JanitorHandle};
 use crate::actors::live_keys::KeySealer;
 use crate::actors::live_priority::{self, PriorityContext};
 use crate::actors::lives::{LIVES_MAX, LadderConditions, Lives, LivesHandle, Streams};
+use crate::actors::media_tokens::MediaTokens;
 use crate::actors::node_root::{Branch, RootArguments, RootHandle, Tree};
 use crate::actors::playback::{Playback, PlaybackHandle};
 use crate::actors::supervisor::{Family, FamilyHandle, SupervisorArguments};
@@ -43,6 +44,8 @@ use crate::protocols::rtmp::server::RtmpContext;
 use crate::protocols::rtmp::session::ServerConfig;
 use crate::protocols::srt::listener::SrtListener;
 use crate::protocols::srt::server::SrtContext;
+use crate::protocols::webrtc::listener::WebrtcListener;
+use crate::protocols::webrtc::publishing::PublishContext;
 use crate::settings::{HumanDuration, Settings};
 use crate::storage::{Embedded, EmbeddedOptions, Storage};
 use crate::system::{SystemClock, SystemEntropy};
@@ -68,6 +71,8 @@ pub struct Ports {
     pub rtmps: Option<u16>,
     /// SRT, over UDP.
     pub srt: u16,
+    /// Media of WebRTC, over UDP.
+    pub webrtc: u16,
 }
 
 /// A running node.
@@ -75,9 +80,7 @@ pub struct Node {
     /// What was bound.
     pub ports: Ports,
     server: Server,
-    rtmp: RtmpListener,
-    rtmps: Option<RtmpListener>,
-    srt: SrtListener,
+    media: MediaListeners,
     certificates: Option<AbortOnDropHandle<()>>,
     tree: Tree,
     playback: PlaybackHandle,
@@ -115,9 +118,7 @@ impl Node {
         let playback = PlaybackHandle::new(Arc::new(playback_context(&settings, &storage)));
         let lives = LivesHandle::new(Arc::new(lives_context(&settings, &storage, workers.clone()).await?));
         let tls = open_tls(&settings, &storage).await?;
-        let rtmp = listen_rtmp(&settings, lives.clone(), None, ephemeral_ports).await?;
-        let rtmps = listen_rtmps(&settings, lives.clone(), tls.as_ref(), ephemeral_ports).await?;
-        let srt = listen_srt(&settings, lives.clone(), ephemeral_ports).await?;
+        let media = MediaListeners::open(&settings, &lives, tls.as_ref(), ephemeral_ports).await?;
         let (root, janitor) = (RootHandle::default(), JanitorHandle::default());
         let ports = http_ports(&settings, &storage, &transcodes);
         let actors = HttpActors {
@@ -129,12 +130,14 @@ impl Node {
             root: root.clone(),
             janitor: janitor.clone(),
         };
-        let ingest_ports = IngestPorts {
-            rtmp: rtmp.address().port(),
-            rtmps: rtmps.as_ref().map(|rtmps| rtmps.address().port()),
-            srt: srt.address().port(),
+        let services = HttpServices {
+            settings: Arc::clone(&settings),
+            ports,
+            actors,
+            metrics,
+            ingest_ports: media.ingest_ports(),
+            webrtc: media.webrtc.handle(),
         };
-        let services = HttpServices { settings: Arc::clone(&settings), ports, actors, metrics, ingest_ports };
         let state = HttpState::open(services).await.context("the HTTP side cannot start")?;
 
         let cleaned = janitor_context(&settings, &storage, (uploads.clone(), transcodes.clone()));
@@ -160,12 +163,11 @@ impl Node {
         let (server, https) = listen_http(&settings, (state, pipeline), tls.as_ref(), ephemeral_ports)?;
         let certificates = tls.map(|tls| AbortOnDropHandle::new(tokio::spawn(tls.keep())));
 
-        let IngestPorts { rtmp: rtmp_port, rtmps: rtmps_port, srt: srt_port } = ingest_ports;
-        let ports = Ports { http: server.address().port(), https, rtmp: rtmp_port, rtmps: rtmps_port, srt: srt_port };
+        let ports = media.ports((server.address().port(), https));
         let ports_file = data_dir.join(PORTS_FILE);
         write_ports(&ports_file, ports).context("cannot write which ports were bound")?;
         announce(&settings, server.address(), https);
-        Ok(Self { ports, server, rtmp, rtmps, srt, certificates, tree, playback, ports_file, storage })
+        Ok(Self { ports, server, media, certificates, tree, playback, ports_file, storage })
     }
 
     /// Stops in reverse: no new requests, the ones under way answered, sessions summed up, actors ended, storage closed.
@@ -174,14 +176,52 @@ impl Node {
         self.server.stop().await;
         self.playback.close_all().await;
         self.tree.stop().await;
+        self.media.stop().await;
+        drop(self.certificates);
+        drop(self.storage);
+        tracing::info!("stopped");
+    }
+}
+
+/// Where media come in, and go out by other protocols than HTTP.
+struct MediaListeners {
+    rtmp: RtmpListener,
+    rtmps: Option<RtmpListener>,
+    srt: SrtListener,
+    webrtc: WebrtcListener,
+}
+
+impl MediaListeners {
+    async fn open(settings: &Settings, lives: &LivesHandle, tls: Option<&Tls>, ephemeral_ports: bool) -> Result<Self> {
+        Ok(Self {
+            rtmp: listen_rtmp(settings, lives.clone(), None, ephemeral_ports).await?,
+            rtmps: listen_rtmps(settings, lives.clone(), tls, ephemeral_ports).await?,
+            srt: listen_srt(settings, lives.clone(), ephemeral_ports).await?,
+            webrtc: listen_webrtc(settings, lives.clone(), ephemeral_ports).await?,
+        })
+    }
+
+    fn ingest_ports(&self) -> IngestPorts {
+        IngestPorts {
+            rtmp: self.rtmp.address().port(),
+            rtmps: self.rtmps.as_ref().map(|rtmps| rtmps.address().port()),
+            srt: self.srt.address().port(),
+        }
+    }
+
+    /// All ports, with those of HTTP.
+    fn ports(&self, (http, https): (u16, Option<u16>)) -> Ports {
+        let IngestPorts { rtmp, rtmps, srt } = self.ingest_ports();
+        Ports { http, https, rtmp, rtmps, srt, webrtc: self.webrtc.address().port() }
+    }
+
+    async fn stop(self) {
         self.rtmp.stop().await;
         if let Some(rtmps) = self.rtmps {
             rtmps.stop().await;
         }
         self.srt.stop().await;
-        drop(self.certificates);
-        drop(self.storage);
-        tracing::info!("stopped");
+        self.webrtc.stop().await;
     }
 }
 
@@ -293,8 +333,11 @@ async fn lives_context(settings: &Settings, storage: &Storage, workers: WorkerPo
     };
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let keys = KeySealer::load(&*storage.catalog, &entropy).await.context("stream keys cannot be read")?;
+    let tokens = MediaTokens::load(&*storage.catalog, &entropy, settings.playback.token_ttl.0).await;
+    let tokens = Arc::new(tokens.context("tokens of links cannot be read")?);
     Ok(Lives {
         keys,
+        tokens,
         ladder,
         catalog: Arc::clone(&storage.catalog),
         blobs: Arc::clone(&storage.blobs),
@@ -345,13 +388,29 @@ async fn listen_rtmps(
 async fn listen_srt(settings: &Settings, lives: LivesHandle, ephemeral_ports: bool) -> Result<SrtListener> {
     let address = listen_address((settings.live.srt_address, settings.live.srt_port), ephemeral_ports);
     let context = SrtContext {
-        gate: Arc::new(lives),
+        gate: Arc::new(lives.clone()),
+        audience: Arc::new(lives),
         clock: Arc::new(SystemClock),
         latency: settings.live.srt_latency.0,
         silence_max: settings.live.idle_timeout.0,
     };
     let bound = SrtListener::bind(address, context, &SystemEntropy, settings.live.connections_max).await;
     bound.with_context(|| occupied(address, "live.srt_port"))
+}
+
+async fn listen_webrtc(settings: &Settings, lives: LivesHandle, ephemeral_ports: bool) -> Result<WebrtcListener> {
+    let live = &settings.live;
+    let address = listen_address((live.webrtc_address, live.webrtc_port), ephemeral_ports);
+    let publish = PublishContext {
+        gate: Arc::new(lives),
+        clock: Arc::new(SystemClock),
+        latency: live.webrtc_latency.0,
+        silence_max: live.idle_timeout.0,
+    };
+    let advertised = live.webrtc_public_addresses.as_slice();
+    let bound =
+        WebrtcListener::bind((address, advertised), publish, Arc::new(SystemEntropy), live.connections_max).await;
+    bound.with_context(|| occupied(address, "live.webrtc_port"))
 }
 
 async fn open_storage(settings: &Settings) -> Result<Storage> {

@@ -40,6 +40,7 @@ mod uploads;
 mod videos;
 mod visible;
 mod web_page;
+mod whip;
 
 pub use auth::{FirstAdminError, Viewer, ensure_first_admin};
 use pipeline::NoteRoute;
@@ -75,7 +76,12 @@ fn api(state: &HttpState) -> Router<HttpState> {
         .route_layer(middleware::from_fn_with_state(state.clone(), limit_by_address))
         .layer(CompressionLayer::new().gzip(true))
         .layer(cors::layer(state.cors_origins.clone()));
-    limited.merge(uploads::routes()).fallback(async || Problem::not_found())
+    // Pages of other origins may publish, with a stream's key: rules of their own.
+    let signalling = whip::routes()
+        .route_layer(middleware::from_fn_with_state(state.clone(), limit_by_address))
+        .layer(whip::cors())
+        .layer(middleware::from_fn(whip::discover));
+    limited.merge(signalling).merge(uploads::routes()).fallback(async || Problem::not_found())
 }
 
 /// Counts a request to the API against its address, and keeps its answer out of shared caches.

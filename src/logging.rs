@@ -7,7 +7,10 @@ use crate::settings::LogSettings;
 /// Installs the process's one subscriber; a second call changes nothing.
 pub fn init(settings: &LogSettings) -> Result<(), ParseError> {
     // What strangers send is no reason to log: the crate would do so for each of their packets.
-    let filter = EnvFilter::try_new(format!("srt_protocol=off,{}", settings.filter))?;
+    let filter = EnvFilter::try_new(format!(
+        "srt_protocol=off,rtc=off,rtc_ice=off,rtc_dtls=off,rtc_srtp=off,rtc_interceptor=off,rtc_sctp=off,rtc_shared=off,{}",
+        settings.filter
+    ))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let _ = if settings.json {
         builder.json().flatten_event(true).try_init()

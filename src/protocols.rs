@@ -7,4 +7,5 @@ pub mod srt;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tus;
+pub mod webrtc;
 pub mod webvtt;

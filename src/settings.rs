@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::domain::ladder::{Av1Policy, LadderSettings};
 use crate::domain::upload::UploadLimits;
+use crate::protocols::webrtc::wire::links::IceServer;
 
 /// A duration written with its unit, e.g. `30s`, `15m`, `7d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -341,6 +342,16 @@ section!(
         srt_port: u16 = 8890,
         /// How long SRT holds what comes at least, so that what is lost can be sent again; publishers may ask for more.
         srt_latency: HumanDuration = HumanDuration::millis(120),
+        /// Address on which media come and go by WebRTC.
+        webrtc_address: IpAddr = IpAddr::from([0, 0, 0, 0]),
+        /// UDP port of it, for all sessions.
+        webrtc_port: u16 = 8189,
+        /// Addresses by which clients reach that port; empty: those of this machine, or `webrtc_address`.
+        webrtc_public_addresses: Vec<IpAddr> = Vec::new(),
+        /// How long what is lost is waited for, so that it can be sent again.
+        webrtc_latency: HumanDuration = HumanDuration::millis(300),
+        /// STUN and TURN servers that clients are told of: `stun:host:port`, `turn:user:password@host:port?transport=udp`.
+        webrtc_ice_servers: Vec<String> = Vec::new(),
         /// A publisher that sends nothing for this long is hung up on; the broadcast then waits for its return.
         idle_timeout: HumanDuration = HumanDuration::secs(20),
         /// Most publishers' connections at once, to each of the ports; further ones wait in the kernel's queue, those by SRT are left out.
@@ -362,7 +373,7 @@ section!(
         rungs: Vec<u32> = vec![720, 480, 240],
         /// Speed preset of x264 for them.
         preset: String = "veryfast".into(),
-        /// How far rungs may be behind their source before the largest one is given up.
+        /// How far rungs may be behind their source before they have gaps, and the largest one is given up.
         rung_lag_max: HumanDuration = HumanDuration::secs(2),
         /// Time between pictures of a stream, each one key frame decoded.
         thumbnail_interval: HumanDuration = HumanDuration::secs(30),
@@ -388,6 +399,9 @@ const MEMORY_WINDOW_MIN: Duration = Duration::from_secs(60);
 
 /// Longest `live.srt_latency`: the protocol has 16 bits of milliseconds.
 const SRT_LATENCY_MAX: Duration = Duration::from_secs(30);
+
+/// Longest `live.webrtc_latency`: what is waited for longer is of no use to anybody.
+const WEBRTC_LATENCY_MAX: Duration = Duration::from_secs(5);
 
 /// All settings.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -506,6 +520,12 @@ impl Settings {
         }
         if self.live.srt_latency.0 > SRT_LATENCY_MAX {
             return refuse("live.srt_latency", "must be at most 30s");
+        }
+        if self.live.webrtc_latency.0 > WEBRTC_LATENCY_MAX {
+            return refuse("live.webrtc_latency", "must be at most 5s");
+        }
+        if let Some(server) = self.live.webrtc_ice_servers.iter().find(|server| IceServer::parse(server).is_none()) {
+            return refuse("live.webrtc_ice_servers", &format!("{server:?} is no STUN or TURN server"));
         }
         if self.live.memory_window.0 < MEMORY_WINDOW_MIN {
             return refuse("live.memory_window", "must be at least 60s: what is newer is still being written");

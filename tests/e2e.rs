@@ -44,9 +44,15 @@ mod privacy;
 mod slate;
 #[path = "e2e/srt.rs"]
 mod srt;
+#[path = "e2e/srt_play.rs"]
+mod srt_play;
+#[path = "e2e/srt_soak.rs"]
+mod srt_soak;
 #[path = "e2e/tls.rs"]
 mod tls;
 #[path = "e2e/trim.rs"]
 mod trim;
 #[path = "e2e/uploads.rs"]
 mod uploads;
+#[path = "e2e/whip.rs"]
+mod whip;

@@ -10,6 +10,8 @@ mod rtmp;
 mod srt;
 #[path = "fuzz/targets.rs"]
 mod targets;
+#[path = "fuzz/webrtc.rs"]
+mod webrtc;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -33,7 +35,9 @@ fn number(name: &str, default: u64) -> u64 {
 #[test]
 fn mutated_input_neither_panics_nor_hoards() {
     let (cases, seed) = (number("FUZZ_CASES", CASES), number("FUZZ_SEED", 1));
-    for target in targets::all().into_iter().chain(rtmp::targets()).chain(srt::targets()) {
+    let wanted = std::env::var("FUZZ_TARGET").unwrap_or_default();
+    let targets = targets::all().into_iter().chain(rtmp::targets()).chain(srt::targets()).chain(webrtc::targets());
+    for target in targets.filter(|target| target.name.contains(&wanted)) {
         for sample in &target.samples {
             assert!((target.read)(sample), "{}: a sample is not understood", target.name);
         }

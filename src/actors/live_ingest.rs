@@ -374,7 +374,10 @@ impl LiveIngestState {
     fn new_stream(&self) -> LiveStream {
         let window = Duration::from_millis(self.live.choices.window_ms);
         let settings = BroadcastSettings::new(window, u32::try_from(self.generation).unwrap_or(u32::MAX));
-        let settings = if self.live.choices.ladder == LadderChoice::Full { settings.with_ladder() } else { settings };
+        let settings = match self.live.choices.ladder {
+            LadderChoice::Full => settings.with_ladder(self.context.ladder.lag_max),
+            LadderChoice::Source => settings,
+        };
         let settings = BroadcastSettings { low_latency: self.live.choices.latency == LatencyMode::Low, ..settings };
         match &self.recording {
             Some(recording) => {

@@ -22,9 +22,9 @@ use crate::media::live::stream::LiveStream;
 use crate::media::work::live::{FromLadder, HEAD_BYTES, LadderTask, ToLadder, head};
 
 /// First pause before another worker is started, and the longest.
-const RESTART: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(20));
+const RESTART: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(20));
 /// A worker that has run for this long had no trouble with starting.
-const SETTLED: Duration = Duration::from_secs(30);
+const SETTLED: Duration = Duration::from_secs(10);
 /// Latest time believed, ticks: more than a thousand years of 90,000 a second.
 const TIME_MAX: i64 = 1 << 52;
 /// How long one looks for something to do before looking again.
@@ -83,6 +83,15 @@ impl LadderState {
         let latest = rungs.filter_map(|rung| rung.delay_micros).max();
         let added_latency_ms = latest.zip(source).map(|(rung, source)| (rung - source) / 1000);
         LadderStats { added_latency_ms, ..self.change(|stats| stats.clone()) }
+    }
+
+    /// Names of the rungs that are encoded.
+    fn made(&self) -> Vec<String> {
+        let made = |stats: &mut LadderStats| {
+            let made = stats.rungs.iter().filter(|rung| !rung.dropped);
+            made.map(|rung| rung.name.clone()).collect()
+        };
+        self.change(made)
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut LadderStats) -> T) -> T {
@@ -320,6 +329,7 @@ async fn feed(
                 let rungs = without_own(live_rungs(source, &conditions.settings), &own);
                 overload = Overload::new(rungs.len(), conditions.lag_max, lives.clock.now());
                 state.change(|stats| stats.rungs = rungs.iter().map(shown).collect());
+                stream.give_up_rungs_but(&state.made());
                 if rungs.is_empty() {
                     return Ok(Ending::NothingToMake(number));
                 }
@@ -339,6 +349,7 @@ async fn feed(
                 }
                 if let Some(rung) = overload.step(lag, lives.clock.now()) {
                     give_up(state, (rung, lag));
+                    stream.give_up_rungs_but(&state.made());
                     if overload.is_exhausted() {
                         return Ok(Ending::NothingToMake(told.change(|told| told.epoch)));
                     }
@@ -394,6 +405,8 @@ async fn hear(
                 told.change(|told| told.reached = Some(picture.pts).filter(|_| told.epoch == epoch).or(told.reached));
                 stream.push_rung((&name, epoch), picture, lives.clock.now());
             }
+            // Nobody asked for any.
+            FromLadder::Sound { .. } => return Err(LadderError::Nonsense),
         }
     }
 }

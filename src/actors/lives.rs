@@ -15,14 +15,17 @@ pub use super::live_ladder::LadderConditions;
 use super::live_ladder::LadderState;
 use super::live_metrics::measure;
 use super::live_picture::NewestPicture;
+use super::media_tokens::MediaTokens;
 use super::reply::{AskError, Post};
 use super::supervisor::{ChildError, Family, FamilyHandle};
 use super::transcode_worker::WorkerPoolHandle;
 use crate::domain::ids::{LiveId, PlaybackId};
-use crate::domain::live::{Live, LiveState, Passphrase, StreamKey};
+use crate::domain::live::machine::Refusal;
+use crate::domain::live::{Live, LiveState, Passphrase, SealedPassphrase, StreamKey};
 use crate::domain::ports::{AssetStore, BlobStore, Catalog, CatalogError, Clock, Entropy};
 use crate::domain::video::Privacy;
-use crate::media::live::gate::{Feed, Gate, Knock, TurnedAway};
+use crate::media::live::broadcast::Broadcast;
+use crate::media::live::gate::{Audience, Feed, Gate, Knock, NotAdmitted, Seat, Ticket, TurnedAway};
 use crate::media::live::stream::LiveStream;
 
 /// Most live streams in memory at once.
@@ -34,6 +37,8 @@ const KEY_BYTES_MAX: usize = 128;
 pub struct Lives {
     /// Opens passphrases.
     pub keys: KeySealer,
+    /// Checks links to what is not public.
+    pub tokens: Arc<MediaTokens>,
     /// Keys, leases and states.
     pub catalog: Arc<dyn Catalog>,
     /// Spans of recordings.
@@ -114,6 +119,8 @@ pub struct Watched {
     pub picture: NewestPicture,
     /// How its rungs do.
     pub ladder: LadderState,
+    /// What is sent of it by SRT is encrypted with this.
+    pub passphrase: Option<SealedPassphrase>,
 }
 
 impl Default for Streams {
@@ -138,6 +145,7 @@ impl Streams {
                 viewers,
                 picture,
                 ladder: ladder.clone(),
+                passphrase: live.passphrase.clone(),
             };
             self.0.insert(live.playback_id.clone(), watched);
         }
@@ -194,6 +202,11 @@ impl LivesHandle {
     /// Seals and opens stream keys and passphrases.
     pub fn keys(&self) -> &KeySealer {
         &self.context.keys
+    }
+
+    /// Signs and checks links to what is not public.
+    pub fn tokens(&self) -> &Arc<MediaTokens> {
+        &self.context.tokens
     }
 
     /// The stream played under this id, if it is live or has just ended.
@@ -279,11 +292,37 @@ impl Gate for LivesHandle {
         opened.map(Some).ok_or(TurnedAway::Unavailable)
     }
 
+    async fn check(&self, key: &str) -> Result<(), TurnedAway> {
+        match self.by_key(key).await?.state {
+            LiveState::Ended => Err(Refusal::Ended.into()),
+            LiveState::Idle | LiveState::Live => Ok(()),
+        }
+    }
+
     async fn knock(&self, knock: Knock) -> Result<Feed, TurnedAway> {
         let Knock { key, protocol, address, agent } = knock;
         let live = self.by_key(&key).await?;
         tracing::info!(live.id = %live.id, protocol, %address, agent, "a publisher asks");
         let post = self.family.find_or_start(live.id.clone(), live).await.map_err(|_| TurnedAway::Unavailable)?;
         post.ask(|reply| LiveMessage::Publish { reply }).await
+    }
+}
+
+impl Audience for LivesHandle {
+    fn admit(&self, ticket: &Ticket) -> Result<Seat, NotAdmitted> {
+        let playback = PlaybackId::parse(&ticket.playback).map_err(|_| NotAdmitted::NotFound)?;
+        let watched = self.find(&playback).ok_or(NotAdmitted::NotFound)?;
+        let is_signed = |token: &String| self.context.tokens.verify(token, &playback, self.context.clock.now());
+        if watched.privacy != Privacy::Public && !ticket.token.as_ref().is_some_and(is_signed) {
+            return Err(NotAdmitted::NotFound);
+        }
+        if watched.stream.look(Broadcast::has_ended) {
+            return Err(NotAdmitted::NotFound);
+        }
+        let opened = watched.passphrase.map(|sealed| self.context.keys.open_passphrase(&sealed));
+        // Without its passphrase a stream that has one is closed to everybody.
+        let passphrase = opened.map(|opened| opened.ok_or(NotAdmitted::Unavailable)).transpose()?;
+        watched.viewers.note(ticket.fingerprint());
+        Ok(Seat { stream: watched.stream, passphrase })
     }
 }

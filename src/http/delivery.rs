@@ -21,10 +21,10 @@ use self::answer::{Cacheability, Entity};
 use self::live::LiveDelivery;
 use self::playlists::{Document, Playlists};
 use self::request::{MediaRequest, manifest_query};
-use self::tokens::MediaTokens;
 use self::watchable::{Watchable, Watchables};
 use super::problem::Problem;
 use crate::actors::lives::LivesHandle;
+use crate::actors::media_tokens::MediaTokens;
 use crate::actors::playback::PlaybackHandle;
 use crate::domain::asset::Ticks;
 use crate::domain::ids::PlaybackId;
@@ -41,7 +41,6 @@ mod answer;
 mod live;
 mod playlists;
 mod request;
-pub(super) mod tokens;
 mod watchable;
 
 /// Below a video's base: its still pictures, and sheets of small ones.
@@ -75,7 +74,7 @@ pub(crate) struct DeliveryContext {
     /// Wall-clock time.
     pub(crate) clock: Arc<dyn Clock>,
     /// Signs and checks links to private media.
-    pub(crate) tokens: MediaTokens,
+    pub(crate) tokens: Arc<MediaTokens>,
     /// `max-age` of playlists.
     pub(crate) manifest_max_age: Duration,
 }
@@ -125,18 +124,30 @@ impl Delivery {
     }
 
     fn base_of(&self, playback: &PlaybackId, privacy: Privacy) -> String {
-        match privacy {
-            Privacy::Public => format!("/v/{playback}"),
-            Privacy::Unlisted | Privacy::Private => {
-                let token = self.0.context.tokens.issue(playback, self.0.context.clock.now());
-                format!("/t/{token}/v/{playback}")
-            }
+        match self.token_for(playback, privacy) {
+            Some(token) => format!("/t/{token}/v/{playback}"),
+            None => format!("/v/{playback}"),
         }
+    }
+
+    /// What opens media that are not public.
+    fn token_for(&self, playback: &PlaybackId, privacy: Privacy) -> Option<String> {
+        let is_closed = privacy != Privacy::Public;
+        is_closed.then(|| self.0.context.tokens.issue(playback, self.0.context.clock.now()))
     }
 
     /// Path of a live stream's manifest.
     pub(crate) fn live_path(&self, live: &Live, format: StreamFormat) -> String {
         format!("{}/{}", self.base_of(&live.playback_id, live.details.privacy), manifest_name(format))
+    }
+
+    /// What players ask for a live stream by, over SRT.
+    pub(crate) fn srt_stream_id(&self, live: &Live) -> String {
+        let playback = &live.playback_id;
+        match self.token_for(playback, live.details.privacy) {
+            Some(token) => format!("read:{playback}:{token}"),
+            None => format!("read:{playback}"),
+        }
     }
 
     /// Path of a picture of what is live.

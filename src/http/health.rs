@@ -31,6 +31,8 @@ pub(super) async fn ready(State(state): State<HttpState>) -> Result<Response, Pr
 /// `GET /metrics`: Prometheus' text format.
 pub(super) async fn metrics(State(state): State<HttpState>) -> Response {
     state.actors.lives.measure();
+    let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    metrics::gauge!("playhouse_tasks").set(tasks as f64);
     state.metrics.run_upkeep();
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"), (CACHE_CONTROL, "no-store")], state.metrics.render())
         .into_response()

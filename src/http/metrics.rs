@@ -54,26 +54,51 @@ fn describe() {
         "Time from a request's head to the end of its answer, by route"
     );
     describe_live();
+    metrics::describe_gauge!("playhouse_tasks", Unit::Count, "Tasks of the runtime");
     metrics::describe_gauge!("playhouse_actors", Unit::Count, "Running actors, by family");
     metrics::describe_gauge!("playhouse_http_requests_in_flight", Unit::Count, "Requests being answered");
     metrics::describe_gauge!("playhouse_http_connections", Unit::Count, "Open connections");
 }
 
-/// Those of links to publishers by SRT.
-fn describe_srt() {
+/// Those of links to publishers by protocols that tell how they do: SRT, WHIP.
+fn describe_links() {
     let counters = [
-        ("playhouse_srt_packets_total", "Packets of media that came by SRT"),
-        ("playhouse_srt_packets_recovered_total", "Those of them that had been lost and were sent again in time"),
-        ("playhouse_srt_packets_dropped_total", "Packets of media that did not come in time"),
-        ("playhouse_srt_packets_undecrypted_total", "Packets of media that could not be decrypted"),
-        ("playhouse_srt_loss_reports_total", "Times that lost packets were asked for"),
+        ("playhouse_link_packets_total", "Packets of media that came, by protocol"),
+        ("playhouse_link_packets_recovered_total", "Those of them that had been lost and were sent again in time"),
+        ("playhouse_link_packets_dropped_total", "Packets of media that did not come in time"),
+        ("playhouse_link_packets_undecrypted_total", "Packets of media that could not be decrypted"),
+        ("playhouse_link_loss_reports_total", "Times that lost packets were asked for"),
+        ("playhouse_link_key_frame_requests_total", "Key frames that publishers were asked for"),
         ("playhouse_srt_datagrams_dropped_total", "Datagrams to the port of SRT that were left out, by reason"),
+        (
+            "playhouse_webrtc_datagrams_dropped_total",
+            "Datagrams from and to the port of WebRTC that were left out, by reason",
+        ),
     ];
     for (name, text) in counters {
         metrics::describe_counter!(name, Unit::Count, text);
     }
-    let text = "Round-trip time to publishers by SRT, told once a second";
-    metrics::describe_histogram!("playhouse_srt_rtt_seconds", Unit::Seconds, text);
+    let readers = [
+        ("playhouse_srt_readers_packets_total", "Packets of media sent to readers by SRT"),
+        ("playhouse_srt_readers_packets_again_total", "Packets sent to readers again because they had been lost"),
+        ("playhouse_srt_readers_packets_lost_total", "Packets that readers missed and were not sent again"),
+        (
+            "playhouse_srt_readers_skips_total",
+            "Times that readers by SRT were too far behind and went on with a key frame",
+        ),
+        ("playhouse_live_tap_skips_total", "Times that frames were gone before they had been read"),
+    ];
+    for (name, text) in readers {
+        metrics::describe_counter!(name, Unit::Count, text);
+    }
+    metrics::describe_counter!("playhouse_srt_readers_bytes_total", Unit::Bytes, "Bytes sent to readers by SRT");
+    metrics::describe_gauge!(
+        "playhouse_live_readers",
+        Unit::Count,
+        "Readers of live streams by other protocols than HTTP"
+    );
+    let text = "Round-trip time to publishers, told once a second, by protocol";
+    metrics::describe_histogram!("playhouse_link_rtt_seconds", Unit::Seconds, text);
 }
 
 /// Those of live streams.
@@ -99,7 +124,7 @@ fn describe_live() {
     for (name, unit, text) in counters {
         metrics::describe_counter!(name, unit, text);
     }
-    describe_srt();
+    describe_links();
     metrics::describe_histogram!(
         "playhouse_live_part_lateness_seconds",
         Unit::Seconds,

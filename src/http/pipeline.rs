@@ -97,7 +97,10 @@ fn write_common_headers(response: &mut Response, request_id: &str) {
     }
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("strict-origin-when-cross-origin"));
-    headers.insert(PERMISSIONS_POLICY, HeaderValue::from_static("camera=(), microphone=(), geolocation=()"));
+    headers.insert(
+        PERMISSIONS_POLICY,
+        HeaderValue::from_static("camera=(self), microphone=(self), display-capture=(self), geolocation=()"),
+    );
 }
 
 /// The same head, with the length the body would have.

@@ -11,7 +11,6 @@ use super::auth::logins::LoginStates;
 use super::auth::passwords::Passwords;
 use super::client_address::{InvalidNetwork, TrustedProxies};
 use super::cors::{self, InvalidOrigin};
-use super::delivery::tokens::MediaTokens;
 use super::delivery::{Delivery, DeliveryContext};
 use super::rates::Rates;
 use super::videos::memory::Videos;
@@ -24,6 +23,7 @@ use crate::actors::transcodes::TranscodesHandle;
 use crate::actors::uploads::UploadsHandle;
 use crate::domain::events::Event;
 use crate::domain::ports::{AssetStore, BlobStore, Catalog, CatalogError, Clock, Entropy, SegmentSource};
+use crate::protocols::webrtc::listener::WebrtcHandle;
 use crate::settings::Settings;
 
 /// The ports handlers use.
@@ -86,6 +86,8 @@ pub struct HttpServices {
     pub metrics: PrometheusHandle,
     /// Where publishers are taken in.
     pub ingest_ports: IngestPorts,
+    /// Sessions of WebRTC.
+    pub webrtc: WebrtcHandle,
 }
 
 /// The HTTP side cannot start.
@@ -121,6 +123,8 @@ pub struct HttpContext {
     pub metrics: PrometheusHandle,
     /// Where publishers are taken in.
     pub ingest_ports: IngestPorts,
+    /// Sessions of WebRTC.
+    pub webrtc: WebrtcHandle,
     /// Signs and checks access tokens.
     pub(crate) access_keys: AccessKeys,
     /// Hashes and checks passwords.
@@ -140,38 +144,24 @@ pub struct HttpContext {
     draining: CancellationToken,
 }
 
-/// Length of the secret behind links to private media.
-const MEDIA_SECRET_BYTES: usize = 32;
-
-async fn open_delivery(
-    settings: &Settings,
-    ports: &HttpPorts,
-    (playback, lives): (PlaybackHandle, LivesHandle),
-) -> Result<Delivery, CatalogError> {
-    let entropy = Arc::clone(&ports.entropy);
-    let make = move || {
-        let mut secret = vec![0; MEDIA_SECRET_BYTES];
-        entropy.fill(&mut secret);
-        secret
-    };
-    let secret = ports.catalog.secret("media.tokens", &make).await?;
-    Ok(Delivery::new(DeliveryContext {
+fn delivery(settings: &Settings, ports: &HttpPorts, (playback, lives): (PlaybackHandle, LivesHandle)) -> Delivery {
+    Delivery::new(DeliveryContext {
         catalog: Arc::clone(&ports.catalog),
         assets: Arc::clone(&ports.assets),
         segments: Arc::clone(&ports.segments),
         blobs: Arc::clone(&ports.blobs),
         playback,
+        tokens: Arc::clone(lives.tokens()),
         lives,
         clock: Arc::clone(&ports.clock),
-        tokens: MediaTokens::new(&secret, settings.playback.token_ttl.0),
         manifest_max_age: settings.playback.manifest_max_age.0,
-    }))
+    })
 }
 
 impl HttpState {
     /// Loads (at first start: makes) the installation's keys.
     pub async fn open(services: HttpServices) -> Result<Self, HttpStateError> {
-        let HttpServices { settings, ports, actors, metrics, ingest_ports } = services;
+        let HttpServices { settings, ports, actors, metrics, ingest_ports, webrtc } = services;
         let context = HttpContext {
             access_keys: AccessKeys::load(&*ports.catalog, &ports.entropy).await?,
             passwords: Passwords::new(settings.accounts.hashes_at_once),
@@ -180,8 +170,9 @@ impl HttpState {
             videos: Videos::default(),
             trusted_proxies: TrustedProxies::parse(&settings.http.trusted_proxies)?,
             cors_origins: cors::parse_origins(&settings.http.cors_origins)?,
-            delivery: open_delivery(&settings, &ports, (actors.playback.clone(), actors.lives.clone())).await?,
+            delivery: delivery(&settings, &ports, (actors.playback.clone(), actors.lives.clone())),
             ingest_ports,
+            webrtc,
             draining: CancellationToken::new(),
             settings,
             ports,

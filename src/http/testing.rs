@@ -16,6 +16,7 @@ use super::state::{HttpActors, HttpPorts, HttpServices, HttpState, IngestPorts};
 use crate::actors::janitor::JanitorHandle;
 use crate::actors::live_keys::KeySealer;
 use crate::actors::lives::{LadderConditions, Lives, LivesHandle, Streams};
+use crate::actors::media_tokens::MediaTokens;
 use crate::actors::node_root::{Branch, RootArguments, Tree};
 use crate::actors::playback::{Playback, PlaybackHandle};
 use crate::actors::supervisor::SupervisorArguments;
@@ -35,6 +36,8 @@ use crate::domain::upload::{Concatenation, Upload, UploadProtocol, UploadState};
 use crate::domain::video::{Privacy, Rendition, RenditionState, Thumbnail, ThumbnailMoment, Video, VideoDetails};
 use crate::media::resolve::Resolver;
 use crate::media::work::{MediaLimits, ProcessLimits};
+use crate::protocols::webrtc::listener::{WebrtcHandle, WebrtcListener};
+use crate::protocols::webrtc::publishing::PublishContext;
 use crate::settings::Settings;
 use crate::storage::{Embedded, EmbeddedOptions, Storage};
 use crate::system::{SystemClock, SystemEntropy};
@@ -103,6 +106,7 @@ pub(super) async fn idle_lives(storage: &Storage) -> LivesHandle {
     };
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     LivesHandle::new(Arc::new(Lives {
+        tokens: Arc::new(MediaTokens::new(&[7; 32], Duration::from_secs(3600))),
         keys: KeySealer::load(&*storage.catalog, &entropy).await.unwrap(),
         ladder,
         catalog: storage.catalog.clone(),
@@ -121,6 +125,18 @@ pub(super) async fn idle_lives(storage: &Storage) -> LivesHandle {
         linger: Duration::from_secs(1),
         streams: Streams::default(),
     }))
+}
+
+/// The port of WebRTC, on which nothing comes.
+pub(super) async fn webrtc_of(lives: &LivesHandle) -> WebrtcHandle {
+    let publish = PublishContext {
+        gate: Arc::new(lives.clone()),
+        clock: Arc::new(SystemClock),
+        latency: Duration::from_millis(300),
+        silence_max: Duration::from_secs(20),
+    };
+    let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    WebrtcListener::bind((address, &[]), publish, Arc::new(SystemEntropy), 8).await.unwrap().handle()
 }
 
 impl World {
@@ -154,7 +170,8 @@ impl World {
         };
         let metrics = super::metrics::detached();
         let ingest_ports = IngestPorts { rtmp: 1935, rtmps: Some(1936), srt: 8890 };
-        let services = HttpServices { settings: Arc::new(settings), ports, actors, metrics, ingest_ports };
+        let webrtc = webrtc_of(&actors.lives).await;
+        let services = HttpServices { settings: Arc::new(settings), ports, actors, metrics, ingest_ports, webrtc };
         let state = HttpState::open(services).await.unwrap();
         let pipeline = Pipeline::new(state.clone(), super::router(state.clone()));
         let server = Server::bind(state.clone(), pipeline, SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();

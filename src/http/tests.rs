@@ -6,3 +6,4 @@ mod problems;
 mod serving;
 mod thumbnails;
 mod videos;
+mod whip;

@@ -9,12 +9,16 @@ pub mod listing;
 pub mod packager;
 pub mod part;
 pub mod periods;
+pub mod pictures;
+pub mod programme;
 pub mod recorder;
 pub mod recording;
 pub mod recovery;
 pub mod ring;
 pub mod slate;
 pub mod stream;
+pub mod tap;
+pub mod tape;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod timeline;

@@ -1,7 +1,7 @@
 //! What the tests of this room share: clips made by ffmpeg, and the real blob store (for tests alone: the room itself
 //! knows its port only).
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -51,12 +51,21 @@ pub(crate) fn empty_track(name: &str) -> AssetTrack {
 }
 
 /// Runs a program and returns what it printed on both streams; fails the test when it fails.
-pub(crate) fn run(program: &str, arguments: &[&str]) -> (String, String) {
+fn output(program: &str, arguments: &[&str]) -> Output {
     let output = Command::new(program).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+pub(crate) fn run(program: &str, arguments: &[&str]) -> (String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let (out, error) = (text(&output.stdout), text(&output.stderr));
-    assert!(output.status.success(), "{program} {arguments:?}: {error}");
-    (out, error)
+    let output = output(program, arguments);
+    (text(&output.stdout), text(&output.stderr))
+}
+
+/// The same of a program that puts out something else than text.
+pub(crate) fn run_bytes(program: &str, arguments: &[&str]) -> Vec<u8> {
+    output(program, arguments).stdout
 }
 
 /// Makes a clip: `arguments` (split at spaces) go between the common ones and the file's path.

@@ -1,8 +1,10 @@
-//! SRT: publishers of MPEG-TS on one UDP port, told apart by their stream ids. What callers ask for is read in [`wire`], their
-//! handshakes are answered in `handshake`, [`server`] serves one of them, and [`listener`] is the port. The protocol itself is the
+//! SRT: publishers and readers of MPEG-TS on one UDP port, told apart by their stream ids. What callers ask for is read in [`wire`], their
+//! handshakes are answered in `handshake`, [`server`] serves one of them (`reader` one that reads, with the sending side of its connection in `sender`), and [`listener`] is the port. The protocol itself is the
 //! crate `srt-protocol`, which has neither sockets nor tasks; each caller's machine runs in a task of its own, so that whatever
 //! a hostile one does ends at that task.
 mod handshake;
 pub mod listener;
+mod reader;
+mod sender;
 pub mod server;
 pub mod wire;

@@ -130,7 +130,7 @@ async fn other_codecs_are_watched_and_unknown_ones_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_track_of_a_publisher_is_a_rendition() {
-    let server = ServerOptions::new().set("live.rungs", "[90]").start();
+    let server = ServerOptions::new().set("live.rungs", "[90]").set("live.rung_lag_max", "60s").start();
     let creator = server.account("creator").await;
     let live = make(&creator, json!({"title": "Parliament", "ladder": "full", "dvr_window": 60})).await;
     let more = "-re -f lavfi -i sine=880:sample_rate=48000 -map 0:v -map 0:v -map 1:a -map 2:a -s:v:1 160x90 -b:v:0 600k \

@@ -27,7 +27,7 @@ fn ffmpeg(url: &str, options: &str) -> Publisher {
     Publisher::run(command)
 }
 
-fn standard(url: &str) -> Publisher {
+pub(crate) fn standard(url: &str) -> Publisher {
     ffmpeg(url, &format!("{H264} {AAC}"))
 }
 
@@ -53,7 +53,7 @@ async fn listed(live: &Value, wanted: &[&str]) -> String {
     .await
 }
 
-async fn said(server: &Server, words: &str) {
+pub(crate) async fn said(server: &Server, words: &str) {
     until(&format!("the log to say {words}"), PATIENCE, || async { server.log_text().contains(words).then_some(()) })
         .await;
 }
@@ -83,9 +83,11 @@ async fn what_is_published_by_srt_can_be_watched() {
     assert!(link["packets"].as_u64() > Some(100) && link["rtt_ms"].as_f64() > Some(0.0), "{link}");
     assert_eq!((&link["latency_ms"], &link["media_gaps"]), (&json!(120), &json!(0)), "{link}");
     let metrics = reqwest::get(format!("{}/metrics", server.url())).await.unwrap().text().await.unwrap();
-    for wanted in
-        ["playhouse_live_publishers{protocol=\"srt\"} 1", "playhouse_srt_packets_total", "playhouse_srt_rtt_seconds"]
-    {
+    for wanted in [
+        "playhouse_live_publishers{protocol=\"srt\"} 1",
+        "playhouse_link_packets_total{protocol=\"srt\"}",
+        "playhouse_link_rtt_seconds",
+    ] {
         assert!(metrics.contains(wanted), "no {wanted}");
     }
 }
@@ -164,11 +166,11 @@ async fn strangers_are_rejected_with_a_reason() {
     let open = make(&creator, json!({"title": "Open"})).await;
     let open_url = text(&open, "/ingest/srt").to_owned();
     let cases = [
-        (url.replace("swordfish", "catfish"), "the publisher has another passphrase than the stream"),
-        (url.split("&passphrase").next().unwrap().to_owned(), "the publisher does not encrypt"),
-        (format!("{open_url}&passphrase=swordfish-again"), "the publisher encrypts, and the stream has no passphrase"),
+        (url.replace("swordfish", "catfish"), "the caller has another passphrase than the stream"),
+        (url.split("&passphrase").next().unwrap().to_owned(), "the caller does not encrypt"),
+        (format!("{open_url}&passphrase=swordfish-again"), "the caller encrypts, and the stream has no passphrase"),
         (open_url.replace("publish:", "publish:not"), "no stream has this stream key"),
-        (open_url.replace("publish:", "read:"), "streams are watched over HLS or DASH"),
+        (open_url.replace("publish:", "read:"), "nothing is live under this playback id"),
         (open_url.split('?').next().unwrap().to_owned(), "there is no stream id"),
     ];
     for (url, reason) in cases {
@@ -238,7 +240,7 @@ async fn a_line_that_loses_packets_loses_no_media() {
     let live = make(&creator, json!({"title": "Far away"})).await;
     let url: reqwest::Url = text(&live, "/ingest/srt").parse().expect("a URL");
     let address = format!("127.0.0.1:{}", url.port().expect("a port")).parse().expect("an address");
-    let lossy = Lossy { lost_per_mille: 50, round_trip: Duration::from_millis(20), seed: 7 };
+    let lossy = Lossy { lost_per_mille: 50, lost_back_per_mille: 0, round_trip: Duration::from_millis(20), seed: 7 };
     let line = LossyLine::start(address, lossy).await;
     let through = format!("srt://{}?{}&latency={}", line.address, url.query().expect("a query"), latency_ms * 1000);
     let many = "-c:v libx264 -preset ultrafast -tune zerolatency -g 60 -pix_fmt yuv420p -b:v 6M -minrate 6M -maxrate 6M \

@@ -6,7 +6,7 @@ use playhouse::media::codecs::annexb::AnnexB;
 use playhouse::media::codecs::scte35::{SpliceInfo, splice_time};
 use playhouse::media::live::lineup::Fed;
 use playhouse::media::mpegts::ingest::TsIngest;
-use playhouse::protocols::srt::wire::{Head, StreamRequest};
+use playhouse::protocols::srt::wire::{FromReader, Head, StreamRequest};
 
 use super::targets::Target;
 
@@ -32,7 +32,14 @@ pub(crate) fn targets() -> Vec<Target> {
             read: |input| std::str::from_utf8(input).is_ok_and(|text| StreamRequest::parse(text).is_ok()),
         },
         Target { name: "SRT datagrams", samples: vec![induction()], read: |input| Head::read(input).is_some() },
+        Target { name: "SRT readers", samples: from_readers(), read: |input| FromReader::read(input).is_some() },
     ]
+}
+
+/// An acknowledgement, and a report of losses.
+fn from_readers() -> Vec<Vec<u8>> {
+    let packet = |words: &[u32]| words.iter().flat_map(|word| word.to_be_bytes()).collect();
+    vec![packet(&[0x8002_0000, 7, 0, 9, 555, 20_000, 1, 8192]), packet(&[0x8003_0000, 0, 0, 9, 5, 0x8000_0007, 9])]
 }
 
 fn make(arguments: &str) -> Vec<u8> {

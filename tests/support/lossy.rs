@@ -20,6 +20,8 @@ const DATAGRAM_BYTES: usize = 2048;
 pub(crate) struct Lossy {
     /// How many datagrams in a thousand are lost on their way to the server.
     pub(crate) lost_per_mille: u32,
+    /// The same on their way back.
+    pub(crate) lost_back_per_mille: u32,
     /// Time there and back.
     pub(crate) round_trip: Duration,
     /// What is lost is the same for the same seed and the same datagrams.
@@ -57,6 +59,9 @@ async fn run(near: Arc<UdpSocket>, far: Arc<UdpSocket>, lossy: Lossy) {
                 }
             }
             Ok(bytes) = far.recv(&mut down) => {
+                if random.random_range(0..1000) < lossy.lost_back_per_mille {
+                    continue;
+                }
                 let _ = back.try_send((Instant::now(), client, down[..bytes].to_vec()));
             }
         }

@@ -21,12 +21,17 @@ pub(crate) fn output(command: &mut Command) -> Output {
     command.stdin(std::process::Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
-/// An ffmpeg that speaks Enhanced RTMP, where `make deps-test` puts it.
+/// An ffmpeg that speaks Enhanced RTMP.
 pub(crate) fn enhanced_ffmpeg() -> PathBuf {
+    of_cache("enhanced-ffmpeg/ffmpeg")
+}
+
+/// A tool where `make deps-test` puts it.
+pub(crate) fn of_cache(tool: &str) -> PathBuf {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
     let cache = cache.filter(|path| path.is_absolute()).or_else(home).expect("a home directory");
-    let found = cache.join("playhouse/enhanced-ffmpeg/ffmpeg");
+    let found = cache.join("playhouse").join(tool);
     assert!(found.exists(), "{} is missing: run `make deps-test`", found.display());
     found
 }

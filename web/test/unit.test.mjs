@@ -239,3 +239,15 @@ describe('live', () => {
     assert.ok(told[0].includes('10 s') && told[2].includes('720p') && !told[2].includes('360p'));
   });
 });
+
+describe('publishing from the page', () => {
+  test('says why it cannot be, and what went wrong', async () => {
+    const { reason, explainMedia, refusal } = await load('live/browser-publisher.ts');
+    assert.match(reason({ isSecureContext: false }), /HTTPS/);
+    assert.match(reason({ isSecureContext: true, navigator: {} }), /another/);
+    assert.match(explainMedia(Object.assign(new Error('x'), { name: 'NotAllowedError' })), /Allow/);
+    assert.equal(explainMedia(new Error('This server is full.')), 'This server is full.');
+    assert.equal(await refusal({ status: 403, json: async () => ({ detail: 'This stream has ended.' }) }), 'This stream has ended.');
+    assert.match(await refusal({ status: 502, json: async () => JSON.parse('<html>') }), /502/);
+  });
+});

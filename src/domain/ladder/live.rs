@@ -12,6 +12,8 @@ const LETTER: char = 'r';
 const ENCODER: &str = "x264enc";
 /// Most rungs beside the source.
 const RUNGS_MAX: usize = 6;
+/// Short side of what is made for viewers by WebRTC at most.
+const REALTIME_SIDE_MAX: u32 = 720;
 /// After a rung was dropped, what is left has this long to catch up; at the start, with what came before it, all have longer.
 const RELIEF: Duration = Duration::from_secs(4);
 /// How long at the start.
@@ -46,30 +48,36 @@ pub struct LiveLadderSettings {
 
 /// The rungs below the source, largest first; none when there is nothing worth making.
 pub fn live_rungs(source: LiveSource, settings: &LiveLadderSettings) -> Vec<Rung> {
-    let display = (source.width, source.height);
     let near = f64::from(source.width.min(source.height)) * STEP;
     let mut sides: Vec<u32> = settings.short_sides.iter().copied().filter(|side| f64::from(*side) <= near).collect();
     sides.sort_unstable_by(|a, b| b.cmp(a));
     sides.dedup();
     sides.truncate(RUNGS_MAX);
+    sides.into_iter().map(|side| rung(source, settings, side)).collect()
+}
+
+fn rung(source: LiveSource, settings: &LiveLadderSettings, side: u32) -> Rung {
     let rate =
         SourceRate { pixels: u64::from(source.width) * u64::from(source.height), bits_per_sec: source.bits_per_sec };
-    let rung = |side: u32| {
-        let (width, height) = size_of(display, side);
-        let bits = bits_per_sec_max(u64::from(width) * u64::from(height), source.frame_rate, rate);
-        Rung {
-            name: format!("{LETTER}{side}"),
-            codec: RungCodec::H264,
-            width,
-            height,
-            bits_per_sec_max: (bits / 1000.0).round() as u32 * 1000,
-            buffer_ms: BUFFER_MS,
-            quality: 0,
-            preset: settings.preset.clone(),
-            encoder: Encoder { name: ENCODER.into(), version: String::new() },
-        }
-    };
-    sides.into_iter().map(rung).collect()
+    let (width, height) = size_of((source.width, source.height), side);
+    let bits = bits_per_sec_max(u64::from(width) * u64::from(height), source.frame_rate, rate);
+    Rung {
+        name: format!("{LETTER}{side}"),
+        codec: RungCodec::H264,
+        width,
+        height,
+        bits_per_sec_max: (bits / 1000.0).round() as u32 * 1000,
+        buffer_ms: BUFFER_MS,
+        quality: 0,
+        preset: settings.preset.clone(),
+        encoder: Encoder { name: ENCODER.into(), version: String::new() },
+    }
+}
+
+/// What is made of pictures that cannot be sent as they are to viewers who see them at once: no larger than they need to see.
+pub fn realtime_rung(source: LiveSource, settings: &LiveLadderSettings) -> Rung {
+    let side = source.width.min(source.height).min(REALTIME_SIDE_MAX);
+    rung(source, settings, side)
 }
 
 /// The rungs that a publisher does not send itself: its own renditions have these short sides.

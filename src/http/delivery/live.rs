@@ -22,7 +22,7 @@ use crate::http::problem::Problem;
 use crate::media::live::broadcast::{Broadcast, Rendition};
 use crate::media::live::listing;
 use crate::media::live::part::empty_segment;
-use crate::media::live::ring::{Beginning, Position, Stored};
+use crate::media::live::ring::{Beginning, Position, Ring, Stored};
 use crate::media::live::stream::LiveStream;
 use crate::media::view::View;
 use crate::protocols::dash::paths::{CLOCK, MANIFEST};
@@ -351,9 +351,10 @@ fn init(broadcast: &Broadcast, track: &str, number: u32) -> Option<Bytes> {
 
 fn rendered(broadcast: &Broadcast, track: &str, skip: bool) -> Option<Rendered> {
     let ring = &rendition(broadcast, track)?.ring;
-    let others = broadcast.renditions().iter().filter(|rendition| rendition.name != track);
-    let reports: Vec<(String, Position)> =
-        others.filter_map(|other| Some((other.name.clone(), other.ring.last_part()?))).collect();
+    // What players have not been told of yet is of no interest to them.
+    let is_known = |other: &&Rendition| !other.is_rung() || other.ring.has_had_media();
+    let others = broadcast.renditions().iter().filter(|rendition| rendition.name != track).filter(is_known);
+    let others: Vec<(&str, &Ring)> = others.map(|other| (other.name.as_str(), &other.ring)).collect();
     let cues: Vec<Cue> = broadcast.cues().cloned().collect();
     let playlist = LivePlaylist {
         ring,
@@ -362,7 +363,7 @@ fn rendered(broadcast: &Broadcast, track: &str, skip: bool) -> Option<Rendered> 
         target_secs: broadcast.target_secs()?,
         part_target: broadcast.part_target()?,
         hold_back_parts: broadcast.hold_back_parts(),
-        reports: &reports,
+        others: &others,
     };
     Some(Rendered::new(HLS_TYPE, render_live(&playlist, skip)))
 }

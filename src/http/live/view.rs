@@ -64,6 +64,8 @@ pub(super) struct LiveView {
 struct Playback {
     hls: String,
     dash: String,
+    /// As players take it that read a transport stream by SRT.
+    srt: String,
     /// Whether DASH players get segments while they are made: when segments are alike.
     low_latency_dash: bool,
 }
@@ -75,13 +77,18 @@ struct Ingest {
     #[serde(skip_serializing_if = "Option::is_none")]
     rtmps: Option<String>,
     srt: String,
+    /// By WHIP, the key being part of it.
+    whip: String,
+}
+
+/// The server by the name that it was asked by.
+fn host(state: &HttpState, info: &RequestInfo) -> String {
+    let base = info.base_url(&state.settings).parse::<http::Uri>().ok();
+    base.as_ref().and_then(http::Uri::host).unwrap_or("localhost").to_owned()
 }
 
 impl Ingest {
-    /// The server by the name that it was asked by.
-    fn of(state: &HttpState, info: &RequestInfo, (key, passphrase): (&str, Option<&Passphrase>)) -> Self {
-        let base = info.base_url(&state.settings).parse::<http::Uri>().ok();
-        let host = base.as_ref().and_then(http::Uri::host).unwrap_or("localhost");
+    fn of(state: &HttpState, (base, host): (&str, &str), (key, passphrase): (&str, Option<&Passphrase>)) -> Self {
         let url = |scheme: &str, default: u16, port: u16| match port == default {
             true => format!("{scheme}://{host}/live/{key}"),
             false => format!("{scheme}://{host}:{port}/live/{key}"),
@@ -89,17 +96,18 @@ impl Ingest {
         Self {
             rtmp: url("rtmp", RTMP_PORT, state.ingest_ports.rtmp),
             rtmps: state.ingest_ports.rtmps.map(|port| url("rtmps", RTMPS_PORT, port)),
-            srt: srt_url((host, state.ingest_ports.srt), key, passphrase),
+            srt: srt_url((host, state.ingest_ports.srt), &format!("publish:{key}&pkt_size=1316"), passphrase),
+            whip: format!("{base}/api/v1/whip/{key}"),
         }
     }
 }
 
 /// As ffmpeg and others take it. A passphrase that URLs cannot carry as it is has to be given by itself.
-fn srt_url((host, port): (&str, u16), key: &str, passphrase: Option<&Passphrase>) -> String {
+fn srt_url((host, port): (&str, u16), stream_id: &str, passphrase: Option<&Passphrase>) -> String {
     let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte));
     let secret = passphrase.map(Passphrase::as_str).filter(|text| is_plain(text));
     let secret = secret.map(|text| format!("&passphrase={text}")).unwrap_or_default();
-    format!("srt://{host}:{port}?streamid=publish:{key}&pkt_size=1316{secret}")
+    format!("srt://{host}:{port}?streamid={stream_id}{secret}")
 }
 
 fn slate_url(state: &HttpState, info: &RequestInfo, live: &Live) -> String {
@@ -115,6 +123,7 @@ impl LiveView {
     ) -> Result<Self, Problem> {
         let author = state.videos.author(&*state.ports.catalog, &live.user_id).await?;
         let watched = state.actors.lives.find(&live.playback_id);
+        let host = host(state, info);
         let path = |format| format!("{}{}", info.base_url(&state.settings), state.delivery.live_path(live, format));
         let is_regular = |watched: &Watched| {
             watched.stream.look(|broadcast| broadcast.is_low_latency() && broadcast.periods().is_regular())
@@ -122,6 +131,7 @@ impl LiveView {
         let playback = Playback {
             hls: path(StreamFormat::Hls),
             dash: path(StreamFormat::Dash),
+            srt: srt_url((&host, state.ingest_ports.srt), &state.delivery.srt_stream_id(live), None),
             low_latency_dash: watched.as_ref().is_some_and(is_regular),
         };
         let mut view = Self {
@@ -158,7 +168,11 @@ impl LiveView {
             let keys = state.actors.lives.keys();
             let key = keys.open(&live.key);
             let passphrase = live.passphrase.as_ref().and_then(|sealed| keys.open_passphrase(sealed));
-            view.ingest = key.as_ref().map(|key| Ingest::of(state, info, (key.as_str(), passphrase.as_ref())));
+            let base = info.base_url(&state.settings);
+            view.ingest =
+                key.as_ref().map(|key| Ingest::of(state, (&base, &host), (key.as_str(), passphrase.as_ref())));
+            let stream_id = state.delivery.srt_stream_id(live);
+            view.playback.srt = srt_url((&host, state.ingest_ports.srt), &stream_id, passphrase.as_ref());
             view.srt_passphrase = passphrase.map(|passphrase| passphrase.as_str().to_owned());
             view.stream_key = key.map(|key| key.as_str().to_owned());
             view.ingest_stats = state.actors.lives.stats(&live.id).await?;

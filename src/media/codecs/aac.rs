@@ -111,6 +111,48 @@ impl AdtsHead {
     }
 }
 
+/// The same for writing, of a track with some `AudioSpecificConfig`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdtsTrack {
+    object_type: u8,
+    rate: u8,
+    channels: u8,
+}
+
+impl AdtsTrack {
+    /// Bytes of a head.
+    const HEAD_BYTES: usize = 7;
+    /// Bytes of the longest frame, its head included.
+    const FRAME_BYTES_MAX: usize = (1 << 13) - 1;
+
+    /// `None` when heads cannot say it: of other kinds of AAC, of other rates, with channels in an order of their own. Of a stream
+    /// with band replication they tell what is below it; decoders find the rest.
+    pub fn of(config: &[u8]) -> Option<Self> {
+        let bits = &mut BitReader::new(config);
+        let mut object_type = read_object_type(bits)?;
+        let core_rate = read_rate(bits)?;
+        let channels = u8::try_from(bits.bits(4)?).ok().filter(|channels| (1..=7).contains(channels))?;
+        if matches!(object_type, OBJECT_SBR | OBJECT_PS) {
+            read_rate(bits)?;
+            object_type = read_object_type(bits)?;
+        }
+        let rate = RATES.iter().position(|rate| *rate == core_rate)?;
+        let is_sayable = (1..=4).contains(&object_type);
+        is_sayable.then_some(Self { object_type, rate: u8::try_from(rate).ok()?, channels })
+    }
+
+    /// The head of a frame with so many bytes of payload; `None` when that is too long.
+    pub fn head(&self, payload_bytes: usize) -> Option<[u8; Self::HEAD_BYTES]> {
+        let length = payload_bytes + Self::HEAD_BYTES;
+        let [_, high, low] = u32::try_from(length << 5).ok()?.to_be_bytes().last_chunk::<3>().copied()?;
+        let [top] = u8::try_from(length >> 11).ok()?.to_be_bytes();
+        let (profile, channels) = (self.object_type - 1, self.channels);
+        let third = profile << 6 | self.rate << 2 | channels >> 2;
+        let is_short = length <= Self::FRAME_BYTES_MAX;
+        is_short.then_some([0xff, 0xf1, third, channels << 6 | top, high, low | 0x1f, 0xfc])
+    }
+}
+
 /// What an `esds` box says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EsDescriptor {
@@ -198,6 +240,19 @@ mod tests {
         assert_eq!(AdtsHead::parse(&[0xff, 0xf1, 0x4c, 0x80, 0, 0x1f, 0xfc]), None, "shorter than its head");
         assert_eq!(AdtsHead::parse(&[0xff, 0xfb, 0x4c, 0x80, 0x2e, 0x7f, 0xfc]), None, "of another layer");
         assert_eq!(AdtsHead::parse(&[0xff, 0xf1, 0x4c]), None);
+    }
+
+    #[test]
+    fn heads_are_written_as_they_are_read() {
+        for (config, length) in [([0x11, 0x90], 364), ([0x12, 0x08], 8184), ([0x11, 0xb0], 1)] {
+            let head = AdtsTrack::of(&config).unwrap().head(length).unwrap();
+            let read = AdtsHead::parse(&head).unwrap();
+            assert_eq!((read.head_bytes, read.frame_bytes, read.config), (7, length + 7, config));
+        }
+        let high_efficiency = AdtsTrack::of(&[0x2b, 0x92, 0x08, 0x00]).unwrap();
+        assert_eq!(AdtsHead::parse(&high_efficiency.head(9).unwrap()).map(|head| head.config), Some([0x13, 0x90]));
+        assert_eq!(AdtsTrack::of(&[0x11, 0x80]), None, "no usual channels");
+        assert_eq!(AdtsTrack::of(&[0x11, 0x90]).unwrap().head(8185), None);
     }
 
     #[test]

@@ -123,6 +123,11 @@ impl HevcConfig {
         blank.with_sets(sets.into_iter().take(UNITS_MAX).collect()).ok_or(InvalidHevc("parameter sets"))
     }
 
+    /// The parameter sets in the order VPS, SPS, PPS, whole NAL units.
+    pub fn sets(&self) -> &[Bytes] {
+        &self.sets
+    }
+
     /// Bytes of each NAL unit's length prefix: 1, 2 or 4.
     pub fn length_bytes(&self) -> u8 {
         let [.., last] = self.middle;

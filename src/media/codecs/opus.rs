@@ -78,6 +78,11 @@ impl OpusConfig {
         Some(self)
     }
 
+    /// Whether its channels are in the same order.
+    pub fn is_mapped_like(&self, other: &Self) -> bool {
+        (self.channels, &self.mapping) == (other.channels, &other.mapping)
+    }
+
     /// The `dOps` body.
     pub fn to_bytes(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(10 + self.mapping.len());

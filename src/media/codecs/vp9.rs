@@ -10,6 +10,18 @@ const SYNC_CODE: u32 = 0x49_83_42;
 const RGB: u32 = 7;
 /// Largest picture side taken for real.
 const SIDE_MAX: u32 = 16_384;
+/// Levels, with the samples that a picture has at most; the last one has no end.
+const LEVEL_SAMPLES: [(u8, u64); 8] = [
+    (10, 36_864),
+    (11, 73_728),
+    (20, 122_880),
+    (21, 245_760),
+    (30, 552_960),
+    (31, 983_040),
+    (40, 2_228_224),
+    (50, 8_912_896),
+];
+const LEVEL_MAX: u8 = 60;
 /// Code points that say nothing (ITU-T H.273).
 const UNSPECIFIED: u8 = 2;
 
@@ -44,6 +56,15 @@ impl Vp9Config {
             return Err(InvalidVp9);
         }
         Ok(Self { profile, level, bit_depth, chroma, full_range, colours: [primaries, transfer, matrix] })
+    }
+
+    /// Of pictures of this size in the usual profile: 8 bits, 4:2:0. The level is the lowest for the size (annex A).
+    pub fn of_size((width, height): (u32, u32)) -> Self {
+        let samples = u64::from(width) * u64::from(height);
+        let levels = LEVEL_SAMPLES.iter().find(|(_, most)| samples <= *most);
+        let level = levels.map_or(LEVEL_MAX, |(level, _)| *level);
+        let colours = [UNSPECIFIED; 3];
+        Self { profile: 0, level, bit_depth: 8, chroma: 1, full_range: false, colours }
     }
 
     /// The `vpcC` body behind version and flags.
@@ -115,6 +136,8 @@ mod tests {
         assert_eq!(config.to_bytes().as_ref(), RECORD);
         assert_eq!(key_frame_size(KEY), Some((320, 180)));
         assert_eq!(key_frame_size(INTER), None);
+        assert_eq!(Vp9Config::of_size((320, 180)).codec_string(), "vp09.00.11.08");
+        assert_eq!(Vp9Config::of_size((1920, 1080)).to_bytes().as_ref(), &[0, 40, 0x82, 2, 2, 2, 0, 0]);
         let hdr = Vp9Config::parse(&[2, 31, 0xa2, 9, 16, 9, 0, 0]).unwrap();
         assert_eq!((hdr.codec_string().as_str(), hdr.colour()), ("vp09.02.31.10", Some((9, 16, 9))));
     }

@@ -12,6 +12,7 @@ use super::part::{Part, PartTarget, segment_type};
 use super::periods::Periods;
 use super::ring::{Beginning, MICROS, Ring, Stored};
 use super::slate::SlateClip;
+use super::tap::Tap;
 use super::timeline::{Stamp, Timeline, TrackClock};
 use crate::domain::asset::{TIMELINE_ORIGIN_SECS, Ticks, TrackKind};
 use crate::domain::cues::Cue;
@@ -40,8 +41,8 @@ const NUMBERS_OF_GENERATION: u64 = 1 << 24;
 /// The same for its epochs: more than one a second for an hour.
 const EPOCHS_OF_GENERATION: u32 = 1 << 12;
 
-/// How fast a delay that is over is forgotten: this much per segment, microseconds.
-const DELAY_DECAY_MICROS: i64 = 20_000;
+/// How fast a delay that is over is forgotten per segment: this part of it, and so many microseconds at least.
+const DELAY_DECAY: (i64, i64) = (8, 20_000);
 
 /// What a broadcast is set up with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +59,8 @@ pub struct BroadcastSettings {
     pub hold_back_parts: u32,
     /// Whether players are offered parts, or whole segments only.
     pub low_latency: bool,
+    /// How far rungs may be behind their source before they have gaps; a target duration at least.
+    pub rung_patience: Duration,
 }
 
 /// PART-HOLD-BACK of what the publisher sends, part targets (at least three are advised, 4.4.3.8).
@@ -69,12 +72,13 @@ impl BroadcastSettings {
     /// With all of the window in memory, and a timeline of its own.
     pub fn new(window: Duration, generation: u32) -> Self {
         let start_micros = i64::from(TIMELINE_ORIGIN_SECS) * i64::from(MICROS);
-        Self { window, memory: window, start_micros, generation, hold_back_parts: HOLD_BACK_PARTS, low_latency: true }
+        let (hold_back_parts, rung_patience) = (HOLD_BACK_PARTS, Duration::ZERO);
+        Self { window, memory: window, start_micros, generation, hold_back_parts, low_latency: true, rung_patience }
     }
 
-    /// For a broadcast with rungs.
-    pub fn with_ladder(self) -> Self {
-        Self { hold_back_parts: HOLD_BACK_PARTS_OF_LADDER, ..self }
+    /// For a broadcast with rungs, which may be this far behind their source.
+    pub fn with_ladder(self, rung_patience: Duration) -> Self {
+        Self { hold_back_parts: HOLD_BACK_PARTS_OF_LADDER, rung_patience, ..self }
     }
 }
 
@@ -91,6 +95,8 @@ pub struct Rendition {
     pub delay_micros: Option<i64>,
     /// Of what is encoded from the pictures of another rendition.
     rung: Option<rungs::Rung>,
+    /// Whether nobody encodes it now.
+    is_given_up: bool,
 }
 
 impl Rendition {
@@ -101,7 +107,9 @@ impl Rendition {
 
     /// A segment's first part is there this long after the instant that the segment starts with.
     fn note_delay(&mut self, micros: i64) {
-        self.delay_micros = Some(self.delay_micros.map_or(micros, |before| micros.max(before - DELAY_DECAY_MICROS)));
+        let (part, least) = DELAY_DECAY;
+        let forgotten = |before: i64| micros.max(before - ((before - micros) / part).max(least));
+        self.delay_micros = Some(self.delay_micros.map_or(micros, forgotten));
     }
 }
 
@@ -169,6 +177,7 @@ pub struct Broadcast {
     epochs: VecDeque<Epoch>,
     periods: Periods,
     cues: cues::Cues,
+    tap: Tap,
     /// Where it began on the stream's timeline, microseconds, and when that was.
     anchor: Option<(i64, Timestamp)>,
     ongoing: Option<Ongoing>,
@@ -199,6 +208,7 @@ impl Broadcast {
             epochs: VecDeque::new(),
             periods: Periods::default(),
             cues: cues::Cues::new(settings.generation),
+            tap: Tap::default(),
             anchor: None,
             ongoing: None,
             last_frame: Timestamp::from_millis(0),
@@ -220,6 +230,11 @@ impl Broadcast {
     /// A segment is stored for good and needs not stay in memory.
     pub fn note_stored(&mut self, rendition: usize, number: u64, stored: Stored) {
         self.with_ring(rendition, |ring| ring.note_stored(number, stored));
+    }
+
+    /// Its frames as they come.
+    pub fn tap(&self) -> &Tap {
+        &self.tap
     }
 
     /// The epochs that segments of the window belong to.
@@ -324,6 +339,7 @@ impl Broadcast {
         let number = self.settings.generation.wrapping_mul(EPOCHS_OF_GENERATION).wrapping_add(self.num_epochs);
         self.epochs.push_back(Epoch { number, start, date, tracks, is_slate: slate.is_some() });
         self.num_epochs += 1;
+        self.tap.begin(number, visit.tracks.clone());
         let mut timeline = Timeline::new(visit.clock, start);
         for config in &visit.tracks {
             timeline.add_track(track_clock(config));
@@ -376,7 +392,7 @@ impl Broadcast {
     /// Adds a rendition that begins with this segment.
     fn add_named(&mut self, name: String, kind: TrackKind, first: u64) -> usize {
         let ring = Ring::new(self.settings.window, first).with_memory(self.settings.memory);
-        self.renditions.push(Rendition { name, kind, ring, delay_micros: None, rung: None });
+        self.renditions.push(Rendition { name, kind, ring, delay_micros: None, rung: None, is_given_up: false });
         self.epochs.iter_mut().for_each(|epoch| epoch.tracks.push(None));
         self.renditions.len() - 1
     }
@@ -409,6 +425,7 @@ impl Broadcast {
         let keyframe = stamp.keyframe || is_sound;
         let duration = placed.duration.unwrap_or(0);
         let frame = Frame { dts: placed.dts, pts: placed.pts, duration, keyframe, payload };
+        self.tap.push(track, &frame);
         let mut packaged = Vec::new();
         ongoing.packager.push(track, frame, &mut packaged);
         self.apply(packaged, out);

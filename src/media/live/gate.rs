@@ -1,4 +1,5 @@
 //! Where publishers of every protocol knock: who decides whether they may feed a stream, and what they are given.
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -51,21 +52,76 @@ impl TurnedAway {
     }
 }
 
-/// A publisher in the gauge of them, until it is dropped.
-pub struct Counted(&'static str);
+/// A publisher, or a reader, in the gauge of them, until it is dropped.
+pub struct Counted(metrics::Gauge);
 
 impl Counted {
-    /// One more of this protocol.
+    /// One more publisher by this protocol.
     pub fn new(protocol: &'static str) -> Self {
-        metrics::gauge!("playhouse_live_publishers", "protocol" => protocol).increment(1.0);
-        Self(protocol)
+        Self::in_gauge(metrics::gauge!("playhouse_live_publishers", "protocol" => protocol))
+    }
+
+    /// One more reader by this protocol.
+    pub fn reader(protocol: &'static str) -> Self {
+        Self::in_gauge(metrics::gauge!("playhouse_live_readers", "protocol" => protocol))
+    }
+
+    fn in_gauge(gauge: metrics::Gauge) -> Self {
+        gauge.increment(1.0);
+        Self(gauge)
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        metrics::gauge!("playhouse_live_publishers", "protocol" => self.0).decrement(1.0);
+        self.0.decrement(1.0);
     }
+}
+
+/// What a reader shows who is not served over HTTP.
+#[derive(Debug, Clone)]
+pub struct Ticket {
+    /// Playback id, as it came.
+    pub playback: String,
+    /// A token for what is not public.
+    pub token: Option<String>,
+    /// Tells readers apart.
+    pub address: SocketAddr,
+}
+
+impl Ticket {
+    /// The same for the same reader of the same stream.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (&self.playback, self.address).hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+/// Why a reader is not admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotAdmitted {
+    /// There is no such thing, or none for whoever asks: which of both is nobody's business.
+    #[error("nothing is live under this playback id, or it is not public and there is no valid token")]
+    NotFound,
+    /// The server cannot tell.
+    #[error("the server cannot show this stream")]
+    Unavailable,
+}
+
+/// What a reader is given.
+pub struct Seat {
+    /// The stream.
+    pub stream: Arc<LiveStream>,
+    /// What media are to be encrypted with, by protocols that do so with a passphrase.
+    pub passphrase: Option<Passphrase>,
+}
+
+/// Decides who may watch what is live, from memory alone. Asked again while somebody watches: what was public may not be any
+/// more, and tokens end.
+pub trait Audience: Send + Sync {
+    /// Lets a reader in, or says why not, and counts it as a viewer.
+    fn admit(&self, ticket: &Ticket) -> Result<Seat, NotAdmitted>;
 }
 
 /// Why what a publisher sends is not taken.
@@ -79,7 +135,7 @@ pub enum NotTaken {
     TakenOver(#[from] TakenOver),
 }
 
-/// How the link to a publisher does, as far as its protocol tells (SRT); counted from its beginning.
+/// How the link to a publisher does, as far as its protocol tells (SRT, WHIP); counted from its beginning.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct LinkStats {
     /// Round-trip time, milliseconds.
@@ -96,6 +152,8 @@ pub struct LinkStats {
     pub packets_undecrypted: u64,
     /// Times that lost packets were asked for.
     pub loss_reports: u64,
+    /// Key frames that were asked for (WHIP).
+    pub key_frame_requests: u64,
     /// What is held now, milliseconds.
     pub buffered_ms: u64,
     /// Packets that find room besides.
@@ -107,19 +165,20 @@ pub struct LinkStats {
 }
 
 impl LinkStats {
-    /// Adds what has happened since then to the metrics.
-    pub fn count_since(&self, before: &Self) {
+    /// Adds what has happened since then to the metrics of links by this protocol.
+    pub fn count_since(&self, before: &Self, protocol: &'static str) {
         let counts = [
-            ("playhouse_srt_packets_total", self.packets, before.packets),
-            ("playhouse_srt_packets_recovered_total", self.packets_recovered, before.packets_recovered),
-            ("playhouse_srt_packets_dropped_total", self.packets_dropped, before.packets_dropped),
-            ("playhouse_srt_packets_undecrypted_total", self.packets_undecrypted, before.packets_undecrypted),
-            ("playhouse_srt_loss_reports_total", self.loss_reports, before.loss_reports),
+            ("playhouse_link_packets_total", self.packets, before.packets),
+            ("playhouse_link_packets_recovered_total", self.packets_recovered, before.packets_recovered),
+            ("playhouse_link_packets_dropped_total", self.packets_dropped, before.packets_dropped),
+            ("playhouse_link_packets_undecrypted_total", self.packets_undecrypted, before.packets_undecrypted),
+            ("playhouse_link_loss_reports_total", self.loss_reports, before.loss_reports),
+            ("playhouse_link_key_frame_requests_total", self.key_frame_requests, before.key_frame_requests),
         ];
         for (name, now, before) in counts {
-            metrics::counter!(name).increment(now.saturating_sub(before));
+            metrics::counter!(name, "protocol" => protocol).increment(now.saturating_sub(before));
         }
-        metrics::histogram!("playhouse_srt_rtt_seconds").record(self.rtt_ms / 1000.0);
+        metrics::histogram!("playhouse_link_rtt_seconds", "protocol" => protocol).record(self.rtt_ms / 1000.0);
     }
 }
 
@@ -129,6 +188,10 @@ pub trait Gate: Send + Sync {
     /// What media for the stream with this key are to be encrypted with, by protocols that do so with a passphrase; `None` when they
     /// are not to be.
     async fn passphrase(&self, key: &str) -> Result<Option<Passphrase>, TurnedAway>;
+    /// Whether a stream has this key and can be fed, for protocols that answer before media can flow; nobody is replaced by that.
+    async fn check(&self, key: &str) -> Result<(), TurnedAway> {
+        self.passphrase(key).await.map(|_| ())
+    }
     /// Lets a publisher in, or says why not.
     async fn knock(&self, knock: Knock) -> Result<Feed, TurnedAway>;
 }

@@ -98,7 +98,7 @@ fn track(
 
 /// A rung is shown to players once it has a whole segment: some take one without for broken.
 fn is_ready(rendition: &Rendition) -> bool {
-    !rendition.is_rung() || rendition.ring.segments().any(|segment| segment.is_complete && segment.size > 0)
+    !rendition.is_rung() || rendition.ring.segments().any(|segment| segment.is_complete && !segment.is_gap())
 }
 
 /// Who comes anew is not sent to a rung that was given up.
@@ -136,6 +136,9 @@ fn weighed(segment: &LiveSegment, timescale: u32) -> Segment {
         start: start.rescale(timescale),
         duration: u32::try_from(duration).unwrap_or(u32::MAX),
         bytes,
-        source: if bytes == 0 { SegmentBytes::Gap } else { SegmentBytes::Span { span: 0, offset: 0, bytes } },
+        source: match bytes == 0 || segment.is_gap() {
+            true => SegmentBytes::Gap,
+            false => SegmentBytes::Span { span: 0, offset: 0, bytes },
+        },
     }
 }

@@ -117,6 +117,13 @@ fn ntp(at: Timestamp) -> u64 {
     secs << 32 | fraction
 }
 
+/// One frame as a fragment of an MP4 file, behind an initialisation segment: for decoders that get frames as they come.
+pub fn fragment(kind: TrackKind, frame: &Frame) -> Option<Bytes> {
+    let mut parts = PartBuilder::new(kind, i64::MAX / 4);
+    let _ = parts.push(frame.clone());
+    parts.finish().map(|part| part.bytes)
+}
+
 /// Gathers the frames of one track into parts.
 #[derive(Debug)]
 pub(super) struct PartBuilder {
@@ -130,6 +137,11 @@ pub(super) struct PartBuilder {
 impl PartBuilder {
     pub(super) fn new(kind: TrackKind, target: i64) -> Self {
         Self { kind, target, number: 0, frames: Vec::new(), media_bytes: 0 }
+    }
+
+    /// The same, whose parts are numbered (8.8.5) from where those of another one end.
+    pub(super) fn after(self, before: Option<&Self>) -> Self {
+        Self { number: before.map_or(0, |before| before.number), ..self }
     }
 
     /// Takes a frame whose duration is known. Returns the part that it did not fit into, then the one that it filled.

@@ -64,14 +64,16 @@ pub struct LiveSegment {
     pub size: u32,
     /// Ticks of the start's timescale; what its parts last so far while it is open.
     pub duration: u32,
+    /// How much of that is missing at its end: whoever made it broke off.
+    pub missing: u32,
     /// Whether no more parts will come.
     pub is_complete: bool,
 }
 
 impl LiveSegment {
-    /// Whether it has no media.
+    /// Whether it has no media, or not all of them.
     pub fn is_gap(&self) -> bool {
-        self.is_complete && self.size == 0
+        self.is_complete && (self.size == 0 || self.missing > 0)
     }
 
     /// The duration of something in it, seconds.
@@ -120,6 +122,8 @@ pub struct Ring {
     /// Number of the next segment to begin.
     next: u64,
     last_epoch: Option<u32>,
+    /// Whether a whole segment with media has been here.
+    has_had_media: bool,
     /// Discontinuities that left the ring.
     discontinuities_left: u64,
     has_ended: bool,
@@ -135,6 +139,7 @@ impl Ring {
             retired: VecDeque::new(),
             next: first,
             last_epoch: None,
+            has_had_media: false,
             discontinuities_left: 0,
             has_ended: false,
         }
@@ -185,6 +190,11 @@ impl Ring {
         self.has_ended
     }
 
+    /// Whether a whole segment with media is here, or was.
+    pub fn has_had_media(&self) -> bool {
+        self.has_had_media
+    }
+
     /// Number of the newest segment; one that has begun without a part does not count.
     pub fn newest_number(&self) -> Option<u64> {
         let is_there = |segment: &&LiveSegment| segment.is_complete || !segment.parts.is_empty();
@@ -210,6 +220,8 @@ impl Ring {
             _ if segment < newest_number && part.is_none() => true,
             (Some(found), None) => found.is_complete,
             (Some(found), Some(part)) if (part as usize) < found.parts.len() => true,
+            // That there is nothing to come is all there is to know.
+            (Some(found), Some(0)) if found.is_gap() => true,
             (Some(found), Some(_)) if found.is_complete => {
                 self.segment(segment + 1).is_some_and(|next| next.is_complete || !next.parts.is_empty())
             }
@@ -233,9 +245,16 @@ impl Ring {
         self.complete();
         let discontinuity = self.last_epoch.replace(beginning.epoch).is_some_and(|last| last != beginning.epoch);
         self.next = beginning.number + 1;
-        let segment =
-            LiveSegment { beginning, discontinuity, parts: Vec::new(), stored: None, size: 0, duration, is_complete };
-        self.segments.push_back(segment);
+        self.segments.push_back(LiveSegment {
+            beginning,
+            discontinuity,
+            parts: Vec::new(),
+            stored: None,
+            size: 0,
+            duration,
+            missing: 0,
+            is_complete,
+        });
     }
 
     /// The open segment gets its next part.
@@ -249,8 +268,16 @@ impl Ring {
 
     /// The open segment is whole.
     pub fn complete(&mut self) {
+        self.break_off(0);
+    }
+
+    /// The open segment gets no more parts, though it lasts this much longer, ticks.
+    pub fn break_off(&mut self, missing: u32) {
         if let Some(open) = self.segments.back_mut().filter(|last| !last.is_complete) {
             open.is_complete = true;
+            open.missing = missing;
+            open.duration = open.duration.saturating_add(missing);
+            self.has_had_media |= !open.is_gap();
             self.forget();
         }
     }

@@ -1,6 +1,8 @@
 //! A broadcast that is fed on one side and read on the other: readers wait without polling, and see a part only after it was
 //! handed to whoever keeps it.
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -42,13 +44,20 @@ struct Fed {
 pub struct LiveStream {
     fed: Mutex<Fed>,
     moved: watch::Sender<u64>,
+    tapped: watch::Sender<u64>,
+    shared: Mutex<HashMap<TypeId, Weak<dyn Any + Send + Sync>>>,
 }
 
 impl LiveStream {
     /// A stream that nobody has published to.
     pub fn new(settings: BroadcastSettings, keeper: Box<dyn Keeper>) -> Self {
         let fed = Fed { broadcast: Broadcast::new(settings), keeper, generation: 0 };
-        Self { fed: Mutex::new(fed), moved: watch::Sender::new(0) }
+        Self {
+            fed: Mutex::new(fed),
+            moved: watch::Sender::new(0),
+            tapped: watch::Sender::new(0),
+            shared: Mutex::default(),
+        }
     }
 
     fn fed(&self) -> MutexGuard<'_, Fed> {
@@ -63,11 +72,13 @@ impl LiveStream {
         let result = change(&mut fed, &mut cuts);
         let Fed { broadcast, keeper, .. } = &mut *fed;
         let moved = !cuts.is_empty() || broadcast.has_ended() != had_ended;
+        let reached = if broadcast.has_ended() { u64::MAX } else { broadcast.tap().end() };
         if moved {
             keeper.keep(broadcast, &cuts);
             // While nobody can look: whoever has seen what is new finds nothing older under the version.
             self.moved.send_modify(|version| *version += 1);
         }
+        self.tapped.send_if_modified(|known| std::mem::replace(known, reached) != reached);
         result
     }
 
@@ -113,6 +124,11 @@ impl LiveStream {
         self.change(|fed, _| fed.broadcast.begin_rung(name, epoch, config))
     }
 
+    /// Nobody encodes other rungs than these now.
+    pub fn give_up_rungs_but(&self, made: &[String]) {
+        self.change(|fed, cuts| fed.broadcast.give_up_rungs_but(made, cuts));
+    }
+
     /// Takes a picture of a rung of this epoch; of another one it is of no use any more.
     pub fn push_rung(&self, rung: (&str, u32), picture: RungPicture, now: Timestamp) {
         self.change(|fed, cuts| fed.broadcast.push_rung(rung, picture, now, cuts));
@@ -148,6 +164,24 @@ impl LiveStream {
     /// Counts how often it has moved: what was rendered at one count is good until the next.
     pub fn version(&self) -> u64 {
         *self.moved.borrow()
+    }
+
+    /// Moves whenever there is more to be read of the tap, and when there never will be.
+    pub fn tapped(&self) -> watch::Receiver<u64> {
+        self.tapped.subscribe()
+    }
+
+    /// What readers of one kind share: made by the first of them, and there as long as any of them has it.
+    pub fn shared<T: Any + Send + Sync>(self: &Arc<Self>, make: impl FnOnce(Arc<Self>) -> T) -> Arc<T> {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = shared.get(&TypeId::of::<T>()).and_then(Weak::upgrade);
+        if let Some(Ok(known)) = known.map(Arc::downcast) {
+            return known;
+        }
+        let made = Arc::new(make(Arc::clone(self)));
+        let weak: Weak<T> = Arc::downgrade(&made);
+        shared.insert(TypeId::of::<T>(), weak);
+        made
     }
 
     /// Looks at the broadcast.

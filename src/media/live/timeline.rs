@@ -50,6 +50,8 @@ impl IngestClock {
     pub const RTMP: Self = Self { ticks_per_sec: 1000, bits: 32 };
     /// MPEG-TS: 90 kHz in 33 bits.
     pub const MPEG_TS: Self = Self { ticks_per_sec: 90_000, bits: 33 };
+    /// RTP, brought to one clock of 90 kHz for all tracks, which does not wrap.
+    pub const RTP: Self = Self { ticks_per_sec: 90_000, bits: 62 };
 
     /// The time nearest to `near` that looks like `raw` in the field; whether it lies in another turn of the field.
     fn unfold(&self, raw: i64, near: i64) -> (i64, bool) {

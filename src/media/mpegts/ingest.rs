@@ -9,7 +9,6 @@ use serde::Serialize;
 use super::cues;
 use super::packets::{NULL_PID, Packet, Splitter};
 use super::pes::{Assembler, Pes};
-use super::pictures::Pictures;
 use super::sections::Sections;
 use super::sound::{Heard, Sound};
 use super::tables::{Coding, Elementary, read_association, read_map};
@@ -17,6 +16,7 @@ use crate::domain::asset::TrackKind;
 use crate::media::codecs::hevc::Left;
 use crate::media::frames::TrackConfig;
 use crate::media::live::lineup::{Arrived, Fed, Lineup, TRACKS_MAX, TrackId};
+use crate::media::live::pictures::Pictures;
 use crate::media::live::timeline::{IngestClock, Stamp};
 
 /// PID of the association table.
@@ -277,7 +277,7 @@ fn see(
 ) -> Result<(Arrived, Option<TrackConfig>), Left> {
     let pts = pes.pts.ok_or(Left::Damaged)?;
     let dts = pes.dts.unwrap_or(pts);
-    let seen = pictures.take(&pes.payload)?;
+    let seen = pictures.take(pes.payload)?;
     let turned = (pts - dts) & CLOCK_MASK;
     let composition = if turned > CLOCK_MASK / 2 { turned - CLOCK_MASK - 1 } else { turned };
     let stamp = Stamp { dts, composition, keyframe: seen.keyframe, arrival };
@@ -379,4 +379,4 @@ impl Stream {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -7,9 +7,9 @@ use crate::domain::asset::TrackKind;
 use crate::media::movie::language_tag;
 
 /// Table of the association section.
-const PAT_TABLE: u8 = 0;
+pub(super) const PAT_TABLE: u8 = 0;
 /// Table of map sections.
-const PMT_TABLE: u8 = 2;
+pub(super) const PMT_TABLE: u8 = 2;
 /// Elementary streams of a programme at most.
 const STREAMS_MAX: usize = 32;
 

@@ -17,6 +17,7 @@ use crate::media::work::{Answer, Packaged, SoundTask};
 
 mod decoder;
 mod encoder;
+pub(super) mod live;
 mod mix;
 mod timeline;
 

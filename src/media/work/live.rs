@@ -26,6 +26,30 @@ pub struct LadderTask {
     pub made_until: Vec<Option<i64>>,
 }
 
+/// Sound of one epoch, to be made Opus in stereo.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveSoundTask {
+    /// The epoch, repeated in all that comes of it.
+    pub epoch: u32,
+    /// The codec's usual name.
+    pub codec: String,
+    /// Its decoder configuration, if it has one.
+    pub config: Vec<u8>,
+    /// Samples a second.
+    pub sample_rate: u32,
+    /// Number of channels.
+    pub channels: u16,
+}
+
+/// A packet of sound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SoundPacket {
+    /// When it is heard, microseconds of the stream's timeline.
+    pub pts_micros: i64,
+    /// Its bytes.
+    pub payload: Bytes,
+}
+
 /// Server to worker.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ToLadder {
@@ -37,6 +61,10 @@ pub enum ToLadder {
     Cut(i64),
     /// No more of this rung, by its index.
     Drop(u8),
+    /// Sound begins.
+    BeginSound(LiveSoundTask),
+    /// A packet of it.
+    Sound(SoundPacket),
 }
 
 /// Worker to server.
@@ -59,6 +87,13 @@ pub enum FromLadder {
         rung: u8,
         /// The picture.
         picture: RungPicture,
+    },
+    /// The next packet of sound.
+    Sound {
+        /// The epoch.
+        epoch: u32,
+        /// The packet, of Opus.
+        packet: SoundPacket,
     },
 }
 
@@ -86,6 +121,13 @@ fn message(kind: u8, body: &[&[u8]]) -> Bytes {
     out.freeze()
 }
 
+impl SoundPacket {
+    fn decode(mut body: Bytes) -> Result<Self, Unreadable> {
+        let pts_micros = body.try_get_i64().map_err(|_| Unreadable("it ends early"))?;
+        Ok(Self { pts_micros, payload: body })
+    }
+}
+
 impl ToLadder {
     /// As sent.
     pub fn encode(&self) -> Bytes {
@@ -94,6 +136,8 @@ impl ToLadder {
             Self::Media(bytes) => message(1, &[bytes]),
             Self::Cut(at) => message(2, &[&at.to_be_bytes()]),
             Self::Drop(rung) => message(3, &[&[*rung]]),
+            Self::BeginSound(task) => message(4, &[&serde_json::to_vec(task).unwrap_or_default()]),
+            Self::Sound(packet) => message(5, &[&packet.pts_micros.to_be_bytes(), &packet.payload]),
         }
     }
 
@@ -103,6 +147,8 @@ impl ToLadder {
             0 => serde_json::from_slice(&body).map(Self::Begin).map_err(|_| Unreadable("a task")),
             1 => Ok(Self::Media(body)),
             2 => body.as_ref().try_into().map(|at| Self::Cut(i64::from_be_bytes(at))).map_err(|_| Unreadable("a cut")),
+            4 => serde_json::from_slice(&body).map(Self::BeginSound).map_err(|_| Unreadable("a task of sound")),
+            5 => SoundPacket::decode(body).map(Self::Sound),
             3 => body.first().copied().map(Self::Drop).ok_or(Unreadable("a rung")),
             _ => Err(Unreadable("its kind")),
         }
@@ -117,6 +163,9 @@ impl FromLadder {
             Self::Picture { epoch, rung, picture } => {
                 let head = [*rung, u8::from(picture.keyframe)];
                 message(1, &[&epoch.to_be_bytes(), &head, &picture.pts.to_be_bytes(), &picture.payload])
+            }
+            Self::Sound { epoch, packet } => {
+                message(2, &[&epoch.to_be_bytes(), &packet.pts_micros.to_be_bytes(), &packet.payload])
             }
         }
     }
@@ -137,6 +186,10 @@ impl FromLadder {
                 let pts = body.try_get_i64().map_err(short)?;
                 Ok(Self::Picture { epoch, rung, picture: RungPicture { pts, keyframe, payload: body } })
             }
+            2 => {
+                let epoch = body.try_get_u32().map_err(short)?;
+                Ok(Self::Sound { epoch, packet: SoundPacket::decode(body)? })
+            }
             _ => Err(Unreadable("its kind")),
         }
     }
@@ -154,13 +207,19 @@ mod tests {
 
     #[test]
     fn messages_are_read_back() {
-        for message in [ToLadder::Media(Bytes::from_static(b"moof")), ToLadder::Cut(-7), ToLadder::Drop(3)] {
+        let packet = SoundPacket { pts_micros: -5, payload: Bytes::from_static(b"aac") };
+        let config = vec![0x11, 0x90];
+        let task = LiveSoundTask { epoch: 3, codec: "AAC".into(), config, sample_rate: 48_000, channels: 2 };
+        let sound = [ToLadder::BeginSound(task), ToLadder::Sound(packet.clone())];
+        let pictures = [ToLadder::Media(Bytes::from_static(b"moof")), ToLadder::Cut(-7), ToLadder::Drop(3)];
+        for message in pictures.into_iter().chain(sound) {
             let (kind, body) = parts(message.encode());
             assert_eq!(ToLadder::decode(kind, body), Ok(message));
         }
         let picture = RungPicture { pts: 90_001, keyframe: true, payload: Bytes::from_static(b"slice") };
         let picture = FromLadder::Picture { epoch: 4097, rung: 2, picture };
-        for message in [FromLadder::Config { epoch: 7, rung: 1, avcc: Bytes::from_static(&[1, 2]) }, picture] {
+        let sound = FromLadder::Sound { epoch: 9, packet };
+        for message in [FromLadder::Config { epoch: 7, rung: 1, avcc: Bytes::from_static(&[1, 2]) }, picture, sound] {
             let (kind, body) = parts(message.encode());
             assert_eq!(FromLadder::decode(kind, body), Ok(message));
         }

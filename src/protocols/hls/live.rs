@@ -40,8 +40,8 @@ pub struct LivePlaylist<'a> {
     pub low_latency: bool,
     /// What the publisher has told of the timeline.
     pub cues: &'a [Cue],
-    /// The other renditions' names and newest parts.
-    pub reports: &'a [(String, Position)],
+    /// The other renditions' names and segments.
+    pub others: &'a [(&'a str, &'a Ring)],
 }
 
 /// What a player asks for by query (6.2.5).
@@ -131,13 +131,15 @@ pub fn render_live(playlist: &LivePlaylist, skip: bool) -> String {
         let _ = writeln!(out, "#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}");
     }
     let mut behind = ring.segments().skip(skipped).map(LiveSegment::micros).sum::<i64>();
-    let listed = PARTS_LISTED * i64::from(playlist.target_secs) * 1_000_000;
-    let mut epoch = ring.segments().nth(skipped.wrapping_sub(1)).map(|segment| segment.beginning.epoch);
+    let listed = parts_listed_micros(playlist.target_secs);
+    let last_map = ring.segments().take(skipped).rev().find(|segment| segment.size > 0);
+    let mut epoch = last_map.map(|segment| segment.beginning.epoch);
     for segment in ring.segments().skip(skipped) {
         behind -= segment.micros();
         // A segment's parts are listed as long as one of them is within that distance of the end.
         if playlist.low_latency || segment.is_complete {
-            render_segment(&mut out, segment, &mut epoch, playlist.low_latency && !ended && behind <= listed);
+            let parts = (playlist.low_latency && !ended && behind <= listed).then_some(playlist.part_target);
+            render_segment(&mut out, segment, &mut epoch, parts);
         }
     }
     if ended {
@@ -150,10 +152,29 @@ pub fn render_live(playlist: &LivePlaylist, skip: bool) -> String {
     if let Some((epoch, hint)) = next_part(ring) {
         let _ = writeln!(out, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{}\"", part_name(epoch, hint));
     }
-    for (name, Position { segment, part }) in playlist.reports {
-        let _ = writeln!(out, "#EXT-X-RENDITION-REPORT:URI=\"../{name}/{MEDIA}\",LAST-MSN={segment},LAST-PART={part}");
-    }
+    playlist.others.iter().for_each(|(name, ring)| render_report(&mut out, name, (ring, listed), playlist.part_target));
     out
+}
+
+/// How far from the end parts are listed, microseconds.
+fn parts_listed_micros(target_secs: u32) -> i64 {
+    PARTS_LISTED * i64::from(target_secs) * 1_000_000
+}
+
+/// How far another rendition is (4.4.5.4): the newest part that is listed there, or else the newest segment.
+fn render_report(out: &mut String, name: &str, (ring, listed): (&Ring, i64), target: PartTarget) {
+    let is_listed = |part: &Position| {
+        let newer = ring.segments().rev().take_while(|segment| segment.beginning.number > part.segment);
+        newer.map(LiveSegment::micros).sum::<i64>() <= listed
+    };
+    let part = ring.last_part().filter(is_listed);
+    let Some(number) = part.map(|part| part.segment).or_else(|| ring.newest_number()) else { return };
+    let _ = write!(out, "#EXT-X-RENDITION-REPORT:URI=\"../{name}/{MEDIA}\",LAST-MSN={number}");
+    if let Some(Position { part, segment }) = part {
+        let missing = ring.segment(segment).map_or(0, |segment| missing_parts(segment, target));
+        let _ = write!(out, ",LAST-PART={}", part + missing);
+    }
+    out.push('\n');
 }
 
 fn render_head(playlist: &LivePlaylist) -> String {
@@ -200,7 +221,8 @@ fn skippable(playlist: &LivePlaylist) -> usize {
     ring.segments().take_while(is_skipped).count()
 }
 
-fn render_segment(out: &mut String, segment: &LiveSegment, epoch: &mut Option<u32>, with_parts: bool) {
+/// `parts`: PART-TARGET when parts are listed.
+fn render_segment(out: &mut String, segment: &LiveSegment, epoch: &mut Option<u32>, parts: Option<PartTarget>) {
     if !segment.is_complete && segment.parts.is_empty() {
         return;
     }
@@ -208,20 +230,44 @@ fn render_segment(out: &mut String, segment: &LiveSegment, epoch: &mut Option<u3
     if segment.discontinuity {
         out.push_str("#EXT-X-DISCONTINUITY\n");
     }
-    if epoch.replace(segment.beginning.epoch) != Some(segment.beginning.epoch) {
+    // What has no media needs none, and a rendition may have none in this epoch.
+    if segment.size > 0 && epoch.replace(segment.beginning.epoch) != Some(segment.beginning.epoch) {
         let _ = writeln!(out, "#EXT-X-MAP:URI=\"{}\"", epoch_init_name(segment.beginning.epoch));
     }
     let _ = writeln!(out, "#EXT-X-PROGRAM-DATE-TIME:{}", segment.beginning.date);
-    for (part, index) in segment.parts.iter().zip(0..).filter(|_| with_parts || !segment.is_complete) {
+    for (part, index) in segment.parts.iter().zip(0..).filter(|_| parts.is_some() || !segment.is_complete) {
         let name = part_name(of, Position { segment: number, part: index });
         let independent = if part.independent { ",INDEPENDENT=YES" } else { "" };
         let _ = writeln!(out, "#EXT-X-PART:DURATION={:.5},URI=\"{name}\"{independent}", segment.seconds(part.duration));
+    }
+    if let Some(target) = parts {
+        render_missing(out, segment, target);
     }
     if segment.is_gap() {
         out.push_str("#EXT-X-GAP\n");
     }
     if segment.is_complete {
         let _ = writeln!(out, "#EXTINF:{:.5},\n{}", segment.seconds(segment.duration), segment_name(of, number));
+    }
+}
+
+/// Parts that do not exist, of a segment that was broken off (4.4.4.9, `GAP`).
+fn render_missing(out: &mut String, segment: &LiveSegment, target: PartTarget) {
+    let Beginning { number, epoch, .. } = segment.beginning;
+    let count = missing_parts(segment, target);
+    let duration = segment.seconds(segment.missing) / f64::from(count.max(1));
+    let first = u32::try_from(segment.parts.len()).unwrap_or(u32::MAX);
+    for part in (first..).take(count as usize) {
+        let name = part_name(epoch, Position { segment: number, part });
+        let _ = writeln!(out, "#EXT-X-PART:DURATION={duration:.5},URI=\"{name}\",GAP=YES");
+    }
+}
+
+/// How many parts would have been in what is missing of a segment.
+fn missing_parts(segment: &LiveSegment, target: PartTarget) -> u32 {
+    match segment.parts.is_empty() {
+        true => 0,
+        false => (segment.seconds(segment.missing) * 1000.0 / f64::from(target.as_millis())).ceil() as u32,
     }
 }
 

@@ -8,7 +8,7 @@ use srt_protocol::listener::AccessControlResponse;
 use srt_protocol::options::{KeySize, Passphrase as ProtocolPassphrase, SocketOptions};
 use srt_protocol::packet::{
     CipherType, ControlPacket, ControlTypes, CoreRejectReason, HandshakeControlInfo, HandshakeVsInfo, HsV5Info, Packet,
-    RejectReason, ShakeType, SocketId, SrtControlPacket,
+    RejectReason, ShakeType, SocketId, SrtControlPacket, TimeStamp,
 };
 use srt_protocol::protocol::pending_connection::listen::Listen;
 use srt_protocol::protocol::pending_connection::{ConnectionReject, ConnectionResult};
@@ -50,19 +50,19 @@ pub(super) fn induction_reply(first: Bytes, address: SocketAddr, cookie: u32) ->
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unfit {
     /// Its media are not encrypted and have to be.
-    #[error("the stream has a passphrase, and the publisher does not encrypt")]
+    #[error("the stream has a passphrase, and the caller does not encrypt")]
     Unencrypted,
     /// The other way round.
-    #[error("the publisher encrypts, and the stream has no passphrase")]
+    #[error("the caller encrypts, and the stream has no passphrase")]
     Encrypted,
     /// It has another passphrase.
-    #[error("the publisher has another passphrase than the stream")]
+    #[error("the caller has another passphrase than the stream")]
     WrongPassphrase,
     /// It does not encrypt by AES-CTR.
-    #[error("the publisher encrypts in a way that is not known here")]
+    #[error("the caller encrypts in a way that is not known here")]
     UnknownCipher,
     /// It speaks in a way that is not understood.
-    #[error("the publisher's handshake cannot be used")]
+    #[error("the caller's handshake cannot be used")]
     Malformed,
 }
 
@@ -97,6 +97,11 @@ impl Conclusion {
     /// What the caller wants; empty when it does not say.
     pub(super) fn stream_id(&self) -> &str {
         self.info.sid.as_deref().unwrap_or_default().trim_end_matches('\0')
+    }
+
+    /// The time on the caller's clock when it sent this.
+    pub(super) fn sent_at(&self) -> TimeStamp {
+        self.control.timestamp
     }
 
     /// Its program, as far as it says.

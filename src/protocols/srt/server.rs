@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use srt_protocol::connection::DuplexConnection;
+use srt_protocol::connection::{Connection, ConnectionSettings, DuplexConnection};
 use srt_protocol::packet::{
     Acknowledgement, ControlPacket, ControlTypes, Packet, RejectReason, ServerRejectReason, TimeStamp,
 };
@@ -12,22 +12,25 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
 use super::handshake::{Conclusion, Unfit, datagram};
+use super::reader::{Reader, Reading};
 use super::wire::{Head, InvalidStreamId, Mode, StreamRequest, is_publishers};
 use crate::domain::live::machine::Refusal;
 use crate::domain::ports::Clock;
-use crate::media::live::gate::{Counted, Feed, Gate, Knock, LinkStats, TurnedAway};
+use crate::media::live::gate::{Audience, Counted, Feed, Gate, Knock, LinkStats, NotAdmitted, Ticket, TurnedAway};
+use crate::media::live::programme::Programme;
 use crate::media::mpegts::ingest::TsIngest;
+use crate::media::mpegts::mux::NotCarried;
 
 /// How this protocol is called.
-const PROTOCOL: &str = "srt";
+pub(super) const PROTOCOL: &str = "srt";
 /// A peer of which nothing at all comes for this long is gone: it would send something every second.
-const GONE_AFTER: Duration = Duration::from_secs(5);
+pub(super) const GONE_AFTER: Duration = Duration::from_secs(5);
 /// How often the link's figures are told.
-const TOLD_EVERY: Duration = Duration::from_secs(1);
+pub(super) const TOLD_EVERY: Duration = Duration::from_secs(1);
 /// Datagrams taken at once at most before what is due is done.
-const BATCH: usize = 64;
+pub(super) const BATCH: usize = 64;
 /// Shortest wait for what is due, so that much of it is done at once.
-const PAUSE: Duration = Duration::from_millis(1);
+pub(super) const PAUSE: Duration = Duration::from_millis(1);
 /// Times that a peer is told goodbye, in case some of it is lost, and the time between.
 const GOODBYES: usize = 3;
 const GOODBYE_EVERY: Duration = Duration::from_millis(50);
@@ -35,8 +38,10 @@ const GOODBYE_EVERY: Duration = Duration::from_millis(50);
 /// What every caller needs.
 #[derive(Clone)]
 pub struct SrtContext {
-    /// Who decides.
+    /// Who decides about publishers.
     pub gate: Arc<dyn Gate>,
+    /// Who decides about readers.
+    pub audience: Arc<dyn Audience>,
     /// Wall-clock time.
     pub clock: Arc<dyn Clock>,
     /// How long packets are held at least, so that lost ones can be sent again.
@@ -59,8 +64,10 @@ pub(super) struct Caller {
 enum Rejected {
     #[error(transparent)]
     StreamId(#[from] InvalidStreamId),
-    #[error("streams are watched over HLS or DASH")]
-    NotReadable,
+    #[error(transparent)]
+    NotAdmitted(#[from] NotAdmitted),
+    #[error("{0}: watch it over HLS or DASH")]
+    NotCarried(#[from] NotCarried),
     #[error(transparent)]
     Unfit(#[from] Unfit),
     #[error(transparent)]
@@ -72,7 +79,9 @@ impl Rejected {
         let server = match self {
             Self::Unfit(unfit) => return unfit.reason(),
             Self::StreamId(_) => ServerRejectReason::BadRequest,
-            Self::NotReadable => ServerRejectReason::BadMode,
+            Self::NotAdmitted(NotAdmitted::NotFound) => ServerRejectReason::Notfound,
+            Self::NotAdmitted(NotAdmitted::Unavailable) => ServerRejectReason::Down,
+            Self::NotCarried(_) => ServerRejectReason::NotSupMedia,
             Self::TurnedAway(TurnedAway::UnknownKey) => ServerRejectReason::Unauthorized,
             Self::TurnedAway(TurnedAway::Refused(_)) => ServerRejectReason::Conflict,
             Self::TurnedAway(TurnedAway::Unavailable) => ServerRejectReason::Down,
@@ -83,8 +92,8 @@ impl Rejected {
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
-enum Ended {
-    #[error("the publisher has left")]
+pub(super) enum Ended {
+    #[error("the caller has left")]
     Left,
     #[error("nothing came for {} s", .0.as_secs_f64())]
     Gone(Duration),
@@ -96,13 +105,19 @@ enum Ended {
     Refused(String),
     #[error("the server stops")]
     Stopping,
+    #[error("the stream is over")]
+    Over,
+    #[error(transparent)]
+    NotAdmitted(#[from] NotAdmitted),
+    #[error(transparent)]
+    NotCarried(#[from] NotCarried),
 }
 
 /// Serves a caller that has brought its second packet, until it ends.
 pub(super) async fn serve(caller: Caller, second: Bytes, context: SrtContext) {
     let address = caller.address;
     let Some(conclusion) = Conclusion::read(second, address, caller.number) else { return };
-    let (connection, reply, feed) = match let_in(conclusion, &caller, &context).await {
+    let (link, reply, role) = match let_in(conclusion, &caller, &context).await {
         Ok(accepted) => accepted,
         Err((rejected, datagram)) => {
             tracing::info!(%address, reason = %rejected, "srt caller rejected");
@@ -114,10 +129,22 @@ pub(super) async fn serve(caller: Caller, second: Bytes, context: SrtContext) {
         }
     };
     let _ = caller.socket.send_to(&reply, address).await;
-    let now = Instant::now();
+    match role {
+        Role::Publisher(feed) => publish(caller, (link, reply), feed, context).await,
+        Role::Reader(reading) => {
+            let mut reader = Reader::new(caller, (link, reply), *reading, context);
+            let ended = reader.run().await;
+            tracing::info!(%address, reason = %ended, "srt reader ended");
+            say_goodbye(reader.caller(), reader.settings()).await;
+        }
+    }
+}
+
+async fn publish(caller: Caller, (link, reply): (Connection, Bytes), feed: Feed, context: SrtContext) {
+    let (address, now) = (caller.address, Instant::now());
     let mut session = Session {
         caller,
-        connection,
+        connection: DuplexConnection::new(link),
         reply,
         feed,
         ingest: TsIngest::default(),
@@ -131,10 +158,16 @@ pub(super) async fn serve(caller: Caller, second: Bytes, context: SrtContext) {
     };
     let ended = session.run().await;
     tracing::info!(%address, reason = %ended, "srt connection ended");
-    session.say_goodbye().await;
+    say_goodbye(&session.caller, session.connection.settings()).await;
 }
 
-type Accepted = (DuplexConnection, Bytes, Feed);
+/// What a caller is let in for.
+enum Role {
+    Publisher(Feed),
+    Reader(Box<Reading>),
+}
+
+type Accepted = (Connection, Bytes, Role);
 
 /// Asks the gate only when the caller has shown that it knows the passphrase: whoever is let in replaces another.
 async fn let_in(
@@ -142,18 +175,26 @@ async fn let_in(
     caller: &Caller,
     context: &SrtContext,
 ) -> Result<Accepted, (Rejected, Bytes)> {
-    let accepted = async {
-        let StreamRequest { mode, key } = StreamRequest::parse(conclusion.stream_id())?;
+    let accepted: Result<Accepted, Rejected> = async {
+        let StreamRequest { mode, key, token } = StreamRequest::parse(conclusion.stream_id())?;
+        let (latency, now) = (context.latency, Instant::now());
         if mode == Mode::Read {
-            return Err(Rejected::NotReadable);
+            let ticket = Ticket { playback: key, token, address: caller.address };
+            let seat = context.audience.admit(&ticket)?;
+            let programme = Programme::of(&seat.stream);
+            programme.pull(now)?;
+            let (connection, reply) = conclusion.accept(seat.passphrase.as_ref(), latency, now)?;
+            let reading = Reading { programme, ticket, clock: conclusion.sent_at(), accepted: now };
+            return Ok((connection, reply, Role::Reader(Box::new(reading))));
         }
         let passphrase = context.gate.passphrase(&key).await?;
-        let (connection, reply) = conclusion.accept(passphrase.as_ref(), context.latency, Instant::now())?;
+        let (connection, reply) = conclusion.accept(passphrase.as_ref(), latency, Instant::now())?;
         let agent = conclusion.agent();
         let feed = context.gate.knock(Knock { key, protocol: PROTOCOL, address: caller.address, agent }).await?;
-        Ok((DuplexConnection::new(connection), reply, feed))
-    };
-    accepted.await.map_err(|rejected| {
+        Ok((connection, reply, Role::Publisher(feed)))
+    }
+    .await;
+    accepted.map_err(|rejected| {
         let datagram = conclusion.rejection(rejected.reason());
         (rejected, datagram)
     })
@@ -292,21 +333,20 @@ impl Session {
             media_damaged: unusable.damaged,
             ..self.link
         };
-        self.link.count_since(&before);
+        self.link.count_since(&before, PROTOCOL);
         self.feed.note_link(self.link);
     }
+}
 
-    async fn say_goodbye(&mut self) {
-        let settings = self.connection.settings();
-        let goodbye = ControlPacket {
-            timestamp: TimeStamp::from_micros(0),
-            dest_sockid: settings.remote_sockid,
-            control_type: ControlTypes::Shutdown,
-        };
-        let goodbye = datagram(&goodbye.into());
-        for _ in 0..GOODBYES {
-            let _ = self.caller.socket.send_to(&goodbye, self.caller.address).await;
-            tokio::time::sleep(GOODBYE_EVERY).await;
-        }
+async fn say_goodbye(caller: &Caller, settings: &ConnectionSettings) {
+    let goodbye = ControlPacket {
+        timestamp: TimeStamp::from_micros(0),
+        dest_sockid: settings.remote_sockid,
+        control_type: ControlTypes::Shutdown,
+    };
+    let goodbye = datagram(&goodbye.into());
+    for _ in 0..GOODBYES {
+        let _ = caller.socket.send_to(&goodbye, caller.address).await;
+        tokio::time::sleep(GOODBYE_EVERY).await;
     }
 }

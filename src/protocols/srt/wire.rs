@@ -19,15 +19,17 @@ pub enum Mode {
 pub struct StreamRequest {
     /// What the caller wants.
     pub mode: Mode,
-    /// The stream's key.
+    /// The stream's key, or its playback id for whoever wants to receive.
     pub key: String,
+    /// What opens a stream that is not public to whoever wants to receive.
+    pub token: Option<String>,
 }
 
 /// Why a stream id is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidStreamId {
     /// There is none.
-    #[error("there is no stream id: it has to be publish:KEY")]
+    #[error("there is no stream id: it has to be publish:KEY or read:PLAYBACK_ID")]
     Missing,
     /// It is too long.
     #[error("the stream id is longer than {STREAM_ID_BYTES_MAX} bytes")]
@@ -41,8 +43,9 @@ pub enum InvalidStreamId {
 }
 
 impl StreamRequest {
-    /// Reads a stream id: `publish:KEY`, `read:KEY`, `KEY` alone (to publish), or `#!::r=KEY,m=publish`, whose mode is `request`
-    /// when it says none. Keys may have a path before them, and whatever follows another colon is left out.
+    /// Reads a stream id: `publish:KEY`, `read:PLAYBACK_ID` or `read:PLAYBACK_ID:TOKEN`, `KEY` alone (to publish), or
+    /// `#!::r=KEY,m=publish`, whose mode is `request` when it says none, and whose token is the session `s`. Keys may have a path
+    /// before them, and whatever follows further colons is left out.
     pub fn parse(text: &str) -> Result<Self, InvalidStreamId> {
         if text.is_empty() {
             return Err(InvalidStreamId::Missing);
@@ -50,31 +53,37 @@ impl StreamRequest {
         if text.len() > STREAM_ID_BYTES_MAX {
             return Err(InvalidStreamId::TooLong);
         }
-        let (mode, resource) = match text.strip_prefix(STRUCTURED) {
+        let (mode, resource, token) = match text.strip_prefix(STRUCTURED) {
             Some(entries) => Self::structured(entries)?,
-            None => match text.split_once(':') {
-                Some(("publish", rest)) => (Mode::Publish, rest.split(':').next().unwrap_or_default()),
-                Some(("read", rest)) => (Mode::Read, rest.split(':').next().unwrap_or_default()),
-                Some(_) => return Err(InvalidStreamId::UnknownMode),
-                None => (Mode::Publish, text),
-            },
+            None => {
+                let mut fields = text.split(':');
+                let (first, second, third) = (fields.next().unwrap_or_default(), fields.next(), fields.next());
+                match (first, second) {
+                    ("publish", Some(key)) => (Mode::Publish, key, None),
+                    ("read", Some(id)) => (Mode::Read, id, third),
+                    (_, Some(_)) => return Err(InvalidStreamId::UnknownMode),
+                    (key, None) => (Mode::Publish, key, None),
+                }
+            }
         };
         let key = resource.rsplit('/').next().unwrap_or_default().to_owned();
-        if key.is_empty() { Err(InvalidStreamId::NoKey) } else { Ok(Self { mode, key }) }
+        let token = token.filter(|token| !token.is_empty()).map(str::to_owned);
+        if key.is_empty() { Err(InvalidStreamId::NoKey) } else { Ok(Self { mode, key, token }) }
     }
 
-    fn structured(entries: &str) -> Result<(Mode, &str), InvalidStreamId> {
-        let (mut mode, mut resource) = (Mode::Read, "");
+    fn structured(entries: &str) -> Result<(Mode, &str, Option<&str>), InvalidStreamId> {
+        let (mut mode, mut resource, mut token) = (Mode::Read, "", None);
         for (key, value) in entries.split(',').filter_map(|entry| entry.split_once('=')) {
             match (key, value) {
                 ("m", "publish") => mode = Mode::Publish,
                 ("m", "request") => mode = Mode::Read,
                 ("m", _) => return Err(InvalidStreamId::UnknownMode),
                 ("r", value) => resource = value,
+                ("s", value) => token = Some(value),
                 _ => {}
             }
         }
-        Ok((mode, resource))
+        Ok((mode, resource, token))
     }
 }
 
@@ -138,6 +147,66 @@ pub fn is_publishers(datagram: &[u8]) -> bool {
     }
 }
 
+/// What a reader sends (section 3.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FromReader {
+    /// What it has got, to be acknowledged when there is a number, with the round-trip time in microseconds when it tells that.
+    Acknowledged {
+        /// Of the acknowledgement itself.
+        number: Option<u32>,
+        /// As the reader sees it.
+        rtt_micros: Option<u32>,
+    },
+    /// First and last numbers of packets that it misses.
+    Lost(Vec<(u32, u32)>),
+    /// That it is there.
+    Alive,
+    /// That it leaves.
+    Goodbye,
+    /// That it has got new keys.
+    Keys,
+}
+
+/// Control types of readers.
+const KEEP_ALIVE: u32 = 1;
+const ACKNOWLEDGEMENT: u32 = 2;
+const LOSS_REPORT: u32 = 3;
+const SHUTDOWN: u32 = 5;
+/// Extension that answers new keys.
+const KEY_RESPONSE: u32 = 4;
+/// Bit of a number in a report of losses that begins a range.
+const RANGE: u32 = 1 << 31;
+
+impl FromReader {
+    /// `None` of anything that readers have no reason to send.
+    pub fn read(datagram: &[u8]) -> Option<Self> {
+        let first = word(datagram, 0).filter(|first| first >> 31 == 1)?;
+        let (kind, subtype) = (first >> 16 & 0x7fff, first & 0xffff);
+        Some(match kind {
+            KEEP_ALIVE => Self::Alive,
+            SHUTDOWN => Self::Goodbye,
+            ACKNOWLEDGEMENT => {
+                let number = word(datagram, 4).filter(|number| *number != 0);
+                Self::Acknowledged { number, rtt_micros: word(datagram, 20) }
+            }
+            LOSS_REPORT => Self::Lost(losses(datagram)),
+            EXTENSION if subtype == KEY_RESPONSE => Self::Keys,
+            _ => return None,
+        })
+    }
+}
+
+/// As many as fit into a datagram.
+fn losses(datagram: &[u8]) -> Vec<(u32, u32)> {
+    let mut ranges = Vec::new();
+    let mut numbers = (16..).step_by(4).map_while(|at| word(datagram, at));
+    while let Some(first) = numbers.next() {
+        let last = if first & RANGE == 0 { Some(first) } else { numbers.next() };
+        ranges.extend(last.map(|last| (first & !RANGE, last & !RANGE)));
+    }
+    ranges
+}
+
 impl Head {
     /// `None` when it is no packet that anybody waits for.
     pub fn read(datagram: &[u8]) -> Option<Self> {
@@ -176,6 +245,10 @@ mod tests {
         for text in ["read:abc", "#!::r=abc", "#!::r=abc,m=request"] {
             assert_eq!(parsed(text), Ok((Mode::Read, "abc".into())), "{text}");
         }
+        let token = |text| StreamRequest::parse(text).unwrap().token;
+        assert_eq!(token("read:abc:XyZ_-9:more").as_deref(), Some("XyZ_-9"));
+        assert_eq!(token("#!::m=request,s=XyZ_-9,r=abc").as_deref(), Some("XyZ_-9"));
+        assert_eq!((token("read:abc"), token("read:abc:"), token("publish:abc:XyZ")), (None, None, None));
         assert_eq!(parsed(""), Err(InvalidStreamId::Missing));
         assert_eq!(parsed(&"a".repeat(513)), Err(InvalidStreamId::TooLong));
         assert_eq!(parsed("#!::m=publish"), Err(InvalidStreamId::NoKey));
@@ -200,6 +273,23 @@ mod tests {
         assert!(!is_publishers(&packet(&[5, 0x8000_0001, 0, 9])), "the beginning of one");
         assert!(!is_publishers(&packet(&[0x8007_0000, 0, 0, 9, 100, 99])), "nearly all packets there are");
         assert!(!is_publishers(&control(0x7_0000)[..20]) && !is_publishers(&[]));
+    }
+
+    #[test]
+    fn readers_tell_what_they_have_and_what_they_miss() {
+        let packet = |words: &[u32]| -> Vec<u8> { words.iter().flat_map(|word| word.to_be_bytes()).collect() };
+        let read = |words: &[u32]| FromReader::read(&packet(words));
+        let told = FromReader::Acknowledged { number: Some(7), rtt_micros: Some(20_000) };
+        assert_eq!(read(&[0x8002_0000, 7, 0, 9, 555, 20_000, 1, 8192]), Some(told));
+        let light = FromReader::Acknowledged { number: None, rtt_micros: None };
+        assert_eq!(read(&[0x8002_0000, 0, 0, 9, 555]), Some(light));
+        let lost = FromReader::Lost(vec![(5, 5), (7, 9)]);
+        assert_eq!(read(&[0x8003_0000, 0, 0, 9, 5, 0x8000_0007, 9, 0x8000_000b]), Some(lost));
+        let simple = [(0x8001_0000, FromReader::Alive), (0x8005_0000, FromReader::Goodbye)];
+        for (first, wanted) in simple.into_iter().chain([(0xffff_0004, FromReader::Keys)]) {
+            assert_eq!(read(&[first, 0, 0, 9]), Some(wanted));
+        }
+        assert_eq!((read(&[5, 0xe000_0001, 0, 9]), read(&[0x8007_0000, 0, 0, 9]), read(&[])), (None, None, None));
     }
 
     #[test]

@@ -14,13 +14,14 @@ const FLAGS = [
   '--disable-quic',
 ];
 
-/** Opens a browser, hands `{ page, trouble }` to `body`, and closes it whatever happens. */
-export async function withBrowser(body) {
+/** Opens a browser, with further flags and permissions of its pages if wanted, hands `{ page, trouble }` to `body`, and closes it whatever happens. */
+export async function withBrowser(body, { flags = [], permissions = [] } = {}) {
   const profile = await fs.mkdtemp(path.join(os.tmpdir(), 'playhouse-chromium-'));
   const context = await chromium.launchPersistentContext(profile, {
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     headless: true,
-    args: FLAGS,
+    args: [...FLAGS, ...flags],
+    permissions,
     viewport: { width: 1280, height: 800 },
   });
   try {

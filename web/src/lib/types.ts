@@ -198,7 +198,7 @@ export interface Live extends Details, LiveChoices {
   slate: string | null;
   /** These three are for its owner only. */
   stream_key?: string;
-  ingest?: { rtmp: string; rtmps?: string; srt: string };
+  ingest?: { rtmp: string; rtmps?: string; srt: string; whip: string };
   ingest_stats?: IngestStats | null;
 }
 

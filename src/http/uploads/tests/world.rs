@@ -103,6 +103,7 @@ impl World {
             entropy: Arc::new(SystemEntropy),
         };
         let transcodes = crate::http::testing::idle_transcodes(&settings, &storage);
+        let lives = crate::http::testing::idle_lives(&storage).await;
         let services = HttpServices {
             settings: Arc::new(settings),
             ports,
@@ -113,10 +114,11 @@ impl World {
                 janitor: JanitorHandle::default(),
                 thumbnails: crate::http::testing::thumbnails_of(&storage, dir.path()),
                 transcodes,
-                lives: crate::http::testing::idle_lives(&storage).await,
+                lives: lives.clone(),
             },
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             ingest_ports: IngestPorts { rtmp: 1935, rtmps: None, srt: 8890 },
+            webrtc: crate::http::testing::webrtc_of(&lives).await,
         };
         let state = HttpState::open(services).await.unwrap();
         let tokens = [

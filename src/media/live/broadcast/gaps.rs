@@ -89,7 +89,7 @@ impl Broadcast {
     pub(super) fn first_end(&self) -> Option<i64> {
         let epoch = self.epochs.back()?.number;
         let last = |rendition: &Rendition| {
-            let is_media = |segment: &&LiveSegment| segment.beginning.epoch == epoch && segment.size > 0;
+            let is_media = |one: &&LiveSegment| one.beginning.epoch == epoch && one.size > 0 && !one.is_gap();
             let last = rendition.ring.segments().rev().find(is_media)?;
             Some(last.beginning.start.rescale(MICROS) + last.micros())
         };

@@ -14,7 +14,7 @@ const PICTURES: &str = "-f lavfi -i testsrc2=size=64x64:rate=25:duration=2";
 const TONE: &str = "-f lavfi -i sine=duration=2:sample_rate=48000";
 const H264: &str = "-c:v libx264 -preset ultrafast -bf 2 -g 25 -pix_fmt yuv420p";
 
-fn make(arguments: &str) -> Vec<u8> {
+pub(in crate::media::mpegts) fn make(arguments: &str) -> Vec<u8> {
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg.args(["-nostdin", "-v", "error"]).args(arguments.split_whitespace()).args(["-f", "mpegts", "-"]);
     let made = ffmpeg.stderr(Stdio::inherit()).output().expect("ffmpeg");
@@ -24,18 +24,18 @@ fn make(arguments: &str) -> Vec<u8> {
 
 /// What a stream comes to.
 #[derive(Debug, Default)]
-struct Taken {
-    visits: Vec<Visit>,
+pub(in crate::media::mpegts) struct Taken {
+    pub(in crate::media::mpegts) visits: Vec<Visit>,
     /// Track, times and whether decoding can begin, of each frame.
-    frames: Vec<(usize, Stamp)>,
-    payloads: Vec<(usize, Bytes)>,
+    pub(in crate::media::mpegts) frames: Vec<(usize, Stamp)>,
+    pub(in crate::media::mpegts) payloads: Vec<(usize, Bytes)>,
     cues: Vec<ToldCue>,
-    unusable: Unusable,
+    pub(in crate::media::mpegts) unusable: Unusable,
     refusal: Option<String>,
 }
 
 impl Taken {
-    fn of(stream: &[u8], step: usize) -> Self {
+    pub(in crate::media::mpegts) fn of(stream: &[u8], step: usize) -> Self {
         let (mut ingest, mut taken) = (TsIngest::default(), Self::default());
         for piece in stream.chunks(step) {
             let mut out = Vec::new();

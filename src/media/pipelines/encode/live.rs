@@ -1,5 +1,5 @@
 //! The ladder of a live stream: its pictures are decoded once as they come, and encoded in every rung. What does not keep up
-//! is for the server to see: it stops taking, and the server stops sending.
+//! is for the server to see: it stops taking, and the server stops sending. Sound is made Opus beside, if that is asked for.
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -20,6 +20,7 @@ use crate::domain::ladder::Rung;
 use crate::domain::video::Failure;
 use crate::media::frames::CodecConfig;
 use crate::media::live::broadcast::RungPicture;
+use crate::media::pipelines::sound::live::LiveSound;
 use crate::media::pipelines::{element, internal};
 use crate::media::work::live::{FromLadder, HEAD_BYTES, LadderTask, ToLadder, head};
 
@@ -34,6 +35,7 @@ const TOLERANCE: i64 = 1000;
 pub(in crate::media::pipelines) fn run(mut from: impl Read, to: UnixStream) -> Result<(), Failure> {
     let server = Arc::new(Mutex::new(to));
     let mut session: Option<Session> = None;
+    let mut sound: Option<LiveSound> = None;
     loop {
         let mut bytes = [0; HEAD_BYTES];
         if from.read_exact(&mut bytes).is_err() {
@@ -47,6 +49,13 @@ pub(in crate::media::pipelines) fn run(mut from: impl Read, to: UnixStream) -> R
                 drop(session.take());
                 session = Some(Session::start(&task, &server)?);
             }
+            ToLadder::BeginSound(task) => {
+                drop(sound.take());
+                let (server, epoch) = (Arc::clone(&server), task.epoch);
+                let take = move |packet| say(&server, &FromLadder::Sound { epoch, packet });
+                sound = Some(LiveSound::start(&task, take)?);
+            }
+            ToLadder::Sound(packet) => sound.as_ref().map_or(Ok(()), |sound| sound.push(packet))?,
             message => session.as_ref().map_or(Ok(()), |session| session.take(message))?,
         }
     }
@@ -123,7 +132,7 @@ impl Session {
                     return Err(internal(error.error()));
                 }
             }
-            ToLadder::Begin(_) => {}
+            ToLadder::Begin(_) | ToLadder::BeginSound(_) | ToLadder::Sound(_) => {}
         }
         Ok(())
     }

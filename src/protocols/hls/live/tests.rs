@@ -42,15 +42,15 @@ fn playlist(ring: &Ring) -> LivePlaylist<'_> {
         hold_back_parts: 3,
         cues: &[],
         low_latency: true,
-        reports: &[],
+        others: &[],
     }
 }
 
 #[test]
 fn a_small_playlist_in_full() {
     let ring = ring(2, 1);
-    let reports = [("a0-1".to_owned(), Position { segment: 1, part: 2 })];
-    let text = render_live(&LivePlaylist { reports: &reports, ..playlist(&ring) }, false);
+    let sound = self::ring(2, 3);
+    let text = render_live(&LivePlaylist { others: &[("a0-1", &sound)], ..playlist(&ring) }, false);
     let expected = "#EXTM3U\n#EXT-X-VERSION:9\n#EXT-X-TARGETDURATION:2\n\
         #EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL=12.0,HOLD-BACK=6.0,PART-HOLD-BACK=0.750\n\
         #EXT-X-PART-INF:PART-TARGET=0.250\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-MAP:URI=\"init-0.mp4\"\n\
@@ -62,6 +62,35 @@ fn a_small_playlist_in_full() {
         #EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"0-1.1.m4s\"\n\
         #EXT-X-RENDITION-REPORT:URI=\"../a0-1/media.m3u8\",LAST-MSN=1,LAST-PART=2\n";
     assert_eq!(text, expected);
+}
+
+#[test]
+fn a_rendition_that_has_only_gaps_goes_on_and_is_reported() {
+    let mut gaps = ring(2, 4);
+    (2..4).for_each(|number| gaps.gap(beginning(number, 1), 2000));
+    let text = render_live(&playlist(&gaps), false);
+    assert_eq!(text.matches("#EXT-X-MAP").count(), 1, "what has no media needs no initialisation segment: {text}");
+    assert!(text.contains("#EXT-X-DISCONTINUITY\n#EXT-X-PROGRAM-DATE-TIME:1970-01-01T00:00:04"), "{text}");
+    let report = |of: &Ring| {
+        let text = render_live(&LivePlaylist { others: &[("r90", of)], ..playlist(of) }, false);
+        text.lines().last().expect("a report").to_owned()
+    };
+    assert_eq!(report(&gaps), "#EXT-X-RENDITION-REPORT:URI=\"../r90/media.m3u8\",LAST-MSN=1,LAST-PART=3");
+    (4..6).for_each(|number| gaps.gap(beginning(number, 1), 2000));
+    assert_eq!(report(&gaps), "#EXT-X-RENDITION-REPORT:URI=\"../r90/media.m3u8\",LAST-MSN=5");
+    gaps.begin(beginning(6, 1));
+    gaps.push(part(true));
+    assert!(render_live(&playlist(&gaps), false).contains("#EXT-X-MAP:URI=\"init-1.mp4\"\n#EXT-X-PROGRAM-DATE"));
+}
+
+#[test]
+fn what_is_missing_of_a_segment_that_was_broken_off_is_listed() {
+    let mut broken = ring(2, 3);
+    broken.break_off(500);
+    let text = render_live(&playlist(&broken), false);
+    let end = "#EXT-X-PART:DURATION=0.25000,URI=\"0-1.3.m4s\",GAP=YES\n\
+        #EXT-X-PART:DURATION=0.25000,URI=\"0-1.4.m4s\",GAP=YES\n#EXT-X-GAP\n#EXTINF:2.00000,\n0-1.m4s\n";
+    assert!(text.contains(end), "{text}");
 }
 
 #[test]

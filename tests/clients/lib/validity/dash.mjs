@@ -308,10 +308,13 @@ export class DashWatch {
     // What turned out a gap, or was broken off, has little to arrive piece by piece.
     if (length < each * 0.75) return;
     report.measure('dash_first_chunk_ms', got.headAt - availableAt);
+    // What was there when it was asked for comes at once: a rendition that is encoded late makes all be asked for later.
+    const left = mpd.availabilityStartMs + (begins + each) * 1000 - got.askedAt;
     const spread = got.endAt - (got.arrivals[0]?.at ?? got.endAt);
     const moments = got.arrivals.filter((arrival, index) => index === 0 || arrival.at - got.arrivals[index - 1].at > 20).length;
-    const isProgressive = spread >= each * 400 && moments >= 3;
-    report.check('dash.progressive', isProgressive, where, () => `came within ${Math.round(spread)} ms in ${moments} pieces, it lasts ${each} s`);
+    if (left < each * 500) return;
+    const isProgressive = spread >= left * 0.4 && moments >= 3;
+    report.check('dash.progressive', isProgressive, where, () => `came within ${Math.round(spread)} ms in ${moments} pieces, ${Math.round(left)} ms of it were not made yet`);
     const isOpen = got.headers['content-length'] === undefined;
     report.check('dash.progressive', isOpen, where, 'its length is told before it is made');
   }
@@ -334,7 +337,9 @@ export class DashWatch {
       // Newer ones than the last playlist, and older ones than the first.
       if (number < first || number >= last) continue;
       // What a description in which the next epoch is not told yet counts on is empty, and HLS never told of it.
-      const isRight = known.has(url) ? known.get(url).gap === isEmpty : isEmpty;
+      // Of one that was broken off there may have been something.
+      const isBroken = known.get(url)?.gap && known.get(url).parts.length > 0;
+      const isRight = isBroken || (known.has(url) ? known.get(url).gap === isEmpty : isEmpty);
       this.report.check(
         'dash.same-bytes', isRight, where,
         () => `${url} is ${isEmpty ? 'empty' : 'media'}, in HLS it is ${known.get(url)?.gap ? 'a gap' : known.has(url) ? 'media' : 'not listed'}`,

@@ -249,7 +249,7 @@ const TAGS = {
   'EXT-X-RENDITION-REPORT': (reader, value, line) => {
     const named = reader.named(value, 'URI', 'LAST-MSN');
     if (/^"(\/|[a-z]+:)/.test(named.URI ?? '')) reader.error('a report names an address that is not relative');
-    reader.list.reports.push({ url: reader.url(named.URI), msn: integer(named['LAST-MSN']), part: integer(named['LAST-PART']) });
+    reader.list.reports.push({ url: reader.url(named.URI), msn: integer(named['LAST-MSN']), part: named['LAST-PART'] === undefined ? undefined : integer(named['LAST-PART']) });
     reader.list.tail.push(line);
   },
 };

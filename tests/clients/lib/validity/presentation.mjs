@@ -21,6 +21,7 @@ export class Presentation {
   #compared = new Set();
   #watching = [];
   #said = [];
+  #unknown = [];
   #heads = {};
 
   constructor(session, url) {
@@ -63,6 +64,7 @@ export class Presentation {
       this.renditions.set(url, rendition);
       this.#watching.push(rendition.watch());
     }
+    this.#settleUnknown(got.askedAt);
     this.#checkRates(list);
     await this.#checkMedia(list);
     return true;
@@ -87,7 +89,8 @@ export class Presentation {
       report.check('multivariant.groups', !(one.isDefault && one.autoselect === 'NO'), name, () => `${one.name} is default and not selected by itself`);
     }
     const old = this.list ? addresses(this.list) : [];
-    report.check('multivariant.same-address', old.every((url) => addresses(list).includes(url)), name, () => `${old} became ${addresses(list)}`);
+    const stays = (url) => addresses(list).includes(url) || this.renditions.get(url)?.isWithoutMedia;
+    report.check('multivariant.same-address', old.every(stays), name, () => `${old} became ${addresses(list)}`);
   }
 
   /** CODECS, RESOLUTION and CHANNELS against the initialisation segments that play right now. */
@@ -165,12 +168,26 @@ export class Presentation {
       () => `${list.reports.length} reports for ${others.length} others`,
     );
     for (const one of list.reports) {
+      const isGap = one.part === undefined;
+      if (!report.check('report.true', one.msn >= 0 && (isGap || one.part >= 0), rendition.name, () => `${one.url}, LAST-MSN=${one.msn}, LAST-PART=${one.part}`)) continue;
       const other = this.renditions.get(one.url);
-      if (!report.check('report.true', other && one.msn >= 0 && one.part >= 0, rendition.name, () => `${one.url}, LAST-MSN=${one.msn}, LAST-PART=${one.part}`)) continue;
-      const said = { msn: one.msn, part: one.part };
+      if (!other) {
+        this.#unknown.push({ at: answer.headAt, url: one.url, by: rendition.name });
+        continue;
+      }
+      const said = { msn: one.msn, part: isGap ? -1 : one.part };
       this.#said.push({ at: answer.headAt, said, about: other, by: rendition.name });
       this.#checkFresh(said, other, rendition.name, answer);
     }
+  }
+
+  /** What reports tell of is in a multivariant playlist that is asked for later. */
+  #settleUnknown(askedAt) {
+    this.#unknown = this.#unknown.filter(({ at, url, by }) => {
+      if (askedAt < at) return true;
+      this.report.check('report.true', this.renditions.has(url), by, () => `a report of ${url}, which no multivariant playlist lists`);
+      return false;
+    });
   }
 
   /** Not more than a part behind what the rendition itself said before this answer was made. */

@@ -14,6 +14,8 @@ const OLD_SEGMENTS = 6;
 const KEPT_EVERY = 5;
 /** Where a publisher will cut cannot always be foreseen: so large a share of hints may be wrong. */
 const WRONG_MAX = 0.2;
+/** After as many gaps in a row a rendition need not be in the multivariant playlist. */
+const GAPS_MIN = 3;
 /** How much later than listed something may be fetched for the last time. */
 const KEPT_MARGIN_MS = 400;
 
@@ -51,6 +53,12 @@ export class Rendition {
 
   get running() {
     return !this.session.signal.aborted && !this.ended;
+  }
+
+  /** Whether its newest segments are gaps: nobody needs to be sent to it. */
+  get isWithoutMedia() {
+    const newest = this.list?.segments.filter((segment) => segment.complete).slice(-GAPS_MIN) ?? [];
+    return newest.length === GAPS_MIN && newest.every((segment) => segment.gap);
   }
 
   get(url, options) {
@@ -132,7 +140,7 @@ export class Rendition {
     this.#arrived = { at: answer.headAt, dsn: last.segment.dsn, gapAfter: false };
     if (!before) return;
     // What a publisher that was away did not send cannot be listed: a gap or a discontinuity says so.
-    const isExcused = before.dsn !== segment.dsn || (index === 0 && this.history.segments.get(segment.msn - 1)?.gap);
+    const isExcused = segment.parts[index].gap || before.dsn !== segment.dsn || (index === 0 && this.history.segments.get(segment.msn - 1)?.gap);
     const interval = elapsed(before.at, answer.headAt);
     if (isExcused) return report.measure('absence_ms', interval);
     report.measure('part_interval_ms', interval);
@@ -268,7 +276,8 @@ export class Rendition {
 
   #partListed(segment, index, answer) {
     const part = segment.parts[index];
-    if (part.gap) return;
+    // What comes after it does not begin where anything ended.
+    if (part.gap) return this.#inOrder(async () => this.inspector.forget());
     const at = `${this.name} ${segment.msn}.${index}`;
     const [init, got] = [this.init(segment.map), this.fetch(part.url, at)];
     this.#parts.set(part.url, { listedAt: answer.headAt, got });

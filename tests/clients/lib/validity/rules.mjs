@@ -11,7 +11,7 @@ export const RULES = {
   'multivariant.frame-rate': '4.4.6.2',
   'multivariant.channels': '4.4.6.1',
   'multivariant.bandwidth': '4.4.6.2.1',
-  'multivariant.same-address': 'promise: renditions never vanish',
+  'multivariant.same-address': 'promise: renditions that have media never vanish',
   // A media playlist by itself
   'playlist.syntax': '4.1, 4.4',
   'playlist.version': '8',

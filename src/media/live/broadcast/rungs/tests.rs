@@ -8,7 +8,8 @@ const RUNG: &str = "r144";
 
 /// A publisher that has sent this much, and a rung that is announced.
 fn broadcast(ms: i64) -> (Broadcast, u32) {
-    let mut broadcast = Broadcast::new(BroadcastSettings::new(Duration::from_secs(600), 0));
+    let settings = BroadcastSettings::new(Duration::from_secs(600), 0).with_ladder(Duration::from_millis(6500));
+    let mut broadcast = Broadcast::new(settings);
     broadcast.begin_visit(visit(vec![video(), audio()]), at(0), &mut Vec::new()).unwrap();
     Publisher { base: 0, with_sound: true }.publish(&mut broadcast, 0, ms, &mut Vec::new());
     let epoch = broadcast.epochs().next_back().unwrap().number;
@@ -62,13 +63,31 @@ fn what_comes_too_late_is_a_gap_and_the_source_goes_on() {
     encode(&mut broadcast, epoch, 0, 3000);
     // Its encoder ends; the publisher does not.
     Publisher { base: 0, with_sound: true }.publish(&mut broadcast, 5000, 13_000, &mut Vec::new());
-    assert_eq!(pattern(&broadcast), "mm--");
+    assert_eq!(pattern(&broadcast), "m---");
     // Another one goes on with the next segment that it has all of.
     encode(&mut broadcast, epoch, 9500, 13_000);
-    assert_eq!(pattern(&broadcast), "mm---mo", "at 8 s it had nothing yet");
+    assert_eq!(pattern(&broadcast), "m-----o", "of what began at 9 s it has not all");
     let last = broadcast.renditions()[0].ring.next_number();
     Publisher { base: 0, with_sound: true }.publish(&mut broadcast, 13_000, 17_000, &mut Vec::new());
     assert_eq!(broadcast.renditions()[0].ring.next_number(), last + 2);
+}
+
+#[test]
+fn a_rung_that_nobody_encodes_is_not_waited_for() {
+    let (mut broadcast, epoch) = broadcast(5000);
+    encode(&mut broadcast, epoch, 0, 3000);
+    let out = &mut Vec::new();
+    broadcast.give_up_rungs_but(&[], out);
+    assert_eq!(pattern(&broadcast), "m-", "there is a whole segment of the source, with half of it");
+    Publisher { base: 0, with_sound: true }.publish(&mut broadcast, 5000, 9000, out);
+    assert_eq!(pattern(&broadcast), "m---", "all that the source has completed");
+    let rendition = broadcast.renditions().iter().find(|it| it.name == RUNG).unwrap();
+    let broken = rendition.ring.segments().nth(1).unwrap();
+    let length = broken.seconds(broken.missing);
+    assert!(broken.micros() == 2_000_000 && length > 1.0 && length < 1.5, "half of it is missing: {length}");
+    broadcast.give_up_rungs_but(&[RUNG.to_owned()], out);
+    Publisher { base: 0, with_sound: true }.publish(&mut broadcast, 9000, 13_000, out);
+    assert_eq!(pattern(&broadcast), "m---", "it is waited for again");
 }
 
 #[test]
@@ -104,4 +123,9 @@ fn an_encoder_that_begins_anew_goes_on_in_the_open_segment() {
     let resumed = rendition.ring.segments().nth(1).unwrap();
     assert_eq!(resumed.micros(), 2_000_000, "without a hole");
     assert!(resumed.parts.iter().any(|part| part.independent && part.start == at_tick));
+    let sequence = |part: &Part| {
+        let mfhd = part.bytes.windows(4).position(|name| name == b"mfhd").expect("a movie fragment header");
+        u32::from_be_bytes(part.bytes[mfhd + 8..mfhd + 12].try_into().unwrap())
+    };
+    assert!(resumed.parts.windows(2).all(|pair| sequence(&pair[0]) < sequence(&pair[1])), "numbers go on");
 }

@@ -1,4 +1,5 @@
 //! Tokens in links to private and unlisted media: an expiry and an HMAC over it and the playback id.
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
@@ -6,8 +7,11 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::domain::ids::PlaybackId;
+use crate::domain::ports::{Catalog, CatalogError, Entropy};
 use crate::domain::time::Timestamp;
 
+/// Length of the secret.
+const SECRET_BYTES: usize = 32;
 const EXPIRY_BYTES: usize = 8;
 /// SHA-256's whole output.
 const TAG_BYTES: usize = 32;
@@ -15,20 +19,31 @@ const TAG_BYTES: usize = 32;
 const CONTEXT: &[u8] = b"playhouse media token 1";
 
 /// Signs and checks tokens.
-pub(crate) struct MediaTokens {
+pub struct MediaTokens {
     key: hmac::Key,
     ttl: Duration,
 }
 
 impl MediaTokens {
+    /// Tokens under the secret of this installation, which is made at first start.
+    pub async fn load(catalog: &dyn Catalog, entropy: &Arc<dyn Entropy>, ttl: Duration) -> Result<Self, CatalogError> {
+        let entropy = Arc::clone(entropy);
+        let make = move || {
+            let mut secret = vec![0; SECRET_BYTES];
+            entropy.fill(&mut secret);
+            secret
+        };
+        Ok(Self::new(&catalog.secret("media.tokens", &make).await?, ttl))
+    }
+
     /// Tokens under this secret that live for `ttl`.
-    pub(crate) fn new(secret: &[u8], ttl: Duration) -> Self {
+    pub fn new(secret: &[u8], ttl: Duration) -> Self {
         Self { key: hmac::Key::new(hmac::HMAC_SHA256, secret), ttl }
     }
 
     /// A token for everything under this playback id. Its expiry is rounded up to a quarter of its life, so that links
     /// made soon after one another are the same and caches hold them once.
-    pub(crate) fn issue(&self, playback: &PlaybackId, now: Timestamp) -> String {
+    pub fn issue(&self, playback: &PlaybackId, now: Timestamp) -> String {
         let expiry = self.expiry(now).as_millis().to_be_bytes();
         let tag = hmac::sign(&self.key, &signed(playback, &expiry));
         let mut token = expiry.to_vec();
@@ -37,14 +52,14 @@ impl MediaTokens {
     }
 
     /// When a token issued at `now` ends.
-    pub(crate) fn expiry(&self, now: Timestamp) -> Timestamp {
+    pub fn expiry(&self, now: Timestamp) -> Timestamp {
         let step = i64::try_from(self.ttl.as_millis() / 4).unwrap_or(i64::MAX).max(1);
         let end = (now + self.ttl).as_millis();
         Timestamp::from_millis(end.saturating_add(step - end.rem_euclid(step)))
     }
 
     /// Whether `token` was issued for this playback id and has not ended.
-    pub(crate) fn verify(&self, token: &str, playback: &PlaybackId, now: Timestamp) -> bool {
+    pub fn verify(&self, token: &str, playback: &PlaybackId, now: Timestamp) -> bool {
         if token.len() > 4 * (EXPIRY_BYTES + TAG_BYTES) / 3 + 4 {
             return false;
         }

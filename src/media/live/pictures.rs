@@ -1,9 +1,12 @@
-//! A stream of pictures: from a byte stream (annex B) to canonical frames, and its configuration from the parameter sets in it.
+//! A stream of pictures that carries its configuration along: from a byte stream (annex B) of H.264 and HEVC, temporal units of
+//! AV1 and frames of VP9 to canonical frames and the configuration of their track.
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::media::codecs::annexb::AnnexB;
+use crate::media::codecs::av1::{self, Av1Config};
 use crate::media::codecs::h264::{self, AvcConfig, SpsInfo};
 use crate::media::codecs::hevc::{HevcConfig, HevcPictures, Left};
+use crate::media::codecs::vp9::{Vp9Config, key_frame_size};
 use crate::media::frames::{CodecConfig, TrackConfig};
 
 /// Ticks per second.
@@ -19,25 +22,35 @@ const HEVC_SETS: std::ops::RangeInclusive<u8> = 32..=34;
 
 /// What is known of a stream's configuration.
 #[derive(Debug)]
-pub(super) enum Pictures {
+pub enum Pictures {
+    /// Of H.264.
     H264(Option<AvcConfig>),
+    /// Of HEVC.
     Hevc(Option<Box<HevcPictures>>),
+    /// Of AV1.
+    Av1(Option<Av1Config>),
+    /// Of VP9, with their size.
+    Vp9(Option<(u32, u32)>),
 }
 
 /// A picture.
-pub(super) struct Seen {
-    pub(super) keyframe: bool,
-    pub(super) payload: Bytes,
+pub struct Seen {
+    /// Whether decoding can start with it.
+    pub keyframe: bool,
+    /// Its canonical payload.
+    pub payload: Bytes,
     /// Whether the configuration is another one from here on.
-    pub(super) is_new: bool,
+    pub is_new: bool,
 }
 
 impl Pictures {
     /// Its configuration, once it is known.
-    pub(super) fn config(&self) -> Option<TrackConfig> {
+    pub fn config(&self) -> Option<TrackConfig> {
         let codec = match self {
             Self::H264(config) => CodecConfig::H264 { avcc: config.as_ref()?.to_bytes() },
             Self::Hevc(pictures) => CodecConfig::Hevc { hvcc: pictures.as_ref()?.config().to_bytes() },
+            Self::Av1(config) => CodecConfig::Av1 { av1c: config.as_ref()?.to_bytes() },
+            Self::Vp9(size) => CodecConfig::Vp9 { vpcc: Vp9Config::of_size((*size)?).to_bytes(), size: (*size)? },
         };
         let config = TrackConfig::new(codec, TIMESCALE);
         let config = TrackConfig { colour: config.own_colour(), ..config };
@@ -45,10 +58,12 @@ impl Pictures {
     }
 
     /// Takes an access unit.
-    pub(super) fn take(&mut self, stream: &[u8]) -> Result<Seen, Left> {
+    pub fn take(&mut self, stream: Bytes) -> Result<Seen, Left> {
         match self {
-            Self::H264(config) => take_h264(config, stream),
-            Self::Hevc(pictures) => take_hevc(pictures, stream),
+            Self::H264(config) => take_h264(config, &stream),
+            Self::Hevc(pictures) => take_hevc(pictures, &stream),
+            Self::Av1(config) => take_av1(config, stream),
+            Self::Vp9(size) => take_vp9(size, stream),
         }
     }
 }
@@ -118,4 +133,20 @@ fn take_hevc(pictures: &mut Option<Box<HevcPictures>>, stream: &[u8]) -> Result<
     }
     let (keyframe, payload, is_new) = pictures.take(payload.freeze())?;
     Ok(Seen { keyframe, payload, is_new: is_new || is_first })
+}
+
+fn take_av1(config: &mut Option<Av1Config>, stream: Bytes) -> Result<Seen, Left> {
+    let payload = av1::without_delimiter(stream);
+    let keyframe = av1::is_key(&payload);
+    let told = Av1Config::from_units(&payload).ok().filter(|told| keyframe && config.as_ref() != Some(told));
+    let is_new = told.is_some();
+    *config = told.or(config.take());
+    if config.is_some() { Ok(Seen { keyframe, payload, is_new }) } else { Err(Left::Undecodable) }
+}
+
+fn take_vp9(size: &mut Option<(u32, u32)>, payload: Bytes) -> Result<Seen, Left> {
+    let found = key_frame_size(&payload);
+    let is_new = found.is_some() && found != *size;
+    *size = found.or(*size);
+    if size.is_some() { Ok(Seen { keyframe: found.is_some(), payload, is_new }) } else { Err(Left::Undecodable) }
 }

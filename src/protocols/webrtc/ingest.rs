@@ -1,0 +1,377 @@
+//! From a publisher's RTP packets to a visit: the tracks it has, and their frames.
+//!
+//! Each track's packets are put in order, those of a picture together. All tracks have one clock of 90 kHz: at first by when they
+//! came, then by what the publisher tells of its clocks. A loss leaves pictures out until the next key frame, which is asked for;
+//! key frames are asked for besides so that every segment can begin with one. Browsers change the size of their pictures as they
+//! like: each change opens an epoch, so there is some time between two of them, in which pictures of yet another size are left out.
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::jitter::{Jitter, JitterStats, Next};
+use super::peer::RtpPacket;
+use super::wire::offer::{Choice, Codec, Media};
+use super::wire::payload::Unit;
+use crate::domain::asset::TrackKind;
+use crate::media::codecs::hevc::Left;
+use crate::media::codecs::opus::{OpusConfig, SAMPLE_RATE};
+use crate::media::frames::{CodecConfig, TrackConfig};
+use crate::media::live::lineup::{Arrived, Fed, Lineup, TrackId};
+use crate::media::live::pictures::Pictures;
+use crate::media::live::timeline::{IngestClock, Stamp};
+
+mod clocks;
+
+use clocks::Clocks;
+
+/// A key frame is asked for when the last one is this old: TARGETDURATION is then two seconds, as short as it gets.
+const KEY_EVERY: Duration = Duration::from_millis(1800);
+/// How often it is asked for again while none comes.
+const KEY_AGAIN: Duration = Duration::from_millis(500);
+/// Shortest time between two changes of the pictures' size.
+const RESIZE_EVERY_MIN: Duration = Duration::from_secs(6);
+/// Nobody tells how many pictures a second come, and cameras take fewer in the dark: parts that 20 of them fill well are filled
+/// well by 10, 15, 24, 25 and 30, too.
+const FRAME_RATE: (u32, u32) = (20, 1);
+/// Channels of Opus in RTP (RFC 7587, section 7).
+const OPUS_CHANNELS: u8 = 2;
+
+/// What the publisher is to be asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    /// A key frame of this source.
+    KeyFrame(u32),
+    /// Packets of this source once more.
+    Again(u32, Vec<u16>),
+}
+
+/// What could not be used, and what was asked for, as counters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unusable {
+    /// Times that packets were missing.
+    pub gaps: u64,
+    /// Packets and pictures that cannot be read.
+    pub damaged: u64,
+    /// Pictures that need ones that are missing, or have a size that they had not long enough.
+    pub undecodable: u64,
+    /// Key frames that were asked for.
+    pub key_frames_asked: u64,
+}
+
+/// A section's media.
+#[derive(Debug)]
+struct Track {
+    id: TrackId,
+    codec: Codec,
+    /// Of the packets that come now.
+    ssrc: Option<u32>,
+    jitter: Jitter,
+    /// Of sources before.
+    stats: JitterStats,
+    unit: Unit,
+    /// Timestamp of the unit in the making, and whether something of it is lost or damaged.
+    under_way: Option<(u32, Instant)>,
+    is_broken: bool,
+    pictures: Option<Picturing>,
+}
+
+/// What pictures need besides.
+#[derive(Debug)]
+struct Picturing {
+    pictures: Pictures,
+    /// Whether pictures are left out until a key frame comes.
+    waits_for_key: bool,
+    last_key: Option<Instant>,
+    last_asked: Option<Instant>,
+    /// What was announced last, and when.
+    announced: Option<(TrackConfig, Instant)>,
+}
+
+/// One publisher's media.
+#[derive(Debug)]
+pub struct RtpIngest {
+    started: Instant,
+    tracks: Vec<Track>,
+    clocks: Clocks,
+    lineup: Lineup,
+    unusable: Unusable,
+}
+
+impl RtpIngest {
+    /// Of sections with these choices; lost packets are waited for as long as `latency`.
+    pub fn new(choices: &[Choice], latency: Duration, now: Instant) -> Self {
+        let (mut pictures, mut sounds) = (0u8, 0u8);
+        let tracks = choices.iter().map(|choice| {
+            let (kind, number) = match choice.codec.media() {
+                Media::Audio => (TrackKind::Audio, &mut sounds),
+                Media::Video => (TrackKind::Video, &mut pictures),
+            };
+            let id = (kind, *number);
+            *number = number.saturating_add(1);
+            Track::new(id, choice.codec, latency)
+        });
+        let tracks: Vec<Track> = tracks.collect();
+        let clocks = Clocks::new(choices.iter().map(|choice| (choice.codec.media(), choice.format.clock_rate)));
+        let lineup = Lineup::new(IngestClock::RTP);
+        Self { started: now, tracks, clocks, lineup, unusable: Unusable::default() }
+    }
+
+    /// What could not be used so far.
+    pub fn unusable(&self) -> Unusable {
+        Unusable { undecodable: self.unusable.undecodable + self.lineup.unconfigured(), ..self.unusable }
+    }
+
+    /// How the packets of all tracks do.
+    pub fn stats(&self) -> JitterStats {
+        self.tracks.iter().fold(JitterStats::default(), |sum, track| add(add(sum, track.stats), track.jitter.stats()))
+    }
+
+    /// The longest of how long packets are held now.
+    pub fn held_for(&self, now: Instant) -> Duration {
+        self.tracks.iter().map(|track| track.jitter.held_for(now)).max().unwrap_or_default()
+    }
+
+    /// How long it lately took until packets came that had been asked for.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.tracks.iter().filter_map(|track| track.jitter.round_trip()).max()
+    }
+
+    /// The publisher tells what a source's clock and its own say at one instant.
+    pub fn take_clock(&mut self, ssrc: u32, (ntp, rtp): (u64, u32)) {
+        if let Some(section) = self.tracks.iter().position(|track| track.ssrc == Some(ssrc)) {
+            self.clocks.tell(section, (ntp, rtp));
+        }
+    }
+
+    /// Takes a packet of the section with this number.
+    pub fn take(&mut self, section: usize, packet: RtpPacket, at: Instant, out: &mut Vec<Fed>) {
+        let Some(track) = self.tracks.get_mut(section) else { return };
+        track.note_source(packet.header.ssrc);
+        track.jitter.push(packet, at);
+        self.drain(section, at, out);
+    }
+
+    /// Time passes: what was waited for too long is given up, and what is to be asked for is told.
+    pub fn advance(&mut self, now: Instant, out: &mut Vec<Fed>, wishes: &mut Vec<Wish>) {
+        for section in 0..self.tracks.len() {
+            self.drain(section, now, out);
+            let Some(track) = self.tracks.get_mut(section) else { continue };
+            let Some(ssrc) = track.ssrc else { continue };
+            let again = track.jitter.to_ask(now);
+            if !again.is_empty() {
+                wishes.push(Wish::Again(ssrc, again));
+            }
+            if track.pictures.as_mut().is_some_and(|pictures| pictures.asks(now)) {
+                self.unusable.key_frames_asked += 1;
+                wishes.push(Wish::KeyFrame(ssrc));
+            }
+        }
+    }
+
+    /// When time is to pass next at the latest.
+    pub fn next_timer(&self, now: Instant) -> Option<Instant> {
+        let packets = self.tracks.iter().filter_map(|track| track.jitter.next_timer(now));
+        let keys = self.tracks.iter().filter(|track| track.ssrc.is_some()).filter_map(|track| track.pictures.as_ref());
+        packets.chain(keys.map(|pictures| pictures.asks_at(now))).min()
+    }
+
+    fn drain(&mut self, section: usize, now: Instant, out: &mut Vec<Fed>) {
+        loop {
+            let Some(track) = self.tracks.get_mut(section) else { return };
+            match track.jitter.pop(now) {
+                Some(Next::Packet(packet, at)) => self.take_next(section, packet, at, out),
+                Some(Next::Lost(_)) => {
+                    self.unusable.gaps += 1;
+                    track.lose();
+                }
+                None => return,
+            }
+        }
+    }
+
+    /// The next packet in order.
+    fn take_next(&mut self, section: usize, packet: RtpPacket, at: Instant, out: &mut Vec<Fed>) {
+        let Some(track) = self.tracks.get_mut(section) else { return };
+        let (time, ends) = (packet.header.timestamp, packet.header.marker || track.codec == Codec::Opus);
+        if packet.payload.is_empty() {
+            // Browsers send such ones to find out how much goes through.
+            return;
+        }
+        if track.under_way.is_some_and(|(under_way, _)| under_way != time) {
+            self.end_unit(section, out);
+        }
+        let Some(track) = self.tracks.get_mut(section) else { return };
+        track.under_way.get_or_insert((time, at));
+        if !track.is_broken && track.unit.take(&packet.payload).is_err() {
+            self.unusable.damaged += 1;
+            track.is_broken = true;
+            track.wait_for_key();
+        }
+        if ends {
+            self.end_unit(section, out);
+        }
+    }
+
+    /// The unit in the making has all that came of it.
+    fn end_unit(&mut self, section: usize, out: &mut Vec<Fed>) {
+        let Some(track) = self.tracks.get_mut(section) else { return };
+        let Some((time, at)) = track.under_way.take() else { return };
+        let unit = track.unit.finish().filter(|_| !track.is_broken);
+        track.is_broken = false;
+        let Some(unit) = unit else {
+            track.wait_for_key();
+            return;
+        };
+        let arrival = at.saturating_duration_since(self.started);
+        let dts = self.clocks.time(section, time, arrival);
+        let taken = match &mut track.pictures {
+            Some(pictures) => pictures.take(unit, at),
+            None => Ok(Taken { payload: unit, keyframe: true, config: None }),
+        };
+        let id = track.id;
+        match taken {
+            Ok(Taken { payload, keyframe, config }) => {
+                let config = config.or_else(|| (id.0 == TrackKind::Audio).then(opus).flatten());
+                if let Some(config) = config {
+                    self.lineup.configure(id, config);
+                }
+                let frame = Arrived { track: id, stamp: Stamp { dts, composition: 0, keyframe, arrival }, payload };
+                if self.lineup.take(frame, out) && (self.has_all() || self.lineup.has_waited()) {
+                    let rate = (self.lineup.count(TrackKind::Video) > 0).then_some(FRAME_RATE);
+                    self.lineup.announce(rate, |_, config| config.clone(), out);
+                }
+            }
+            Err(Left::Damaged) => self.unusable.damaged += 1,
+            Err(Left::Undecodable) => self.unusable.undecodable += 1,
+        }
+    }
+
+    /// Whether every track has told its configuration.
+    fn has_all(&self) -> bool {
+        self.tracks.len() == self.lineup.count(TrackKind::Video) + self.lineup.count(TrackKind::Audio)
+    }
+}
+
+/// Sound is always the same.
+fn opus() -> Option<TrackConfig> {
+    let dops = OpusConfig::of_channels(OPUS_CHANNELS)?.to_bytes();
+    Some(TrackConfig::new(CodecConfig::Opus { dops }, SAMPLE_RATE))
+}
+
+fn add(one: JitterStats, other: JitterStats) -> JitterStats {
+    JitterStats {
+        packets: one.packets + other.packets,
+        recovered: one.recovered + other.recovered,
+        lost: one.lost + other.lost,
+        late: one.late + other.late,
+        asked: one.asked + other.asked,
+    }
+}
+
+impl Track {
+    fn new(id: TrackId, codec: Codec, latency: Duration) -> Self {
+        let pictures = match codec {
+            Codec::H264 => Some(Pictures::H264(None)),
+            Codec::Hevc => Some(Pictures::Hevc(None)),
+            Codec::Av1 => Some(Pictures::Av1(None)),
+            Codec::Vp9 => Some(Pictures::Vp9(None)),
+            Codec::Opus => None,
+        };
+        let pictures = pictures.map(|pictures| Picturing {
+            pictures,
+            waits_for_key: true,
+            last_key: None,
+            last_asked: None,
+            announced: None,
+        });
+        Self {
+            id,
+            codec,
+            ssrc: None,
+            jitter: Jitter::new(latency),
+            stats: JitterStats::default(),
+            unit: Unit::new(codec),
+            under_way: None,
+            is_broken: false,
+            pictures,
+        }
+    }
+
+    /// Another source counts its packets in another way.
+    fn note_source(&mut self, ssrc: u32) {
+        if self.ssrc.replace(ssrc).is_some_and(|before| before != ssrc) {
+            let anew = self.jitter.anew();
+            self.stats = add(self.stats, std::mem::replace(&mut self.jitter, anew).stats());
+            self.lose();
+        }
+    }
+
+    /// Packets are missing: of the picture under way, or of the one that comes next; nobody knows.
+    fn lose(&mut self) {
+        self.unit.clear();
+        self.under_way = None;
+        self.is_broken = self.id.0 == TrackKind::Video;
+        self.wait_for_key();
+    }
+
+    fn wait_for_key(&mut self) {
+        if let Some(pictures) = &mut self.pictures {
+            pictures.waits_for_key = true;
+        }
+    }
+}
+
+/// A frame, and its track's configuration if that is another one from here on.
+struct Taken {
+    payload: Bytes,
+    keyframe: bool,
+    config: Option<TrackConfig>,
+}
+
+impl Picturing {
+    fn take(&mut self, unit: Bytes, now: Instant) -> Result<Taken, Left> {
+        let seen = self.pictures.take(unit)?;
+        if !seen.keyframe {
+            let taken = Taken { payload: seen.payload, keyframe: false, config: None };
+            return if self.waits_for_key { Err(Left::Undecodable) } else { Ok(taken) };
+        }
+        let config = self.pictures.config().ok_or(Left::Undecodable)?;
+        self.last_key = Some(now);
+        let is_same = self.announced.as_ref().is_some_and(|(announced, _)| *announced == config);
+        if !is_same && !self.may_change(now) {
+            self.waits_for_key = true;
+            return Err(Left::Undecodable);
+        }
+        self.waits_for_key = false;
+        let told = (!is_same).then(|| config.clone());
+        if !is_same {
+            self.announced = Some((config, now));
+        }
+        Ok(Taken { payload: seen.payload, keyframe: true, config: told })
+    }
+
+    fn may_change(&self, now: Instant) -> bool {
+        self.announced.as_ref().is_none_or(|(_, at)| now.saturating_duration_since(*at) >= RESIZE_EVERY_MIN)
+    }
+
+    /// When a key frame is to be asked for next.
+    fn asks_at(&self, now: Instant) -> Instant {
+        let again = self.last_asked.map_or(now, |asked| asked + KEY_AGAIN);
+        // Pictures of a size that is left out are of no use before it may change; another key frame may be of the size before.
+        match (self.waits_for_key, self.last_key) {
+            (false, Some(key)) => again.max(key + KEY_EVERY),
+            _ => again,
+        }
+    }
+
+    fn asks(&mut self, now: Instant) -> bool {
+        let is_due = now >= self.asks_at(now);
+        if is_due {
+            self.last_asked = Some(now);
+        }
+        is_due
+    }
+}
+
+#[cfg(test)]
+mod tests;

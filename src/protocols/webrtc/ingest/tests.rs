@@ -1,0 +1,239 @@
+//! Pictures of an encoder, put into packets by the crate, with what a network does to them.
+use bytes::Bytes;
+use rtc::rtp::codec::h264::H264Payloader;
+use rtc::rtp::codec::vp9::Vp9Payloader;
+use rtc::rtp::packetizer::Payloader;
+
+use super::*;
+use crate::media::codecs::annexb::AnnexB;
+use crate::media::live::broadcast::Visit;
+use crate::media::testing::run_bytes;
+use crate::protocols::webrtc::wire::offer::Format;
+
+const LATENCY: Duration = Duration::from_millis(300);
+const VIDEO: u32 = 7;
+const AUDIO: u32 = 8;
+
+fn choice(codec: Codec) -> Choice {
+    let is_sound = codec.media() == Media::Audio;
+    let format = Format {
+        payload_type: if is_sound { 111 } else { 96 },
+        name: codec.name().into(),
+        clock_rate: if is_sound { 48_000 } else { 90_000 },
+        channels: if is_sound { 2 } else { 1 },
+        parameters: String::new(),
+        feedback: Vec::new(),
+    };
+    Choice { codec, format, repair: None }
+}
+
+/// Access units of H.264 in this size, a key frame in every `gop`.
+fn encoded(size: &str, frames: u32, gop: u32) -> Vec<Bytes> {
+    let arguments = format!(
+        "-nostdin -v error -f lavfi -i testsrc2=s={size}:r=25 -frames:v {frames} -c:v libx264 -preset ultrafast -tune zerolatency \
+         -profile:v baseline -pix_fmt yuv420p -g {gop} -x264-params slices=1:aud=1 -f h264 -"
+    );
+    let stream = run_bytes("ffmpeg", &arguments.split_whitespace().collect::<Vec<_>>());
+    let mut units: Vec<Vec<u8>> = Vec::new();
+    for unit in AnnexB::new(&stream) {
+        if unit[0] & 0x1f == 9 {
+            units.push(Vec::new());
+            continue;
+        }
+        let last = units.last_mut().unwrap();
+        last.extend([0, 0, 0, 1]);
+        last.extend(unit);
+    }
+    assert_eq!(units.len(), frames as usize);
+    units.into_iter().map(Bytes::from).collect()
+}
+
+/// A publisher that sends at 25 frames a second.
+struct World {
+    ingest: RtpIngest,
+    start: Instant,
+    now: Instant,
+    sequence: u16,
+    timestamp: u32,
+    fed: Vec<Fed>,
+    wishes: Vec<Wish>,
+}
+
+impl World {
+    fn new(codecs: &[Codec]) -> Self {
+        let start = Instant::now();
+        let choices: Vec<Choice> = codecs.iter().map(|codec| choice(*codec)).collect();
+        let ingest = RtpIngest::new(&choices, LATENCY, start);
+        Self {
+            ingest,
+            start,
+            now: start,
+            sequence: 65_530,
+            timestamp: u32::MAX - 4000,
+            fed: Vec::new(),
+            wishes: Vec::new(),
+        }
+    }
+
+    fn packets(&mut self, payloader: &mut dyn Payloader, unit: &Bytes) -> Vec<RtpPacket> {
+        let payloads = payloader.payload(500, unit).unwrap();
+        let last = payloads.len() - 1;
+        let packets = payloads.into_iter().enumerate().map(|(index, payload)| {
+            let mut packet = RtpPacket::default();
+            packet.header.ssrc = VIDEO;
+            packet.header.timestamp = self.timestamp;
+            packet.header.sequence_number = self.sequence;
+            packet.header.marker = index == last;
+            packet.payload = payload;
+            self.sequence = self.sequence.wrapping_add(1);
+            packet
+        });
+        packets.collect()
+    }
+
+    fn next_picture(&mut self) {
+        self.timestamp = self.timestamp.wrapping_add(3600);
+        self.now += Duration::from_millis(40);
+    }
+
+    fn take(&mut self, section: usize, packets: Vec<RtpPacket>) {
+        for packet in packets {
+            self.ingest.take(section, packet, self.now, &mut self.fed);
+        }
+        self.ingest.advance(self.now, &mut self.fed, &mut self.wishes);
+    }
+
+    fn visits(&self) -> Vec<&Visit> {
+        self.fed.iter().filter_map(|fed| if let Fed::Visit(visit) = fed { Some(visit) } else { None }).collect()
+    }
+
+    fn frames(&self) -> Vec<(usize, Stamp)> {
+        let frame = |fed: &Fed| if let Fed::Frame { track, stamp, .. } = fed { Some((*track, *stamp)) } else { None };
+        self.fed.iter().filter_map(frame).collect()
+    }
+
+    fn key_frames_asked(&self) -> usize {
+        self.wishes.iter().filter(|wish| **wish == Wish::KeyFrame(VIDEO)).count()
+    }
+}
+
+#[test]
+fn pictures_and_sound_become_a_visit_with_frames_in_step() {
+    let mut world = World::new(&[Codec::Opus, Codec::H264]);
+    let mut payloader = H264Payloader::default();
+    for (number, unit) in encoded("160x90", 25, 50).iter().enumerate() {
+        let mut packets = world.packets(&mut payloader, unit);
+        if number > 0 {
+            packets.reverse();
+        }
+        world.take(1, packets);
+        for half in 0..2u16 {
+            let mut packet = RtpPacket::default();
+            packet.header.ssrc = AUDIO;
+            packet.header.sequence_number = number as u16 * 2 + half;
+            packet.header.timestamp = (u32::from(packet.header.sequence_number)) * 960;
+            packet.payload = Bytes::from_static(&[0xfc, 1, 2]);
+            world.take(0, vec![packet]);
+        }
+        world.next_picture();
+    }
+    let visits = world.visits();
+    let codecs: Vec<&str> = visits[0].tracks.iter().map(|track| track.codec.name()).collect();
+    assert_eq!((visits.len(), codecs), (1, vec!["H.264", "Opus"]));
+    let frames = world.frames();
+    let times =
+        |track| -> Vec<i64> { frames.iter().filter(|(of, _)| *of == track).map(|(_, stamp)| stamp.dts).collect() };
+    assert_eq!(times(0), (0..25).map(|number| number * 3600).collect::<Vec<_>>());
+    assert_eq!(times(1), (0..50).map(|number| number * 1800).collect::<Vec<_>>());
+    assert!(
+        frames[0].1.keyframe && !frames.iter().any(|(track, stamp)| *track == 0 && stamp.dts > 0 && stamp.keyframe)
+    );
+    assert_eq!((world.ingest.unusable().damaged, world.ingest.stats().lost), (0, 0));
+    // The first one was a key frame, and none has to be asked for until it is nearly two seconds old.
+    assert_eq!(world.key_frames_asked(), 0);
+    world.ingest.advance(world.start + KEY_EVERY, &mut world.fed, &mut world.wishes);
+    assert_eq!(world.key_frames_asked(), 1);
+}
+
+#[test]
+fn a_loss_leaves_pictures_out_until_the_next_key_frame() {
+    let mut world = World::new(&[Codec::H264]);
+    let mut payloader = H264Payloader::default();
+    let mut asked = Vec::new();
+    for (number, unit) in encoded("160x90", 40, 20).iter().enumerate() {
+        let mut packets = world.packets(&mut payloader, unit);
+        match number {
+            3 => {
+                // It comes when it is asked for.
+                let late = packets.remove(0);
+                world.take(0, packets);
+                world.now += Duration::from_millis(15);
+                world.take(0, Vec::new());
+                packets = vec![late];
+            }
+            5 => drop(packets.remove(0)),
+            _ => {}
+        }
+        world.take(0, packets);
+        asked.extend(
+            world
+                .wishes
+                .iter()
+                .filter_map(|wish| if let Wish::Again(VIDEO, numbers) = wish { Some(numbers.clone()) } else { None }),
+        );
+        world.next_picture();
+    }
+    let shown: Vec<i64> = world.frames().iter().map(|(_, stamp)| stamp.dts / 3600).collect();
+    assert_eq!(shown, (0..5).chain(20..40).collect::<Vec<_>>());
+    assert!(!asked.is_empty() && world.key_frames_asked() >= 1, "{:?}", world.wishes);
+    let stats = world.ingest.stats();
+    assert_eq!((stats.recovered, stats.lost, world.ingest.unusable().gaps), (1, 1, 1));
+}
+
+#[test]
+fn sizes_that_change_all_the_time_open_few_epochs() {
+    let mut world = World::new(&[Codec::H264]);
+    let mut payloader = H264Payloader::default();
+    let (large, small) = (encoded("160x90", 25, 25), encoded("128x72", 25, 25));
+    for number in 0..20 {
+        for unit in if number % 2 == 0 { &large } else { &small } {
+            let packets = world.packets(&mut payloader, unit);
+            world.take(0, packets);
+            world.next_picture();
+        }
+    }
+    // Twenty seconds with a change in each.
+    assert_eq!(world.visits().len(), 3, "{:?}", world.ingest.unusable());
+    assert!(world.frames().len() >= 200, "pictures of the size that was announced are shown");
+}
+
+#[test]
+fn vp9_tells_its_configuration_in_key_frames() {
+    let key = Bytes::from_static(&[0x82, 0x49, 0x83, 0x42, 0x00, 0x13, 0xf0, 0x0b, 0x36, 0x06, 1, 2, 3]);
+    let inter = Bytes::from_static(&[0x86, 0x00, 0x40, 0x92, 0xf1, 0x21, 0x40, 0x00, 0x00, 0x88]);
+    let mut world = World::new(&[Codec::Vp9]);
+    let mut payloader = Vp9Payloader::default();
+    for unit in [&inter, &key, &inter, &inter] {
+        let packets = world.packets(&mut payloader, unit);
+        world.take(0, packets);
+        world.next_picture();
+    }
+    let properties = world.visits()[0].tracks[0].video_properties((25, 1)).unwrap().unwrap();
+    assert_eq!((properties.width, properties.height), (320, 180));
+    assert_eq!(world.frames().iter().map(|(_, stamp)| stamp.keyframe).collect::<Vec<_>>(), [true, false, false]);
+}
+
+#[test]
+fn packets_of_nothing_are_left_out_and_counted() {
+    let mut world = World::new(&[Codec::H264, Codec::Opus]);
+    for (sequence, payload) in [&[][..], &[0x7c], &[0xff; 40], &[0x78, 0xff, 0xff], &[0; 3]].into_iter().enumerate() {
+        let mut packet = RtpPacket::default();
+        packet.header.sequence_number = sequence as u16;
+        packet.header.timestamp = sequence as u32;
+        packet.header.marker = true;
+        packet.payload = Bytes::copy_from_slice(payload);
+        world.take(0, vec![packet.clone()]);
+        world.take(9, vec![packet]);
+    }
+    assert!(world.fed.is_empty() && world.ingest.unusable().damaged >= 2, "{:?}", world.ingest.unusable());
+}

@@ -1,0 +1,419 @@
+//! One WebRTC connection as a machine without sockets, tasks or a clock: it answers an offer, receives media or sends them, and is
+//! driven by whoever has its datagrams and knows the time. This side is ICE-lite (RFC 8445, section 2.5): it answers checks at the
+//! addresses it tells, and sends to where they come from, so that nothing of what a client tells of its own addresses is used.
+//!
+//! After each call that takes something ([`Peer::take`], [`Peer::on_timer`], what is sent), [`Peer::next_datagram`] and
+//! [`Peer::next_event`] are to be asked until they have nothing more.
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use rtc::interceptor::{
+    NackResponderBuilder, ReceiverReportBuilder, Registry, SenderReportBuilder, Slot, TwccReceiverBuilder,
+};
+use rtc::media_stream::MediaStreamTrack;
+use rtc::peer_connection::configuration::RTCConfigurationBuilder;
+use rtc::peer_connection::configuration::media_engine::MediaEngine;
+use rtc::peer_connection::configuration::setting_engine::SettingEngineBuilder;
+use rtc::peer_connection::event::RTCPeerConnectionEvent;
+use rtc::peer_connection::message::{RTCMessage, TaggedRTCMessage};
+use rtc::peer_connection::sdp::RTCSessionDescription;
+use rtc::peer_connection::state::RTCPeerConnectionState;
+use rtc::peer_connection::transport::{
+    CandidateConfig, CandidateHostConfig, RTCDtlsRole, RTCIceCandidate, RTCIceCandidateInit,
+};
+use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
+use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtcp::transport_feedbacks::transport_layer_nack::{TransportLayerNack, nack_pairs_from_sequence_numbers};
+use rtc::rtp_transceiver::RTCRtpSenderId;
+use rtc::rtp_transceiver::rtp_sender::{
+    RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
+    RTCRtpHeaderExtensionCapability, RTCRtpRtxParameters, RtpCodecKind,
+};
+use rtc::sansio::Protocol;
+use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
+
+mod control;
+
+pub use control::Control;
+use control::Heard;
+pub use rtc::rtp::Packet as RtpPacket;
+
+use super::mux::Arrived;
+use super::wire::offer::{Choice, Codec, Credentials, Media, Offer};
+use super::wire::{Path, is_good_check};
+
+/// A client of which nothing good comes for this long is gone: no check, no media (RFC 7675, section 5.1).
+const GONE_AFTER: Duration = Duration::from_secs(30);
+/// How often receivers are told what came (RFC 3550 has 5 s; browsers adapt faster with more).
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// What this side calls itself in feedback: it has no source of its own when it receives.
+const OWN_SOURCE: u32 = 1;
+/// Extensions of RTP's head that are understood.
+const TRANSPORT_SEQUENCE: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
+
+/// Why an offer cannot be answered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the offer cannot be answered: {0}")]
+pub struct Unanswerable(String);
+
+impl From<rtc::shared::error::Error> for Unanswerable {
+    fn from(error: rtc::shared::error::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// What happens with a connection.
+#[derive(Debug)]
+pub enum PeerEvent {
+    /// Media can flow.
+    Connected,
+    /// It is over: the other side has left, or has not been heard of for long.
+    Gone,
+    /// A packet of the section with this number; what was sent again looks like what had been lost.
+    Rtp(usize, RtpPacket, Instant),
+    /// The other side tells something about media.
+    Control(Control),
+}
+
+/// A source of media that this side sends: one section's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Source {
+    /// SSRC of its packets.
+    pub ssrc: u32,
+    /// SSRC of those sent again, used when the other side knows such ones.
+    pub repair_ssrc: u32,
+}
+
+/// What the media do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Flow {
+    /// They come from the client.
+    Receive,
+    /// They go to it, from these sources, one for each section.
+    Send(Vec<Source>),
+}
+
+/// A connection.
+pub struct Peer {
+    machine: RTCPeerConnection,
+    offer: Offer,
+    choices: Vec<Choice>,
+    advertised: Vec<SocketAddr>,
+    senders: Vec<RTCRtpSenderId>,
+    heard: Heard,
+    path: Path,
+    /// The newest time that it was told, and when anything good came last.
+    now: Instant,
+    good: Instant,
+    is_gone: bool,
+    told_connected: bool,
+}
+
+/// What clients are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The description.
+    pub description: String,
+    /// What this side calls itself: the first half of the user name in the client's checks.
+    pub name: String,
+    /// What their checks are signed with.
+    pub password: String,
+}
+
+impl Peer {
+    /// Answers an offer with these choices, one for each section; this side is reached at `advertised`.
+    pub fn answer(
+        offer: Offer,
+        (choices, flow): (Vec<Choice>, Flow),
+        advertised: &[SocketAddr],
+        now: Instant,
+    ) -> Result<(Self, Answer), Unanswerable> {
+        if choices.len() != offer.sections.len() {
+            return Err(Unanswerable("not every section has a format that is known here".into()));
+        }
+        let heard = Heard::default();
+        let settings = SettingEngineBuilder::new()
+            .with_lite(true)
+            .with_include_loopback_candidate(true)
+            // The client's hello comes when its checks have passed.
+            .with_answering_dtls_role(RTCDtlsRole::Server)
+            // Who is gone is judged here: the machine looks at the first path alone, and clients move.
+            .with_ice_timeouts(Some(Duration::ZERO), Some(Duration::ZERO), None)
+            .build();
+        let machine = RTCPeerConnectionBuilder::new()
+            .with_configuration(RTCConfigurationBuilder::new().build())
+            .with_media_engine(media_engine(&choices)?)
+            .with_setting_engine(settings)
+            .with_interceptor_registry(registry(&heard))
+            .build(now)?;
+        let advertised = advertised.to_vec();
+        let mut peer = Self {
+            machine,
+            offer,
+            choices,
+            advertised,
+            senders: Vec::new(),
+            heard,
+            path: Path::default(),
+            now,
+            good: now,
+            is_gone: false,
+            told_connected: false,
+        };
+        let answer = peer.negotiate(&flow, now)?;
+        Ok((peer, answer))
+    }
+
+    /// The client starts ICE anew with these credentials. Media go on meanwhile.
+    pub fn restart(&mut self, credentials: Credentials, now: Instant) -> Result<Answer, Unanswerable> {
+        self.offer = self.offer.clone().restarted(credentials);
+        self.negotiate(&Flow::Receive, now)
+    }
+
+    /// Under which words the client's checks come now.
+    pub fn offer(&self) -> &Offer {
+        &self.offer
+    }
+
+    /// What was chosen for each section.
+    pub fn choices(&self) -> &[Choice] {
+        &self.choices
+    }
+
+    fn negotiate(&mut self, flow: &Flow, now: Instant) -> Result<Answer, Unanswerable> {
+        let narrowed = self.offer.narrowed(&self.choices);
+        self.machine.set_remote_description(now, RTCSessionDescription::offer(narrowed)?)?;
+        if let Flow::Send(sources) = flow {
+            for (number, (choice, source)) in self.choices.iter().zip(sources).enumerate() {
+                self.senders.push(self.machine.add_track(track(number, choice, *source))?);
+            }
+        }
+        for address in &self.advertised {
+            let base_config = CandidateConfig {
+                network: "udp".into(),
+                address: address.ip().to_string(),
+                port: address.port(),
+                component: 1,
+                ..Default::default()
+            };
+            let candidate = CandidateHostConfig { base_config, ..Default::default() }.new_candidate_host()?;
+            self.machine.add_local_candidate(RTCIceCandidate::from(&candidate).to_json()?)?;
+        }
+        self.machine.add_local_candidate(RTCIceCandidateInit::default())?;
+        let answer = self.machine.create_answer(None)?;
+        self.machine.set_local_description(now, answer)?;
+        self.machine.add_local_candidate(RTCIceCandidateInit::default())?;
+        let description =
+            self.machine.local_description().ok_or_else(|| Unanswerable("there is no answer".into()))?.sdp;
+        read_answer(description)
+    }
+
+    /// Takes a datagram.
+    pub fn take(&mut self, arrived: Arrived) {
+        let local = self.advertised.iter().find(|own| own.is_ipv4() == arrived.from.is_ipv4());
+        let Some(local_addr) = local.or(self.advertised.first()).copied() else { return };
+        let transport = TransportContext {
+            local_addr,
+            peer_addr: arrived.from,
+            transport_protocol: TransportProtocol::UDP,
+            ecn: None,
+        };
+        self.now = self.now.max(arrived.at);
+        self.path.note(&arrived.bytes, arrived.from);
+        let message = BytesMut::from(arrived.bytes);
+        if let Err(error) = self.machine.handle_read(TaggedBytesMut { now: arrived.at, transport, message }) {
+            tracing::debug!(%error, "a datagram cannot be used");
+        }
+    }
+
+    /// Tells it the time, when [`Peer::next_timer`] has passed.
+    pub fn on_timer(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+        if let Err(error) = self.machine.handle_timeout(now) {
+            tracing::debug!(%error, "nothing is done in time");
+        }
+    }
+
+    /// When it has to be told the time next.
+    pub fn next_timer(&mut self) -> Option<Instant> {
+        let gone = (!self.is_gone).then(|| self.good + GONE_AFTER);
+        [self.machine.poll_timeout(), gone].into_iter().flatten().min()
+    }
+
+    /// The next datagram to send, and where to.
+    pub fn next_datagram(&mut self) -> Option<(BytesMut, SocketAddr)> {
+        let datagram = self.machine.poll_write()?;
+        if is_good_check(&datagram.message) {
+            self.good = self.now;
+        }
+        let to = self.path.way(&datagram.message, datagram.transport.peer_addr);
+        Some((datagram.message, to))
+    }
+
+    /// What has happened next.
+    pub fn next_event(&mut self) -> Option<PeerEvent> {
+        let event = self.next_of_machine();
+        if matches!(event, Some(PeerEvent::Rtp(..) | PeerEvent::Control(_))) {
+            self.good = self.now;
+        } else if event.is_none() && !self.is_gone && self.now >= self.good + GONE_AFTER {
+            self.is_gone = true;
+            return Some(PeerEvent::Gone);
+        }
+        event
+    }
+
+    fn next_of_machine(&mut self) -> Option<PeerEvent> {
+        while let Some(event) = self.machine.poll_event() {
+            let RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) = event else { continue };
+            match state {
+                RTCPeerConnectionState::Connected if !self.told_connected => {
+                    self.told_connected = true;
+                    return Some(PeerEvent::Connected);
+                }
+                RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed => return Some(PeerEvent::Gone),
+                _ => {}
+            }
+        }
+        if let Some(control) = self.heard.next() {
+            return Some(PeerEvent::Control(control));
+        }
+        while let Some(TaggedRTCMessage { now, message }) = self.machine.poll_read() {
+            let RTCMessage::RtpPacket(_, packet) = message else { continue };
+            // Each section has a payload type of its own: the client has one transport for all of them.
+            let kind = packet.header.payload_type;
+            if let Some(section) = self.choices.iter().position(|choice| choice.format.payload_type == kind) {
+                return Some(PeerEvent::Rtp(section, packet, now));
+            }
+        }
+        None
+    }
+
+    /// Sends a packet of the section with this number; its payload type and source are set here. `false` when it cannot be.
+    pub fn send(&mut self, (section, ssrc): (usize, u32), mut packet: RtpPacket, now: Instant) -> bool {
+        let (Some(choice), Some(sender)) = (self.choices.get(section), self.senders.get(section)) else { return false };
+        packet.header.payload_type = choice.format.payload_type;
+        packet.header.ssrc = ssrc;
+        let Some(mut sender) = self.machine.rtp_sender(*sender) else { return false };
+        sender.write_rtp(now, packet).is_ok()
+    }
+
+    /// Asks the sender of this source for a key frame.
+    pub fn ask_for_key_frame(&mut self, ssrc: u32, now: Instant) {
+        self.tell(Box::new(PictureLossIndication { sender_ssrc: OWN_SOURCE, media_ssrc: ssrc }), now);
+    }
+
+    /// Asks the sender of this source for packets that have not come.
+    pub fn ask_again(&mut self, ssrc: u32, sequence_numbers: &[u16], now: Instant) {
+        let nacks = nack_pairs_from_sequence_numbers(sequence_numbers);
+        self.tell(Box::new(TransportLayerNack { sender_ssrc: OWN_SOURCE, media_ssrc: ssrc, nacks }), now);
+    }
+
+    fn tell(&mut self, control: Box<dyn rtc::rtcp::Packet>, now: Instant) {
+        // Which track it is said to be of makes no difference.
+        let message = RTCMessage::RtcpPacket(String::new(), vec![control]);
+        if let Err(error) = self.machine.handle_write(TaggedRTCMessage { now, message }) {
+            tracing::debug!(%error, "no feedback");
+        }
+    }
+
+    /// Ends it; what is to be sent for that is ready then.
+    pub fn close(&mut self) {
+        if let Err(error) = self.machine.close() {
+            tracing::debug!(%error, "a connection does not end well");
+        }
+    }
+}
+
+/// The formats that were chosen, and nothing else.
+fn media_engine(choices: &[Choice]) -> Result<MediaEngine, Unanswerable> {
+    let mut engine = MediaEngine::default();
+    for choice in choices {
+        let kind = kind(choice.codec);
+        engine.register_codec(
+            RTCRtpCodecParameters { rtp_codec: codec(choice), payload_type: choice.format.payload_type },
+            kind,
+        )?;
+        if let Some(repair) = choice.repair {
+            let rtp_codec = RTCRtpCodec {
+                mime_type: "video/rtx".into(),
+                clock_rate: choice.format.clock_rate,
+                channels: 0,
+                sdp_fmtp_line: format!("apt={}", choice.format.payload_type),
+                rtcp_feedback: Vec::new(),
+            };
+            engine.register_codec(RTCRtpCodecParameters { rtp_codec, payload_type: repair }, kind)?;
+        }
+    }
+    for (kind, feedback) in [
+        (RtpCodecKind::Video, ("nack", "")),
+        (RtpCodecKind::Video, ("nack", "pli")),
+        (RtpCodecKind::Audio, ("nack", "")),
+        (RtpCodecKind::Video, ("transport-cc", "")),
+        (RtpCodecKind::Audio, ("transport-cc", "")),
+    ] {
+        let (typ, parameter) = (feedback.0.to_owned(), feedback.1.to_owned());
+        engine.register_feedback(RTCPFeedback { typ, parameter }, kind);
+    }
+    for kind in [RtpCodecKind::Video, RtpCodecKind::Audio] {
+        for uri in [TRANSPORT_SEQUENCE, MID] {
+            engine.register_header_extension(RTCRtpHeaderExtensionCapability { uri: uri.into() }, kind, None)?;
+        }
+    }
+    Ok(engine)
+}
+
+fn kind(codec: Codec) -> RtpCodecKind {
+    match codec.media() {
+        Media::Audio => RtpCodecKind::Audio,
+        Media::Video => RtpCodecKind::Video,
+    }
+}
+
+fn codec(choice: &Choice) -> RTCRtpCodec {
+    let media = if choice.codec.media() == Media::Audio { "audio" } else { "video" };
+    RTCRtpCodec {
+        mime_type: format!("{media}/{}", choice.codec.name()),
+        clock_rate: choice.format.clock_rate,
+        channels: if choice.codec.media() == Media::Audio { choice.format.channels } else { 0 },
+        sdp_fmtp_line: choice.parameters(),
+        rtcp_feedback: Vec::new(),
+    }
+}
+
+fn track(number: usize, choice: &Choice, source: Source) -> MediaStreamTrack {
+    let rtp_coding_parameters = RTCRtpCodingParameters {
+        ssrc: Some(source.ssrc),
+        rtx: choice.repair.map(|_| RTCRtpRtxParameters { ssrc: source.repair_ssrc }),
+        ..Default::default()
+    };
+    let coding = RTCRtpEncodingParameters { rtp_coding_parameters, codec: codec(choice), ..Default::default() };
+    MediaStreamTrack::new("live".into(), format!("track{number}"), String::new(), kind(choice.codec), vec![coding])
+}
+
+/// What happens to packets on their way: they are counted, told of, and (when this side sends) sent again. Lost packets are asked
+/// for by whoever receives, who knows how long it can wait for them.
+fn registry(heard: &Heard) -> Registry {
+    Registry::new()
+        .with(Slot::NackResponder, NackResponderBuilder::new().build())
+        .with(Slot::TwccReceiver, TwccReceiverBuilder::new().build())
+        .with(Slot::ReceiverReport, ReceiverReportBuilder::new().with_interval(REPORT_EVERY).build())
+        .with(Slot::SenderReport, SenderReportBuilder::new().with_interval(REPORT_EVERY).build())
+        .with(Slot::from(11_500), heard.listening())
+}
+
+fn read_answer(description: String) -> Result<Answer, Unanswerable> {
+    let find = |name: &str| description.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+    let credentials = find("a=ice-ufrag:").zip(find("a=ice-pwd:"));
+    let (name, password) = credentials.ok_or_else(|| Unanswerable("the answer has no credentials".into()))?;
+    if description.lines().any(|line| line.starts_with("m=") && line.split(' ').nth(1) == Some("0")) {
+        return Err(Unanswerable("not every section can be answered".into()));
+    }
+    Ok(Answer { description, name, password })
+}
+
+#[cfg(test)]
+mod tests;

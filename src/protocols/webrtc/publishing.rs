@@ -1,0 +1,311 @@
+//! One publisher, from the answer to its offer to the end of its stream.
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::ingest::{RtpIngest, Wish};
+use super::mux::{Arrived, Route};
+use super::peer::{Control, Peer, PeerEvent};
+use super::sessions::{Command, Place};
+use super::wire::Kind;
+use crate::domain::live::machine::Refusal;
+use crate::domain::ports::Clock;
+use crate::media::live::gate::{Counted, Feed, Gate, Knock, LinkStats, TurnedAway};
+use crate::media::live::lineup::Fed;
+
+/// How this protocol is called.
+pub(super) const PROTOCOL: &str = "whip";
+/// How long a client has until media can flow: checks and handshake.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// How often the link's figures are told.
+const TOLD_EVERY: Duration = Duration::from_secs(1);
+/// Datagrams taken at once at most before what is due is done.
+const BATCH: usize = 64;
+/// Shortest wait for what is due, so that much of it is done at once.
+const PAUSE: Duration = Duration::from_millis(1);
+/// How long the client's checks may come under the words of before after ICE has started anew.
+const OLD_NAMES_MAX: usize = 4;
+
+/// What every publisher needs.
+#[derive(Clone)]
+pub struct PublishContext {
+    /// Who decides.
+    pub gate: Arc<dyn Gate>,
+    /// Wall-clock time.
+    pub clock: Arc<dyn Clock>,
+    /// How long lost packets are waited for.
+    pub latency: Duration,
+    /// A publisher that sends no media for this long is hung up on.
+    pub silence_max: Duration,
+}
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("the publisher has left")]
+    Left,
+    #[error(
+        "the publisher cannot be reached, or cannot reach this server: UDP, or the addresses that are told, may be blocked"
+    )]
+    NotConnected,
+    #[error("no media came for {} s", .0.as_secs_f64())]
+    Silent(Duration),
+    #[error(transparent)]
+    Fenced(Refusal),
+    #[error(transparent)]
+    TurnedAway(TurnedAway),
+    #[error("{0}")]
+    Refused(String),
+    #[error("the server stops")]
+    Stopping,
+}
+
+/// A publisher whose offer was answered.
+pub(super) struct Publisher {
+    pub(super) peer: Peer,
+    pub(super) route: Route,
+    pub(super) place: Place,
+    /// What this side calls itself.
+    pub(super) name: String,
+    /// What it asks the gate for, once media can flow.
+    pub(super) knock: Knock,
+}
+
+/// Serves a publisher until it ends.
+pub(super) async fn serve(publisher: Publisher, context: PublishContext, stopping: CancellationToken) {
+    let now = Instant::now();
+    let (address, id) = (publisher.knock.address, publisher.place.id().to_owned());
+    let mut session = Session {
+        ingest: RtpIngest::new(publisher.peer.choices(), context.latency, now),
+        names: vec![publisher.name.clone()],
+        stage: Stage::Connecting { until: now + CONNECT_TIMEOUT },
+        fed: now,
+        told: now,
+        shook: None,
+        link: LinkStats::default(),
+        publisher,
+        context,
+    };
+    let ended = tokio::select! {
+        ended = session.run() => ended,
+        () = stopping.cancelled() => Ended::Stopping,
+    };
+    tracing::info!(session.id = id, %address, reason = %ended, "whip session ended");
+    session.publisher.peer.close();
+    session.flush(Instant::now());
+}
+
+/// How far a session is.
+enum Stage {
+    Connecting { until: Instant },
+    Feeding { feed: Feed, _counted: Counted },
+}
+
+struct Session {
+    publisher: Publisher,
+    ingest: RtpIngest,
+    /// What this side has called itself, the newest last.
+    names: Vec<String>,
+    stage: Stage,
+    /// When media came last.
+    fed: Instant,
+    /// When the link's figures were told last.
+    told: Instant,
+    /// When this side's first word of the handshake was sent: the answer to it takes a round trip.
+    shook: Option<Instant>,
+    link: LinkStats,
+    context: PublishContext,
+}
+
+impl Session {
+    async fn run(&mut self) -> Ended {
+        loop {
+            let now = Instant::now();
+            if self.publisher.peer.next_timer().is_some_and(|due| due <= now) {
+                self.publisher.peer.on_timer(now);
+            }
+            if let Err(ended) = self.go_on(now).await {
+                return ended;
+            }
+            match &self.stage {
+                Stage::Connecting { until } if now >= *until => return Ended::NotConnected,
+                Stage::Feeding { .. } if now.duration_since(self.fed) >= self.context.silence_max => {
+                    return Ended::Silent(self.context.silence_max);
+                }
+                _ => {}
+            }
+            if now.duration_since(self.told) >= TOLD_EVERY {
+                self.tell(now);
+            }
+            if let Some(ended) = self.wait(now).await {
+                return ended;
+            }
+        }
+    }
+
+    /// What has come goes into the stream, and what is to be said is said.
+    async fn go_on(&mut self, now: Instant) -> Result<(), Ended> {
+        let mut fed = Vec::new();
+        while let Some(event) = self.publisher.peer.next_event() {
+            match event {
+                PeerEvent::Connected => self.enter(now).await?,
+                PeerEvent::Gone => return Err(Ended::Left),
+                PeerEvent::Rtp(section, packet, at) => {
+                    self.fed = now;
+                    let bytes = packet.payload.len() as u64;
+                    metrics::counter!("playhouse_live_ingest_bytes_total", "protocol" => PROTOCOL).increment(bytes);
+                    self.ingest.take(section, packet, at, &mut fed);
+                }
+                PeerEvent::Control(Control::Clock { ssrc, ntp, rtp }) => self.ingest.take_clock(ssrc, (ntp, rtp)),
+                PeerEvent::Control(_) => {}
+            }
+        }
+        let mut wishes = Vec::new();
+        self.ingest.advance(now, &mut fed, &mut wishes);
+        for wish in wishes {
+            match wish {
+                Wish::KeyFrame(ssrc) => self.publisher.peer.ask_for_key_frame(ssrc, now),
+                Wish::Again(ssrc, numbers) => self.publisher.peer.ask_again(ssrc, &numbers, now),
+            }
+        }
+        self.give(fed)?;
+        self.flush(now);
+        Ok(())
+    }
+
+    /// Media can flow: it asks for the stream.
+    async fn enter(&mut self, now: Instant) -> Result<(), Ended> {
+        // The last word of the handshake is not to wait for the catalog.
+        self.flush(now);
+        let knocked = self.context.gate.knock(self.publisher.knock.clone()).await;
+        let feed = knocked.map_err(|turned_away| {
+            turned_away.count();
+            Ended::TurnedAway(turned_away)
+        })?;
+        self.publisher.place.settle();
+        self.stage = Stage::Feeding { feed, _counted: Counted::new(PROTOCOL) };
+        self.fed = Instant::now();
+        Ok(())
+    }
+
+    fn give(&self, fed: Vec<Fed>) -> Result<(), Ended> {
+        let Stage::Feeding { feed, .. } = &self.stage else { return Ok(()) };
+        let wall = self.context.clock.now();
+        for fed in fed {
+            feed.give(fed, wall).map_err(|refused| Ended::Refused(refused.to_string()))?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, now: Instant) {
+        while let Some((datagram, to)) = self.publisher.peer.next_datagram() {
+            if Kind::of(&datagram) == Some(Kind::Dtls) {
+                self.shook.get_or_insert(now);
+            }
+            self.publisher.route.mux().send(&datagram, to);
+        }
+    }
+
+    async fn wait(&mut self, now: Instant) -> Option<Ended> {
+        let end = match &self.stage {
+            Stage::Connecting { until } => *until,
+            Stage::Feeding { .. } => self.fed + self.context.silence_max,
+        };
+        let timers = [self.publisher.peer.next_timer(), self.ingest.next_timer(now), Some(self.told + TOLD_EVERY)];
+        let due = timers.into_iter().flatten().fold(end, Instant::min).max(now + PAUSE);
+        let Publisher { route, place, .. } = &mut self.publisher;
+        let fenced = async {
+            match &mut self.stage {
+                Stage::Feeding { feed, .. } => feed.fenced().await,
+                Stage::Connecting { .. } => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            datagram = route.next() => {
+                let Some(datagram) = datagram else { return Some(Ended::Stopping) };
+                self.take(datagram);
+                for _ in 1..BATCH {
+                    let Some(datagram) = self.publisher.route.next_now() else { break };
+                    self.take(datagram);
+                }
+                None
+            }
+            command = place.commands.recv() => match command {
+                Some(Command::Restart { credentials, reply }) => {
+                    let restarted = self.publisher.peer.restart(credentials, Instant::now());
+                    self.restarted(restarted.map(|answer| (answer, reply)));
+                    None
+                }
+                Some(Command::End) | None => Some(Ended::Left),
+            },
+            refusal = fenced => Some(Ended::Fenced(refusal)),
+            () = tokio::time::sleep_until(due.into()) => None,
+        }
+    }
+
+    fn take(&mut self, datagram: Arrived) {
+        let is_answer = self.link.rtt_ms == 0.0 && Kind::of(&datagram.bytes) == Some(Kind::Dtls);
+        if let Some(shook) = self.shook.filter(|_| is_answer) {
+            self.link.rtt_ms = millis(datagram.at.saturating_duration_since(shook));
+        }
+        self.publisher.peer.take(datagram);
+    }
+
+    /// The client's checks come under new words from now on, and for a while under the old ones.
+    fn restarted<E: std::fmt::Display>(
+        &mut self,
+        restarted: Result<(super::peer::Answer, tokio::sync::oneshot::Sender<super::peer::Answer>), E>,
+    ) {
+        match restarted {
+            Ok((answer, reply)) => {
+                self.publisher.route.add_name(&answer.name);
+                self.names.push(answer.name.clone());
+                if self.names.len() > OLD_NAMES_MAX {
+                    let oldest = self.names.remove(0);
+                    self.publisher.route.remove_name(&oldest);
+                }
+                let client = self.publisher.peer.offer().credentials().name().to_owned();
+                self.publisher.place.restarted(&answer.name, &client);
+                let _ = reply.send(answer);
+            }
+            Err(error) => tracing::info!(%error, "ice does not start anew"),
+        }
+    }
+
+    /// Tells how the link does.
+    fn tell(&mut self, now: Instant) {
+        self.told = now;
+        let Stage::Feeding { feed, .. } = &self.stage else { return };
+        let (before, stats, unusable) = (self.link, self.ingest.stats(), self.ingest.unusable());
+        self.link = LinkStats {
+            rtt_ms: self.ingest.round_trip().map_or(before.rtt_ms, millis),
+            latency_ms: whole_millis(self.context.latency),
+            packets: stats.packets,
+            packets_recovered: stats.recovered,
+            packets_dropped: stats.lost,
+            loss_reports: stats.asked,
+            key_frame_requests: unusable.key_frames_asked,
+            buffered_ms: whole_millis(self.ingest.held_for(now)),
+            media_gaps: unusable.gaps,
+            media_damaged: unusable.damaged,
+            ..before
+        };
+        self.link.count_since(&before, PROTOCOL);
+        feed.note_link(self.link);
+    }
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+fn whole_millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What a publisher's session is begun with.
+pub(super) fn knock(key: String, address: SocketAddr, agent: String) -> Knock {
+    Knock { key, protocol: PROTOCOL, address, agent }
+}
