@@ -182,6 +182,21 @@ impl Track {
         let is_room = |end: &i64| *end >= frame.dts && 2 * (frame.pts - *end) >= i64::from(self.length);
         end.filter(is_room).unwrap_or(frame.pts)
     }
+
+    /// Followers: where the leader has to be before this frame is placed.
+    fn needed(&self, frame: &Frame) -> Ticks {
+        self.ticks(match self.kind {
+            TrackKind::Audio => middle(frame),
+            // A cut is decided when the leader decodes, before it is shown.
+            TrackKind::Video => frame.dts - i64::from(frame.duration / 2),
+        })
+    }
+}
+
+/// The longest that a segment may be, ticks: durations are rounded to the nearest second when they are compared with
+/// TARGETDURATION.
+fn longest(target_secs: u32, timescale: i64) -> i64 {
+    i64::from(target_secs) * timescale + timescale * 49 / 100
 }
 
 /// The middle of a frame: it belongs to the segment that this lies in.
@@ -271,10 +286,38 @@ impl Packager {
         if starts {
             self.end_segment(leader, out);
             let start = self.tracks.get(leader).map_or(frame.pts, |state| state.start_of(&frame));
-            self.grid.cuts.push_back(Ticks { value: start, timescale });
+            self.cut_up_to(start);
+            let joined = self.begun_without_leader(start);
+            if joined.is_none() {
+                self.grid.cuts.push_back(Ticks { value: start, timescale });
+            }
             self.begin_segment(leader, &frame, out);
+            if let Some((state, cut)) = self.tracks.get_mut(leader).zip(joined) {
+                state.open = Some(frame.dts - (start - cut).max(0));
+            }
         }
         self.add(leader, frame, out);
+    }
+
+    /// The others' segments are no longer than they may be because the leader was away for a moment.
+    fn cut_up_to(&mut self, start: i64) {
+        let (Some(state), Some(target)) = (self.tracks.get(self.leader), self.settings.target_secs) else { return };
+        let (timescale, end) =
+            (i64::from(state.timescale), state.placed.map(|placed| placed + i64::from(state.length)));
+        let (target, longest) = (i64::from(target) * timescale, longest(target, timescale));
+        let last = |grid: &Grid| grid.cuts.back().map(|cut| cut.rescale(state.timescale));
+        while let Some(cut) = last(&self.grid).filter(|cut| start - cut > longest) {
+            let cut = end.map_or(cut + target, |end| end.max(cut + target));
+            self.grid.cuts.push_back(state.ticks(cut));
+        }
+    }
+
+    /// Where the others have begun the segment that a leader which is back goes into, rather than cutting off a bit of it.
+    fn begun_without_leader(&self, start: i64) -> Option<i64> {
+        let state = self.tracks.get(self.leader).filter(|state| state.next < self.grid.next_number())?;
+        let cut = self.grid.cuts.back()?.rescale(state.timescale);
+        let target = i64::from(self.settings.target_secs?) * i64::from(state.timescale);
+        (start < cut + target / 4).then_some(cut)
     }
 
     /// Whether a segment starts with this frame of the leader, in a segment that started at `start`.
@@ -295,9 +338,8 @@ impl Packager {
             self.settings.target_secs = Some(target);
             out.push(Packaged::TargetDuration(target));
         }
-        let target = i64::from(self.settings.target_secs.unwrap_or(TARGET_SECS_MAX)) * timescale;
-        // Durations are rounded to the nearest second when they are compared with TARGETDURATION.
-        let limit = target + timescale * 49 / 100;
+        let secs = self.settings.target_secs.unwrap_or(TARGET_SECS_MAX);
+        let (target, limit) = (i64::from(secs) * timescale, longest(secs, timescale));
         if !is_video {
             return elapsed + i64::from(frame.duration) > target;
         }
@@ -373,12 +415,7 @@ impl Packager {
         let passed = leader.reached.map(|reached| leader.ticks(reached));
         let state = self.tracks.get_mut(track)?;
         let first = state.waiting.front()?;
-        let needed = match state.kind {
-            TrackKind::Audio => middle(first),
-            // A cut is decided when the leader decodes, before it is shown.
-            TrackKind::Video => first.dts - i64::from(first.duration / 2),
-        };
-        let is_passed = passed.is_some_and(|passed| passed >= state.ticks(needed));
+        let is_passed = passed.is_some_and(|passed| passed >= state.needed(first));
         let newest = state.waiting.back().map_or(0, |last| last.pts);
         let lag = (newest - first.pts) * 1000 / i64::from(state.timescale);
         if is_passed || lag > LAG_MAX_MS { state.waiting.pop_front() } else { None }
@@ -393,14 +430,9 @@ impl Packager {
         };
         let timescale = i64::from(state.timescale);
         let elapsed = frame.pts - last.rescale(state.timescale);
-        let leader_is_behind = self.tracks.get(self.leader).is_none_or(|leader| {
-            leader
-                .reached
-                .is_none_or(|reached| leader.ticks(reached) < state.ticks(frame.pts - timescale * LAG_MAX_MS / 2000))
-        });
-        if leader_is_behind
-            && elapsed + i64::from(frame.duration) > i64::from(target) * timescale + timescale * 49 / 100
-        {
+        let leader = self.tracks.get(self.leader).and_then(|leader| Some(leader.ticks(leader.reached?)));
+        let leader_is_behind = leader.is_none_or(|reached| reached < state.needed(frame));
+        if leader_is_behind && elapsed + i64::from(frame.duration) > longest(target, timescale) {
             let at = state.ticks(frame.pts);
             let leader = self.leader;
             self.end_segment(leader, out);

@@ -189,6 +189,22 @@ fn pictures_that_stop_become_gaps_and_come_back() {
 }
 
 #[test]
+fn pictures_that_come_back_just_after_a_cut_leave_no_scrap_of_a_gap() {
+    for back in 150..270 {
+        let away = |kind: TrackKind, ms: i64| kind == TrackKind::Audio || ms < 4000 || ms >= back * 1000 / 30;
+        let (seen, _) =
+            play(12, |number| number % 60 == 0 && number < 120 || number >= back && (number - back) % 60 == 0, away);
+        for segment in &seen[0] {
+            assert!(segment.gap.is_none_or(|gap| gap >= 45_000), "back with picture {back}: {:?}", segment.gap);
+        }
+        for segment in &seen[1] {
+            let length: u32 = segment.parts.iter().map(|part| part.duration).sum();
+            assert!(length <= 48_000 * 252 / 100, "back with picture {back}: {length} ticks of sound");
+        }
+    }
+}
+
+#[test]
 fn late_and_missing_sound_is_a_gap() {
     let late = |kind: TrackKind, ms: i64| kind == TrackKind::Video || (5000..9000).contains(&ms);
     let (seen, _) = play(14, |number| number % 60 == 0, late);
