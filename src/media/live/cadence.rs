@@ -78,14 +78,15 @@ impl Cadence {
     }
 
     /// The next picture's place in the rhythm, given the time that it came with. Where a group of pictures starts, the
-    /// rhythm follows the publisher's clock; in between it keeps its own, unless the publisher leaves it.
+    /// rhythm follows the publisher's clock, even when that was set; in between it keeps its own, unless the publisher leaves it.
     pub fn place(&mut self, raw: i64, keyframe: bool) -> i64 {
         let tolerance = self.tolerance;
         let timescale = self.timescale;
         let in_rhythm = self.rate.as_mut().and_then(|rate| {
             rate.count += 1;
             let at = rate.at(timescale, rate.count);
-            if (raw - at).abs() > tolerance {
+            let is_off = (raw - at).abs() > tolerance;
+            if is_off && !(keyframe && (raw - at).abs() < i64::from(timescale) / 2) {
                 return None;
             }
             if keyframe {

@@ -18,6 +18,8 @@ const JUMP_AHEAD: Duration = Duration::from_secs(10);
 const JUMP_BACK: Duration = Duration::from_secs(1);
 /// Sound that has gone this far from the publisher's clock follows it again (milliseconds).
 const SOUND_SLACK_MS: i64 = 50;
+/// A picture is decoded where the one before it ends when it comes this much earlier or later (milliseconds).
+const PICTURE_SLACK_MS: i64 = 500;
 
 /// What was repaired, as counters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -118,8 +120,8 @@ struct TrackState {
     correction: i64,
     /// Last decode time given out.
     last_dts: Option<i64>,
-    /// Sound: where the next packet belongs.
-    next_packet: Option<i64>,
+    /// Where the last frame ends, when that has been told: sound's next packet belongs there.
+    next: Option<i64>,
 }
 
 impl Timeline {
@@ -131,7 +133,7 @@ impl Timeline {
     /// Adds a track; returns its number.
     pub fn add_track(&mut self, clock: TrackClock) -> usize {
         let cadence = Cadence::new(clock.timescale, self.clock.ticks_per_sec);
-        self.tracks.push(TrackState { clock, cadence, last: None, correction: 0, last_dts: None, next_packet: None });
+        self.tracks.push(TrackState { clock, cadence, last: None, correction: 0, last_dts: None, next: None });
         self.tracks.len() - 1
     }
 
@@ -221,26 +223,30 @@ impl Timeline {
 }
 
 impl TrackState {
+    /// A picture is shown when the publisher says, and decoded where the one before it ends if that has been told: its part may be
+    /// with the viewers. What that is off by is made up for by the picture's own duration, or by some of them.
     fn place_picture(&mut self, raw: i64, composition: i64, keyframe: bool, repairs: &mut Repairs) -> Placed {
-        let mut dts = self.cadence.place(raw, keyframe);
+        let exact = self.cadence.place(raw, keyframe);
+        let interval = self.cadence.to_next();
+        let slack = PICTURE_SLACK_MS * i64::from(self.clock.timescale) / 1000;
+        let is_near = |end: &i64| exact - end <= slack && (end - exact) <= interval.map_or(0, |_| slack);
+        let mut dts = self.next.filter(is_near).unwrap_or(exact);
         if let Some(last) = self.last_dts.filter(|last| dts <= *last) {
             repairs.unordered += 1;
             dts = last + 1;
         }
         self.last_dts = Some(dts);
-        let mut pts = dts + self.cadence.place_composition(composition);
-        if pts < dts {
-            repairs.shown_early += 1;
-            pts = dts;
-        }
-        let duration = self.cadence.to_next().and_then(|interval| u32::try_from(interval).ok());
-        Placed { dts, pts, duration }
+        let pts = exact + self.cadence.place_composition(composition);
+        repairs.shown_early += u64::from(pts < exact);
+        let duration = interval.and_then(|interval| u32::try_from((exact + interval - dts).max(interval / 2)).ok());
+        self.next = duration.map(|duration| dts + i64::from(duration));
+        Placed { dts, pts: pts.max(dts), duration }
     }
 
     /// Sound belongs where the packet before it ends.
     fn place_sound(&mut self, raw: i64, packet_ticks: u32, repairs: &mut Repairs) -> Option<Placed> {
         let slack = SOUND_SLACK_MS * i64::from(self.clock.timescale) / 1000;
-        let expected = self.next_packet.unwrap_or(raw);
+        let expected = self.next.unwrap_or(raw);
         let dts = if (raw - expected).abs() <= slack {
             expected
         } else if raw > expected {
@@ -250,7 +256,7 @@ impl TrackState {
             repairs.sound_overlaps += 1;
             return None;
         };
-        self.next_packet = Some(dts + i64::from(packet_ticks));
+        self.next = Some(dts + i64::from(packet_ticks));
         Some(Placed { dts, pts: dts, duration: Some(packet_ticks) })
     }
 }

@@ -222,8 +222,6 @@ impl RtpIngest {
             track.wait_for_key();
             return;
         };
-        let arrival = at.saturating_duration_since(self.started);
-        let dts = self.clocks.time(section, time, arrival);
         let taken = match &mut track.pictures {
             Some(pictures) => pictures.take(unit, at),
             None => Ok(Taken { payload: unit, keyframe: true, config: None }),
@@ -235,6 +233,8 @@ impl RtpIngest {
                 if let Some(config) = config {
                     self.lineup.configure(id, config);
                 }
+                let arrival = at.saturating_duration_since(self.started);
+                let dts = self.clocks.time(section, (time, keyframe), arrival);
                 let frame = Arrived { track: id, stamp: Stamp { dts, composition: 0, keyframe, arrival }, payload };
                 if self.lineup.take(frame, out) && (self.has_all() || self.lineup.has_waited()) {
                     let rate = (self.lineup.count(TrackKind::Video) > 0).then_some(FRAME_RATE);
