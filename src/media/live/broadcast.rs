@@ -327,7 +327,6 @@ impl Broadcast {
         (visit, inits): (&Visit, Vec<Bytes>),
         slate: Option<slate::Shown>,
     ) {
-        self.periods.note_first_end(self.first_end());
         let part_target = *self.part_target.get_or_insert_with(|| PartTarget::for_frame_rate(visit.frame_rate));
         let renditions: Vec<usize> = self.name_tracks(&visit.tracks);
         let mut tracks = vec![None; self.renditions.len()];

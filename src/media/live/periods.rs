@@ -2,8 +2,6 @@
 //! visit of a publisher starts one, and so does a segment that does not come when those before it let expect.
 use std::collections::VecDeque;
 
-use super::broadcast::GAP_MICROS_MIN;
-
 /// A segment may begin this part of its duration away from where the rhythm has it.
 const TOLERANCE: i64 = 10;
 
@@ -44,8 +42,6 @@ pub struct Periods {
     next: u64,
     /// Where media ended when the publisher left.
     paused_at: Option<i64>,
-    /// Where that was first, of all tracks and rungs.
-    first_end: Option<i64>,
 }
 
 impl Periods {
@@ -73,11 +69,9 @@ impl Periods {
                 Cadence::Regular { .. } => last.cadence,
                 Cadence::Unknown | Cadence::Irregular => Cadence::Irregular,
             });
-            // Players that wait at the end of media take that for the period's, now that they know what follows; what follows
-            // at once follows without a hole.
-            let paused = self.paused_at.filter(|end| at_micros - end >= GAP_MICROS_MIN);
-            self.close(paused.map_or(at_micros, |end| self.first_end.map_or(end, |first| first.min(end))));
-            self.first_end = None;
+            // Without a hole, segments in which nobody published being empty ones: a player that stands at the end of a period,
+            // when there is a hole behind it, may go there and wait for ever.
+            self.close(at_micros);
             self.paused_at = None;
             self.periods.push_back(start(cadence));
             return;
@@ -99,11 +93,6 @@ impl Periods {
     /// The publisher has left. The period goes on, as the last one's end would be the presentation's.
     pub(super) fn pause(&mut self, at_micros: i64) {
         self.paused_at.get_or_insert(at_micros);
-    }
-
-    /// Some tracks and rungs end before the others do: whoever plays one of them is at the end of its period there.
-    pub(super) fn note_first_end(&mut self, at_micros: Option<i64>) {
-        self.first_end = at_micros;
     }
 
     /// Nothing more will come.

@@ -2,7 +2,7 @@
 use super::{Broadcast, Cut, Rendition};
 use crate::domain::asset::Ticks;
 use crate::domain::time::Timestamp;
-use crate::media::live::ring::{Beginning, LiveSegment, MICROS};
+use crate::media::live::ring::{Beginning, MICROS};
 
 impl Broadcast {
     /// Whole segments in which nobody published are gaps.
@@ -83,18 +83,5 @@ impl Broadcast {
                 self.add_gap(index, found.unwrap_or((number, self.end_micros, 0)), out);
             }
         }
-    }
-
-    /// Where media of the newest epoch end first, microseconds; renditions that stopped long before the others do not count.
-    pub(super) fn first_end(&self) -> Option<i64> {
-        let epoch = self.epochs.back()?.number;
-        let last = |rendition: &Rendition| {
-            let is_media = |one: &&LiveSegment| one.beginning.epoch == epoch && one.size > 0 && !one.is_gap();
-            let last = rendition.ring.segments().rev().find(is_media)?;
-            Some(last.beginning.start.rescale(MICROS) + last.micros())
-        };
-        let ends: Vec<i64> = self.renditions.iter().filter_map(last).collect();
-        let longest = *ends.iter().max()?;
-        ends.into_iter().filter(|end| longest - end < self.absence_micros()).min()
     }
 }
