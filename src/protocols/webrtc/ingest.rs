@@ -83,6 +83,8 @@ struct Picturing {
     waits_for_key: bool,
     last_key: Option<Instant>,
     last_asked: Option<Instant>,
+    /// Whether somebody who watches cannot go on without one.
+    is_wanted: bool,
     /// What was announced last, and when.
     announced: Option<(TrackConfig, Instant)>,
 }
@@ -166,6 +168,14 @@ impl RtpIngest {
                 wishes.push(Wish::KeyFrame(ssrc));
             }
         }
+    }
+
+    /// Somebody who watches cannot go on without a key frame.
+    pub fn want_key_frames(&mut self) {
+        self.tracks
+            .iter_mut()
+            .filter_map(|track| track.pictures.as_mut())
+            .for_each(|pictures| pictures.is_wanted = true);
     }
 
     /// When time is to pass next at the latest.
@@ -282,6 +292,7 @@ impl Track {
             waits_for_key: true,
             last_key: None,
             last_asked: None,
+            is_wanted: false,
             announced: None,
         });
         Self {
@@ -337,6 +348,7 @@ impl Picturing {
         }
         let config = self.pictures.config().ok_or(Left::Undecodable)?;
         self.last_key = Some(now);
+        self.is_wanted = false;
         let is_same = self.announced.as_ref().is_some_and(|(announced, _)| *announced == config);
         if !is_same && !self.may_change(now) {
             self.waits_for_key = true;
@@ -358,7 +370,7 @@ impl Picturing {
     fn asks_at(&self, now: Instant) -> Instant {
         let again = self.last_asked.map_or(now, |asked| asked + KEY_AGAIN);
         // Pictures of a size that is left out are of no use before it may change; another key frame may be of the size before.
-        match (self.waits_for_key, self.last_key) {
+        match (self.waits_for_key || self.is_wanted, self.last_key) {
             (false, Some(key)) => again.max(key + KEY_EVERY),
             _ => again,
         }
