@@ -13,7 +13,7 @@ use super::peer::{Answer, Flow, Peer, Source as Ssrc, Unanswerable};
 use super::programme::{RtpProgramme, Source};
 use super::publishing::{PublishContext, Publisher, knock, serve};
 use super::sessions::{Opening, Sessions};
-use super::watching::{Outgoing, Viewer, WatchContext, lane, serve as serve_viewer};
+use super::watching::{Outgoing, Viewer, WatchContext, lane, needs, serve as serve_viewer};
 use super::wire::offer::{Choice, Codec, Direction, InvalidOffer, Media, Offer};
 use crate::domain::ports::Entropy;
 use crate::media::live::gate::{NotAdmitted, Ticket, TurnedAway};
@@ -215,9 +215,10 @@ impl WebrtcHandle {
         let most = shared.contexts.sessions_max.1;
         let (line, begun) =
             self.open((&shared.viewers, most), offer, (choices, Flow::Send(sources)), (viewing.key, None))?;
-        let attendance = Attendance::new(seat.stream);
-        let (ticket, name) = (viewing.ticket, begun.id.clone());
-        let viewer = Viewer { line, programme, attendance, ticket, outgoing, name };
+        let mut attendance = Attendance::new(seat.stream);
+        // Whoever encodes begins while the viewer still connects.
+        attendance.need(needs(&source, &outgoing));
+        let viewer = Viewer { line, programme, attendance, ticket: viewing.ticket, outgoing };
         self.spawn(serve_viewer(viewer, shared.contexts.watch.clone(), shared.stopping.clone()));
         Ok(begun)
     }

@@ -56,6 +56,8 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 const ESTIMATE: (f64, f64, f64) = (3e6, 1e5, 1e8);
 /// What this side calls itself in feedback: it has no source of its own when it receives.
 const OWN_SOURCE: u32 = 1;
+/// Names all that one client is sent: it plays sources of one name in step.
+const STREAM: &str = "live";
 /// Extensions of RTP's head that are understood.
 const TRANSPORT_SEQUENCE: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
@@ -322,12 +324,11 @@ impl Peer {
     }
 
     /// Tells what the clock of a source that this side sends says at an instant: receivers bring all sources to one clock by that.
-    /// All of them are one person's, by this name.
-    pub fn report(&mut self, told: Told, name: &str, now: Instant) {
+    /// All of them are one person's, by the name that the answer told.
+    pub fn report(&mut self, told: Told, now: Instant) {
         let Told { ssrc, ntp: ntp_time, rtp: rtp_time, packets: packet_count, bytes: octet_count } = told;
         let report = SenderReport { ssrc, ntp_time, rtp_time, packet_count, octet_count, ..Default::default() };
-        let text = name.to_owned().into();
-        let items = vec![SourceDescriptionItem { sdes_type: SdesType::SdesCname, text }];
+        let items = vec![SourceDescriptionItem { sdes_type: SdesType::SdesCname, text: STREAM.into() }];
         let description = SourceDescription { chunks: vec![SourceDescriptionChunk { source: ssrc, items }] };
         self.tell(vec![Box::new(report), Box::new(description)], now);
     }
@@ -422,7 +423,7 @@ fn track(number: usize, choice: &Choice, source: Source) -> MediaStreamTrack {
         ..Default::default()
     };
     let coding = RTCRtpEncodingParameters { rtp_coding_parameters, codec: codec(choice), ..Default::default() };
-    MediaStreamTrack::new("live".into(), format!("track{number}"), String::new(), kind(choice.codec), vec![coding])
+    MediaStreamTrack::new(STREAM.into(), format!("track{number}"), String::new(), kind(choice.codec), vec![coding])
 }
 
 /// What happens to packets on their way: they are counted, told of, and (when this side sends) sent again, and what comes back of

@@ -75,8 +75,6 @@ pub(super) struct Viewer {
     pub(super) ticket: Ticket,
     /// What is sent in each section.
     pub(super) outgoing: Vec<Outgoing>,
-    /// One name for all of them.
-    pub(super) name: String,
 }
 
 /// Which lane of pictures a viewer of this codec is sent, and why it has to be encoded for it, if so. `None`: neither will do.
@@ -88,6 +86,13 @@ pub(super) fn lane(source: &Source, codec: Codec) -> Option<(Lane, Option<Unfit>
         Some(unfit) if codec == Codec::H264 => Some((Lane::Encoded, Some(unfit))),
         Some(_) => None,
     }
+}
+
+/// What has to be encoded for a viewer of these sections.
+pub(super) fn needs(source: &Source, outgoing: &[Outgoing]) -> Needs {
+    let of = |media| outgoing.iter().find(|one| one.codec().media() == media);
+    let pictures = of(Media::Video).and_then(|one| lane(source, one.codec())?.1);
+    Needs { pictures, sound: source.sound_unfit && of(Media::Audio).is_some() }
 }
 
 fn name(codec: Codec) -> &'static str {
@@ -173,7 +178,10 @@ impl Session {
         }
         if now.duration_since(self.told) >= TOLD_EVERY {
             self.told = now;
-            self.context.audience.admit(&self.viewer.ticket)?;
+            // Of a stream that is over the rest is sent.
+            if !self.viewer.programme.has_ended() {
+                self.context.audience.admit(&self.viewer.ticket)?;
+            }
             self.count();
         }
         let due = match self.stage {
@@ -226,28 +234,20 @@ impl Session {
     fn send_due(&mut self, now: Instant) -> Result<Option<Instant>, Ended> {
         self.moved.0.mark_unchanged();
         self.moved.1.mark_unchanged();
-        let Viewer { line, programme, attendance, outgoing, name, .. } = &mut self.viewer;
+        let Viewer { line, programme, attendance, outgoing, .. } = &mut self.viewer;
         programme.pull(now);
         let source = programme.source().unwrap_or_default();
         let Stage::Watching { anchor, reported, .. } = &mut self.stage else { return Ok(None) };
-        let mut needs = Needs { pictures: None, sound: false };
+        attendance.need(needs(&source, outgoing));
         let (mut due, mut passed) = (None::<Instant>, Passed::default());
         for one in outgoing.iter_mut() {
             let lane = match one.codec().media() {
-                Media::Audio => {
-                    needs.sound = source.sound_unfit;
-                    Lane::Sound
-                }
-                Media::Video => {
-                    let (lane, unfit) = lane(&source, one.codec()).ok_or(Ended::OtherCodec)?;
-                    needs.pictures = unfit;
-                    lane
-                }
+                Media::Audio => Lane::Sound,
+                Media::Video => lane(&source, one.codec()).ok_or(Ended::OtherCodec)?.0,
             };
             let next = one.send_due((programme, lane), (line, anchor), now, &mut passed);
             due = [due, next].into_iter().flatten().min();
         }
-        attendance.need(needs);
         self.link.packets += passed.packets;
         self.bytes += passed.bytes;
         let elapsed = now.duration_since(anchor.begun());
@@ -255,7 +255,7 @@ impl Session {
         let reports = early + usize::try_from(elapsed.as_secs()).unwrap_or(usize::MAX);
         if *reported < reports && passed.has_begun {
             *reported = reports;
-            outgoing.iter().filter_map(|one| one.told(anchor, now)).for_each(|told| line.peer.report(told, name, now));
+            outgoing.iter().filter_map(|one| one.told(anchor, now)).for_each(|told| line.peer.report(told, now));
         }
         if due.is_none() && programme.has_ended() {
             return Err(Ended::Over);
