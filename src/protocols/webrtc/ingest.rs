@@ -26,6 +26,8 @@ use clocks::Clocks;
 
 /// A key frame is asked for when the last one is this old: TARGETDURATION is then two seconds, as short as it gets.
 const KEY_EVERY: Duration = Duration::from_millis(1800);
+/// The same when somebody who watches cannot go on without: not every wish of every viewer costs all others.
+const KEY_WANTED_EVERY: Duration = Duration::from_secs(1);
 /// How often it is asked for again while none comes.
 const KEY_AGAIN: Duration = Duration::from_millis(500);
 /// Shortest time between two changes of the pictures' size.
@@ -370,8 +372,9 @@ impl Picturing {
     fn asks_at(&self, now: Instant) -> Instant {
         let again = self.last_asked.map_or(now, |asked| asked + KEY_AGAIN);
         // Pictures of a size that is left out are of no use before it may change; another key frame may be of the size before.
-        match (self.waits_for_key || self.is_wanted, self.last_key) {
-            (false, Some(key)) => again.max(key + KEY_EVERY),
+        let every = if self.is_wanted { KEY_WANTED_EVERY } else { KEY_EVERY };
+        match (self.waits_for_key, self.last_key) {
+            (false, Some(key)) => again.max(key + every),
             _ => again,
         }
     }

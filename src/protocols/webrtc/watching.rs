@@ -14,6 +14,7 @@ use super::programme::{Lane, RtpProgramme, Source};
 use super::sessions::Command;
 use super::wire::offer::{Codec, Media};
 use crate::domain::ports::Clock;
+use crate::media::codecs::opus::packet_samples;
 use crate::media::live::gate::{Audience, Counted, LinkStats, NotAdmitted, Ticket};
 use crate::media::live::realtime::{Attendance, Needs, Unfit};
 
@@ -36,6 +37,8 @@ const BATCH: usize = 64;
 const PAUSE: Duration = Duration::from_millis(1);
 /// Who cannot decode is sent all since the newest key frame again, but not more often than this.
 const AGAIN_EVERY: Duration = Duration::from_secs(2);
+/// There is no sound to wait for when none has come for this long.
+const SOUND_RECENT: Duration = Duration::from_millis(500);
 /// Units of NTP in a second, in the middle bits that receivers repeat.
 const MIDDLE_PER_SEC: f64 = 65_536.0;
 
@@ -93,6 +96,14 @@ pub(super) fn needs(source: &Source, outgoing: &[Outgoing]) -> Needs {
     let of = |media| outgoing.iter().find(|one| one.codec().media() == media);
     let pictures = of(Media::Video).and_then(|one| lane(source, one.codec())?.1);
     Needs { pictures, sound: source.sound_unfit && of(Media::Audio).is_some() }
+}
+
+/// Until when there is sound, in ticks of pictures; nothing while none comes.
+fn heard_until(programme: &RtpProgramme, now: Instant) -> Option<i64> {
+    let newest = programme.newest(Lane::Sound)?;
+    let ends = newest.time + i64::from(packet_samples(newest.payloads.first()?).unwrap_or(0));
+    let is_recent = now.saturating_duration_since(newest.made) < SOUND_RECENT;
+    is_recent.then(|| ends * i64::from(Lane::Pictures.rate()) / i64::from(Lane::Sound.rate()))
 }
 
 fn name(codec: Codec) -> &'static str {
@@ -240,12 +251,14 @@ impl Session {
         let Stage::Watching { anchor, reported, .. } = &mut self.stage else { return Ok(None) };
         attendance.need(needs(&source, outgoing));
         let (mut due, mut passed) = (None::<Instant>, Passed::default());
+        let sound =
+            outgoing.iter().any(|one| one.codec() == Codec::Opus).then(|| heard_until(programme, now)).flatten();
         for one in outgoing.iter_mut() {
             let lane = match one.codec().media() {
                 Media::Audio => Lane::Sound,
                 Media::Video => lane(&source, one.codec()).ok_or(Ended::OtherCodec)?.0,
             };
-            let next = one.send_due((programme, lane), (line, anchor), now, &mut passed);
+            let next = one.send_due((programme, lane), (line, anchor), (now, sound), &mut passed);
             due = [due, next].into_iter().flatten().min();
         }
         self.link.packets += passed.packets;

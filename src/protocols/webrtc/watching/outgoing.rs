@@ -14,6 +14,8 @@ use crate::media::live::tape::Found;
 const CATCH_UP_PACKETS: u64 = 5;
 /// How far apart pictures are shown that had come before the viewer, ticks: a millisecond.
 const SQUEEZED: i64 = 90;
+/// Longest time that pictures wait for the sound that belongs to them.
+const HELD_MAX: Duration = Duration::from_millis(120);
 /// From 1900, where NTP begins, to 1970, seconds.
 const UNIX_EPOCH_SECS: u64 = 2_208_988_800;
 
@@ -125,7 +127,7 @@ impl Outgoing {
         &mut self,
         (programme, lane): (&RtpProgramme, Lane),
         (line, anchor): (&mut Line, &mut Anchor),
-        now: Instant,
+        (now, sound): (Instant, Option<i64>),
         passed: &mut Passed,
     ) -> Option<Instant> {
         if self.lane.replace(lane) != Some(lane) {
@@ -149,6 +151,10 @@ impl Outgoing {
                 self.next = Some(next);
                 return Some(now + PAUSE);
             }
+            if let Some(due) = self.held_until(&unit, next, sound).filter(|due| *due > now) {
+                self.next = Some(next);
+                return Some(due);
+            }
             if let Some(time) = self.time_of(&unit, next) {
                 anchor.place(rescale(unit.time, (lane.rate(), MICROS)), now);
                 self.send(&unit, time, (line, now), passed);
@@ -170,6 +176,13 @@ impl Outgoing {
         let start = programme.start(lane)?;
         self.edge = (end.saturating_sub(1), programme.newest(lane)?.time);
         Some(start)
+    }
+
+    /// Pictures wait a little for sound that is still being encoded: players would have them wait, too, but take seconds to find
+    /// out how long.
+    fn held_until(&self, unit: &Unit, number: u64, sound: Option<i64>) -> Option<Instant> {
+        let waits = self.codec.media() == Media::Video && number >= self.edge.0;
+        (waits && sound.is_some_and(|until| unit.time > until)).then(|| unit.made + HELD_MAX)
     }
 
     /// When a unit is shown, as the viewer is told. What had come before it is shown in a rush, just before what was the newest
@@ -251,6 +264,17 @@ mod tests {
         video.edge = (17, 99_000);
         let again = video.time_of(&unit(78_000), 16).unwrap();
         assert_eq!(again, 99_090);
+    }
+
+    #[test]
+    fn pictures_wait_for_their_sound_but_not_for_long() {
+        let (mut video, sound, one) = (outgoing(Codec::H264), outgoing(Codec::Opus), unit(90_000));
+        video.edge = (5, 0);
+        assert_eq!(video.held_until(&one, 6, Some(89_000)), Some(one.made + HELD_MAX));
+        assert_eq!(video.held_until(&one, 6, Some(90_000)), None);
+        assert_eq!(video.held_until(&one, 6, None), None, "there is none");
+        assert_eq!(video.held_until(&one, 4, Some(0)), None, "it had come before");
+        assert_eq!(sound.held_until(&one, 6, Some(0)), None);
     }
 
     #[test]
