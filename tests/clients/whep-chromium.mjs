@@ -11,6 +11,7 @@ import { WITH_LOOPBACK, counts, watch } from './lib/whep.mjs';
 const OPTIONS = {
   token: { type: 'string' },
   codec: { type: 'string' },
+  port: { type: 'string' },
   seconds: { type: 'string', default: '6' },
   settle: { type: 'string', default: '0' },
   restart: { type: 'boolean', default: false },
@@ -21,7 +22,7 @@ const OPTIONS = {
 await run(['BASE', 'URL'], OPTIONS, (input, results) =>
   withBrowser(async ({ page, trouble }) => {
     await page.goto(`${input.BASE.replace(/\/$/, '')}/healthz`);
-    const { status, answer } = await watch(page, { url: input.URL, token: input.token, codec: input.codec });
+    const { status, answer } = await watch(page, { url: input.URL, ...input });
     results.status = status;
     must(status === 201, `the server answers ${status}: ${answer}`);
     const isShown = ({ video, audio }) => video?.frames > 0 && audio?.packets > 0;

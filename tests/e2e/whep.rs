@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::ladder::workers;
 use crate::live::{H264, PATIENCE, Publisher, ask, in_state, make, show, text};
-use crate::support::clients::client;
+use crate::support::clients::{Telling, client};
+use crate::support::lossy::{Lossy, LossyLine};
 use crate::support::server::{Server, ServerOptions};
 use crate::support::tools::{of_cache, until};
 
@@ -95,6 +96,11 @@ async fn connected(creator: &Client, live: &Value, is: bool) {
     .await;
 }
 
+/// A server that takes no pictures of what is live meanwhile: that makes a small machine play sound late.
+fn quiet() -> ServerOptions {
+    ServerOptions::new().set("live.thumbnail_interval", "10m")
+}
+
 /// Whether a process encodes for viewers: the streams here have no ladder.
 fn has_encoder(server: &Server) -> bool {
     let is_live = |worker: &i32| {
@@ -113,12 +119,12 @@ fn flashing(url: &str, codecs: &str) -> Publisher {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn browsers_watch_in_step_with_sound() {
-    let server = Server::start();
+    let server = quiet().start();
     let creator = server.account("creator").await;
     let live = make(&creator, json!({"title": "Fireworks"})).await;
     let _publisher = flashing(text(&live, "/ingest/rtmp"), &format!("{H264} -c:a aac -b:a 96k"));
     begun(&creator, &live).await;
-    let told = in_chromium(&server, &live, &["--settle", "6", "--seconds", "10", "--skew"]).await;
+    let told = in_chromium(&server, &live, &["--settle", "12", "--seconds", "10", "--skew"]).await;
     eprintln!("first picture {} ms, skew {} ms", told["first_picture_ms"], told["skew"]["median_ms"]);
     assert_eq!((&told["ok"], &told["deleted"]), (&json!(true), &json!(200)), "{told}");
     assert_eq!(told["after"]["video"]["codec"], "video/H264");
@@ -128,6 +134,83 @@ async fn browsers_watch_in_step_with_sound() {
     assert!(number(&told, "/believed_skew_ms").abs() < SKEW_MAX, "{told}");
     assert!(number(&told, "/skew/beeps") >= 6.0 && number(&told, "/skew/median_ms").abs() < SKEW_MAX, "{told}");
     until("nobody to be left", PATIENCE, || async { stats(&creator, &live).await.is_null().then_some(()) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn codecs_that_a_viewer_takes_go_as_they_come() {
+    let server = Server::start();
+    let creator = server.account("creator").await;
+    for codec in ["VP9", "AV1"] {
+        let live = make(&creator, json!({"title": codec})).await;
+        let url = server.url();
+        let options =
+            [url.as_str(), text(&live, "/ingest/whip"), "--codec", codec, "--width", "320", "--height", "180"];
+        let mut publisher = Telling::start("whip-chromium.mjs", &options);
+        publisher.wait_for("connected");
+        begun(&creator, &live).await;
+        let told = in_chromium(&server, &live, &["--seconds", "4"]).await;
+        assert_eq!(told["after"]["video"]["codec"], format!("video/{codec}"), "{told}");
+        let frames = number(&told, "/after/video/frames") - number(&told, "/before/video/frames");
+        assert!(frames > 30.0 && number(&told, "/after/audio/energy") > 0.0, "{told}");
+        // Who does not take it gets H.264.
+        let viewer = Viewer::start(whep(&live), &["--seconds", "3"]);
+        let stats = until("the reason", PATIENCE, || async {
+            Some(stats(&creator, &live).await).filter(|stats| stats["encoded"] == true)
+        })
+        .await;
+        assert_eq!(stats["reason"], format!("the source is {codec}, which not every viewer's browser takes"));
+        let told = viewer.told().await;
+        assert!(number(&told, "/video/frames") > 30.0, "{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_browsers_do_not_decode_is_encoded() {
+    let server = Server::start();
+    let creator = server.account("creator").await;
+    let source = "-re -f lavfi -i testsrc2=size=320x180:rate=30 -re -f lavfi -i sine=440:sample_rate=44100";
+    let hevc = "-c:v libx265 -preset ultrafast -x265-params log-level=error:bframes=0 -g 60 -pix_fmt yuv420p";
+    let reason = "the source is HEVC, which not every viewer's browser takes";
+    for (codecs, reason) in [
+        (format!("{hevc} -ar 48000 -c:a ac3 -b:a 128k"), Some(reason)),
+        (format!("{H264} -c:a libmp3lame -b:a 96k"), None),
+    ] {
+        let live = make(&creator, json!({"title": "Old tape"})).await;
+        let _publisher = Publisher::enhanced(text(&live, "/ingest/rtmp"), &format!("{source} {codecs}"));
+        begun(&creator, &live).await;
+        let viewer = Viewer::start(whep(&live), &["--seconds", "4"]);
+        let stats = until("the reason", PATIENCE, || async {
+            Some(stats(&creator, &live).await).filter(|stats| stats["sound_encoded"] == true)
+        })
+        .await;
+        assert_eq!((stats["reason"].as_str(), &stats["encoded"]), (reason, &json!(reason.is_some())), "{codecs}");
+        plays(&viewer.told().await);
+    }
+}
+
+/// What is lost is sent again.
+#[tokio::test(flavor = "multi_thread")]
+async fn viewers_over_a_line_that_loses_packets_go_on() {
+    let server = Server::start();
+    let creator = server.account("creator").await;
+    let live = make(&creator, json!({"title": "Far away"})).await;
+    let _publisher = flashing(text(&live, "/ingest/rtmp"), &format!("{H264} -b:v 2M -c:a aac -b:a 96k"));
+    begun(&creator, &live).await;
+    let address = format!("127.0.0.1:{}", server.port_of("webrtc")).parse().expect("an address");
+    let lossy = Lossy { lost_per_mille: 30, lost_back_per_mille: 30, round_trip: Duration::from_millis(20), seed: 11 };
+    let line = LossyLine::start(address, lossy).await;
+    let port = line.address.port().to_string();
+    let told = in_chromium(&server, &live, &["--port", &port, "--settle", "2", "--seconds", "12"]).await;
+    eprintln!("{}", told["after"]["video"]);
+    let grown = |pointer: &str| {
+        number(&told, &format!("/after/video/{pointer}")) - number(&told, &format!("/before/video/{pointer}"))
+    };
+    assert!(grown("frames") > 330.0 && grown("frozenS") < 0.24, "{told}");
+    assert!(number(&told, "/after/video/nacks") > 0.0, "{told}");
+    let metrics = reqwest::get(format!("{}/metrics", server.url())).await.unwrap().text().await.unwrap();
+    let again = "playhouse_link_packets_recovered_total{protocol=\"whep\"} ";
+    let again = metrics.lines().find_map(|line| line.strip_prefix(again)?.parse::<u64>().ok());
+    assert!(again.is_some_and(|count| count > 5), "{again:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,7 +228,7 @@ async fn browsers_start_ice_anew() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pictures_with_b_frames_are_encoded_while_somebody_needs_them() {
-    let server = ServerOptions::new().start();
+    let server = quiet().start();
     let creator = server.account("creator").await;
     let live = make(&creator, json!({"title": "Film"})).await;
     let _publisher = flashing(text(&live, "/ingest/rtmp"), &format!("{B_FRAMES} -c:a aac -b:a 96k"));
@@ -160,7 +243,7 @@ async fn pictures_with_b_frames_are_encoded_while_somebody_needs_them() {
     let told = viewer.told().await;
     plays(&told);
     assert_eq!(told["video"]["sizes"], json!([[320, 180]]), "{told}");
-    let told = in_chromium(&server, &live, &["--settle", "6", "--seconds", "8", "--skew"]).await;
+    let told = in_chromium(&server, &live, &["--settle", "12", "--seconds", "10", "--skew"]).await;
     eprintln!("encoded: first picture {} ms, skew {} ms", told["first_picture_ms"], told["skew"]["median_ms"]);
     assert!(number(&told, "/skew/median_ms").abs() < SKEW_MAX, "{told}");
     assert!(has_encoder(&server));

@@ -5,8 +5,8 @@ export const WITH_LOOPBACK = {
   flags: ['--allow-loopback-in-peer-connection', '--autoplay-policy=no-user-gesture-required'],
 };
 
-/** Watches in the page's `<video>` until `window.whep.stop()`; resolves to what the server answered. */
-export function watch(page, { url, token, codec }) {
+/** Watches in the page's `<video>` until `window.whep.stop()`, over another port than the server tells if wanted; resolves to what the server answered. */
+export function watch(page, { url, token, codec, port }) {
   return page.evaluate(
     async (wanted) => {
       const begun = performance.now();
@@ -63,10 +63,11 @@ export function watch(page, { url, token, codec }) {
         },
       };
       video.requestVideoFrameCallback((now) => (window.whep.firstPictureMs = now - begun));
-      await connection.setRemoteDescription({ type: 'answer', sdp: answer });
+      const through = wanted.port ? answer.replace(/(a=candidate:.* )\d+( typ host)/g, `$1${wanted.port}$2`) : answer;
+      await connection.setRemoteDescription({ type: 'answer', sdp: through });
       return told;
     },
-    { url, token, codec },
+    { url, token, codec, port },
   );
 }
 
