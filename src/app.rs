@@ -44,8 +44,9 @@ use crate::protocols::rtmp::server::RtmpContext;
 use crate::protocols::rtmp::session::ServerConfig;
 use crate::protocols::srt::listener::SrtListener;
 use crate::protocols::srt::server::SrtContext;
-use crate::protocols::webrtc::listener::WebrtcListener;
+use crate::protocols::webrtc::listener::{WebrtcContexts, WebrtcListener};
 use crate::protocols::webrtc::publishing::PublishContext;
+use crate::protocols::webrtc::watching::WatchContext;
 use crate::settings::{HumanDuration, Settings};
 use crate::storage::{Embedded, EmbeddedOptions, Storage};
 use crate::system::{SystemClock, SystemEntropy};
@@ -401,6 +402,7 @@ async fn listen_srt(settings: &Settings, lives: LivesHandle, ephemeral_ports: bo
 async fn listen_webrtc(settings: &Settings, lives: LivesHandle, ephemeral_ports: bool) -> Result<WebrtcListener> {
     let live = &settings.live;
     let address = listen_address((live.webrtc_address, live.webrtc_port), ephemeral_ports);
+    let watch = WatchContext { audience: Arc::new(lives.clone()), clock: Arc::new(SystemClock) };
     let publish = PublishContext {
         gate: Arc::new(lives),
         clock: Arc::new(SystemClock),
@@ -408,8 +410,8 @@ async fn listen_webrtc(settings: &Settings, lives: LivesHandle, ephemeral_ports:
         silence_max: live.idle_timeout.0,
     };
     let advertised = live.webrtc_public_addresses.as_slice();
-    let bound =
-        WebrtcListener::bind((address, advertised), publish, Arc::new(SystemEntropy), live.connections_max).await;
+    let contexts = WebrtcContexts { publish, watch, sessions_max: (live.connections_max, live.webrtc_viewers_max) };
+    let bound = WebrtcListener::bind((address, advertised), contexts, Arc::new(SystemEntropy)).await;
     bound.with_context(|| occupied(address, "live.webrtc_port"))
 }
 

@@ -40,6 +40,7 @@ mod uploads;
 mod videos;
 mod visible;
 mod web_page;
+mod whep;
 mod whip;
 
 pub use auth::{FirstAdminError, Viewer, ensure_first_admin};
@@ -58,6 +59,7 @@ pub fn router(state: HttpState) -> Router {
         .nest("/api/v1", api(&state))
         .route_layer(NoteRoute)
         .fallback(web_page::serve)
+        .merge(signalling(&state, whep::media_routes()).route_layer(NoteRoute))
         .with_state(state.clone())
         .merge(state.delivery.routes().route_layer(NoteRoute))
 }
@@ -76,12 +78,16 @@ fn api(state: &HttpState) -> Router<HttpState> {
         .route_layer(middleware::from_fn_with_state(state.clone(), limit_by_address))
         .layer(CompressionLayer::new().gzip(true))
         .layer(cors::layer(state.cors_origins.clone()));
-    // Pages of other origins may publish, with a stream's key: rules of their own.
-    let signalling = whip::routes()
+    let signalling = signalling(state, whip::routes().merge(whep::routes()));
+    limited.merge(signalling).merge(uploads::routes()).fallback(async || Problem::not_found())
+}
+
+/// Pages of other origins may publish, with a stream's key, and watch: rules of their own.
+fn signalling(state: &HttpState, routes: Router<HttpState>) -> Router<HttpState> {
+    routes
         .route_layer(middleware::from_fn_with_state(state.clone(), limit_by_address))
         .layer(whip::cors())
-        .layer(middleware::from_fn(whip::discover));
-    limited.merge(signalling).merge(uploads::routes()).fallback(async || Problem::not_found())
+        .layer(middleware::from_fn(whip::discover))
 }
 
 /// Counts a request to the API against its address, and keeps its answer out of shared caches.

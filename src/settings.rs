@@ -352,6 +352,8 @@ section!(
         webrtc_latency: HumanDuration = HumanDuration::millis(300),
         /// STUN and TURN servers that clients are told of: `stun:host:port`, `turn:user:password@host:port?transport=udp`.
         webrtc_ice_servers: Vec<String> = Vec::new(),
+        /// Most viewers by WHEP at once.
+        webrtc_viewers_max: usize = 2000,
         /// A publisher that sends nothing for this long is hung up on; the broadcast then waits for its return.
         idle_timeout: HumanDuration = HumanDuration::secs(20),
         /// Most publishers' connections at once, to each of the ports; further ones wait in the kernel's queue, those by SRT are left out.

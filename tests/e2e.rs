@@ -54,5 +54,7 @@ mod tls;
 mod trim;
 #[path = "e2e/uploads.rs"]
 mod uploads;
+#[path = "e2e/whep.rs"]
+mod whep;
 #[path = "e2e/whip.rs"]
 mod whip;

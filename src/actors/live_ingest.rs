@@ -15,6 +15,7 @@ use super::describe::{DescribeReply, Description};
 use super::live_ladder::{LadderState, LadderStats, make_rungs};
 use super::live_metrics::count_since;
 use super::live_picture::take_pictures;
+use super::live_realtime::encode_for_viewers;
 use super::live_recording::LiveRecording;
 use super::lives::Lives;
 use super::reply::{AskError, Reply};
@@ -24,6 +25,7 @@ use crate::domain::live::{LadderChoice, LatencyMode, Live, LiveState, LiveStep};
 use crate::domain::ports::CatalogError;
 use crate::media::live::broadcast::{BroadcastSettings, Health};
 use crate::media::live::gate::{Feed, LinkStats, TurnedAway};
+use crate::media::live::realtime::RealtimeStats;
 use crate::media::live::slate::SlateClip;
 use crate::media::live::stream::{Forgetful, LiveStream};
 use crate::media::live::vitals::Vitals;
@@ -117,6 +119,9 @@ pub struct IngestStats {
     /// How its rungs do, when it has some.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ladder: Option<LadderStats>,
+    /// How it is shown to viewers by WHEP, when there are some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub whep: Option<RealtimeStats>,
 }
 
 /// A live stream's own state.
@@ -138,6 +143,8 @@ pub struct LiveIngestState {
     /// Ends with the actor too.
     ladder: Option<AbortOnDropHandle<()>>,
     ladder_state: LadderState,
+    /// And what is encoded for viewers by WebRTC.
+    realtime: Option<AbortOnDropHandle<()>>,
     /// What of the broadcast is in the metrics, and how many ticks ago it was put there.
     counted: (Health, u32),
     /// What viewers see while nobody publishes, once it has been read, and its file.
@@ -196,6 +203,7 @@ impl Actor for LiveIngestActor {
             pictures: None,
             ladder: None,
             ladder_state: LadderState::default(),
+            realtime: None,
             counted: (Health::default(), 0),
             slate: None,
             recording,
@@ -322,6 +330,8 @@ impl LiveIngestState {
         self.stream = Some(Arc::clone(&stream));
         self.counted = (Health::default(), 0);
         self.make_rungs(&stream);
+        let encoding = encode_for_viewers(Arc::clone(&self.context), self.live.clone(), Arc::clone(&stream));
+        self.realtime = Some(AbortOnDropHandle::new(tokio::spawn(encoding)));
         self.read_slate(me);
         self.context.streams.note(&self.live, (Some(&stream), &self.ladder_state));
         if let Some(watched) = self.context.streams.find(&self.live.playback_id) {
@@ -475,7 +485,8 @@ impl LiveIngestState {
         let recording = self.recording.as_ref().is_some_and(|recording| !recording.is_failing());
         let ladder = self.ladder.as_ref().map(|_| stream.look(|broadcast| self.ladder_state.stats(broadcast)));
         let link = self.machine.feeding().and_then(|_| *self.link.borrow());
-        Some(IngestStats { recording, vitals, link, ladder })
+        let whep = stream.realtime().stats();
+        Some(IngestStats { recording, vitals, link, ladder, whep })
     }
 
     fn describe(&self) -> Description {

@@ -293,7 +293,8 @@ fn is_start(segment: &LiveSegment, epoch: &Epoch) -> bool {
     starts && segment.beginning.epoch == epoch.number
 }
 
-fn source_of(broadcast: &Broadcast, (index, config): (usize, &TrackConfig)) -> Option<LiveSource> {
+/// What a track of pictures is, as far as it matters to its rungs.
+pub(super) fn source_of(broadcast: &Broadcast, (index, config): (usize, &TrackConfig)) -> Option<LiveSource> {
     let frame_rate = broadcast.frame_rate().unwrap_or((30, 1));
     let properties = config.video_properties(frame_rate).ok()??;
     let (width, height) = properties.display_size();

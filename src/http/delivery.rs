@@ -141,6 +141,11 @@ impl Delivery {
         format!("{}/{}", self.base_of(&live.playback_id, live.details.privacy), manifest_name(format))
     }
 
+    /// Path to which viewers by WHEP post their offers.
+    pub(crate) fn whep_path(&self, live: &Live) -> String {
+        format!("{}/whep", self.base_of(&live.playback_id, live.details.privacy))
+    }
+
     /// What players ask for a live stream by, over SRT.
     pub(crate) fn srt_stream_id(&self, live: &Live) -> String {
         let playback = &live.playback_id;

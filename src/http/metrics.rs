@@ -60,15 +60,18 @@ fn describe() {
     metrics::describe_gauge!("playhouse_http_connections", Unit::Count, "Open connections");
 }
 
-/// Those of links to publishers by protocols that tell how they do: SRT, WHIP.
+/// Those of links to publishers by protocols that tell how they do (SRT, WHIP), and to viewers by WHEP.
 fn describe_links() {
     let counters = [
-        ("playhouse_link_packets_total", "Packets of media that came, by protocol"),
+        ("playhouse_link_packets_total", "Packets of media that came from publishers or went to viewers, by protocol"),
         ("playhouse_link_packets_recovered_total", "Those of them that had been lost and were sent again in time"),
         ("playhouse_link_packets_dropped_total", "Packets of media that did not come in time"),
         ("playhouse_link_packets_undecrypted_total", "Packets of media that could not be decrypted"),
         ("playhouse_link_loss_reports_total", "Times that lost packets were asked for"),
-        ("playhouse_link_key_frame_requests_total", "Key frames that publishers were asked for"),
+        (
+            "playhouse_link_key_frame_requests_total",
+            "Key frames that publishers were asked for, or viewers have asked for",
+        ),
         ("playhouse_srt_datagrams_dropped_total", "Datagrams to the port of SRT that were left out, by reason"),
         (
             "playhouse_webrtc_datagrams_dropped_total",
@@ -86,18 +89,26 @@ fn describe_links() {
             "playhouse_srt_readers_skips_total",
             "Times that readers by SRT were too far behind and went on with a key frame",
         ),
+        (
+            "playhouse_whep_viewers_skips_total",
+            "Times that viewers by WHEP were too far behind and went on with a key frame",
+        ),
         ("playhouse_live_tap_skips_total", "Times that frames were gone before they had been read"),
     ];
     for (name, text) in readers {
         metrics::describe_counter!(name, Unit::Count, text);
     }
     metrics::describe_counter!("playhouse_srt_readers_bytes_total", Unit::Bytes, "Bytes sent to readers by SRT");
+    let text = "Bytes of media sent to viewers by other protocols than HTTP and SRT, by protocol";
+    metrics::describe_counter!("playhouse_live_egress_bytes_total", Unit::Bytes, text);
+    let text = "What the paths to viewers by WebRTC are believed to carry";
+    metrics::describe_histogram!("playhouse_link_estimated_bits_per_second", Unit::Count, text);
     metrics::describe_gauge!(
         "playhouse_live_readers",
         Unit::Count,
         "Readers of live streams by other protocols than HTTP"
     );
-    let text = "Round-trip time to publishers, told once a second, by protocol";
+    let text = "Round-trip time to publishers and viewers, told once a second, by protocol";
     metrics::describe_histogram!("playhouse_link_rtt_seconds", Unit::Seconds, text);
 }
 
@@ -118,6 +129,11 @@ fn describe_live() {
         ("playhouse_live_cues_dropped_total", Unit::Count, "Cues left out: too many, or nothing to place them by"),
         ("playhouse_live_recording_failures_total", Unit::Count, "Writes of recordings that failed"),
         ("playhouse_live_ladder_restarts_total", Unit::Count, "Workers of live ladders that ended before their stream"),
+        (
+            "playhouse_live_realtime_restarts_total",
+            Unit::Count,
+            "Workers that encode for viewers by WebRTC that ended before these did",
+        ),
         ("playhouse_live_rungs_dropped_total", Unit::Count, "Rungs given up because the machine did not keep up"),
         ("playhouse_live_playlist_requests_total", Unit::Count, "Requests for live media playlists, by kind"),
     ];

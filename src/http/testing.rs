@@ -36,8 +36,9 @@ use crate::domain::upload::{Concatenation, Upload, UploadProtocol, UploadState};
 use crate::domain::video::{Privacy, Rendition, RenditionState, Thumbnail, ThumbnailMoment, Video, VideoDetails};
 use crate::media::resolve::Resolver;
 use crate::media::work::{MediaLimits, ProcessLimits};
-use crate::protocols::webrtc::listener::{WebrtcHandle, WebrtcListener};
+use crate::protocols::webrtc::listener::{WebrtcContexts, WebrtcHandle, WebrtcListener};
 use crate::protocols::webrtc::publishing::PublishContext;
+use crate::protocols::webrtc::watching::WatchContext;
 use crate::settings::Settings;
 use crate::storage::{Embedded, EmbeddedOptions, Storage};
 use crate::system::{SystemClock, SystemEntropy};
@@ -136,7 +137,9 @@ pub(super) async fn webrtc_of(lives: &LivesHandle) -> WebrtcHandle {
         silence_max: Duration::from_secs(20),
     };
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
-    WebrtcListener::bind((address, &[]), publish, Arc::new(SystemEntropy), 8).await.unwrap().handle()
+    let watch = WatchContext { audience: Arc::new(lives.clone()), clock: Arc::new(SystemClock) };
+    let contexts = WebrtcContexts { publish, watch, sessions_max: (8, 4) };
+    WebrtcListener::bind((address, &[]), contexts, Arc::new(SystemEntropy)).await.unwrap().handle()
 }
 
 impl World {

@@ -21,8 +21,8 @@ use super::extract::read_limited;
 use super::problem::Problem;
 use super::request_info::{REQUEST_ID, RequestInfo};
 use super::state::HttpState;
-use crate::media::live::gate::TurnedAway;
-use crate::protocols::webrtc::listener::{NotAnswered, Publication};
+use crate::media::live::gate::{NotAdmitted, TurnedAway};
+use crate::protocols::webrtc::listener::{Begun, NotAnswered, Publication};
 use crate::protocols::webrtc::peer::Answer;
 use crate::protocols::webrtc::sessions::{Patched, Refused};
 use crate::protocols::webrtc::wire::fragment::{FRAGMENT_BYTES_MAX, Fragment};
@@ -117,13 +117,18 @@ async fn publish(
         not_answered(refused, is_bearer)
     })?;
     tracing::info!(client = %info.client(), session.id = begun.id, "whip session begun");
-    let location = format!("{}/api/v1/whip/sessions/{}", info.base_url(&state.settings), begun.id);
+    Ok(begun_response(&state, (&info, "whip"), begun))
+}
+
+/// How an offer was answered, and where the session of this protocol is.
+pub(super) fn begun_response(state: &HttpState, (info, protocol): (&RequestInfo, &str), begun: Begun) -> Response {
+    let location = format!("{}/api/v1/{protocol}/sessions/{}", info.base_url(&state.settings), begun.id);
     let mut response = answer(StatusCode::CREATED, SDP, begun.description);
     put(response.headers_mut(), LOCATION, &location);
     put(response.headers_mut(), ETAG, &format!("\"{}\"", begun.tag));
     put(response.headers_mut(), ACCEPT_PATCH, FRAGMENT);
-    append_links(&state, response.headers_mut());
-    Ok(response)
+    append_links(state, response.headers_mut());
+    response
 }
 
 /// Candidates that come later, or another start of ICE.
@@ -135,14 +140,14 @@ async fn patch(
     let key = token.as_ref().map(|Token(token)| token.as_str());
     let tag = if_match(request.headers());
     let patched = read_fragment(request).await?;
-    let patched = state.webrtc.patch((&id, key), tag.as_deref(), patched).await.map_err(refused)?;
+    let patched = state.webrtc.publishers().patch((&id, key), tag.as_deref(), patched).await.map_err(refused)?;
     Ok(patched_response(patched))
 }
 
 /// Ends a session.
 async fn end(State(state): State<HttpState>, (Path(id), token): Addressed) -> Result<Response, Problem> {
     let key = token.as_ref().map(|Token(token)| token.as_str());
-    state.webrtc.end(&id, key).map_err(refused)?;
+    state.webrtc.publishers().end(&id, key).map_err(refused)?;
     Ok(StatusCode::OK.into_response())
 }
 
@@ -189,19 +194,19 @@ fn fragment_of(told: &Answer) -> String {
 }
 
 /// A response with a body of this type, for one client only.
-pub(super) fn answer(status: StatusCode, kind: &'static str, body: String) -> Response {
+fn answer(status: StatusCode, kind: &'static str, body: String) -> Response {
     (status, [(CONTENT_TYPE, HeaderValue::from_static(kind))], body).into_response()
 }
 
 /// Sets a field.
-pub(super) fn put(headers: &mut HeaderMap, name: HeaderName, text: &str) {
+fn put(headers: &mut HeaderMap, name: HeaderName, text: &str) {
     if let Ok(value) = HeaderValue::from_str(text) {
         headers.insert(name, value);
     }
 }
 
 /// Tells of STUN and TURN servers.
-pub(super) fn append_links(state: &HttpState, headers: &mut HeaderMap) {
+fn append_links(state: &HttpState, headers: &mut HeaderMap) {
     let servers = state.settings.live.webrtc_ice_servers.iter().filter_map(|server| IceServer::parse(server));
     for value in servers.filter_map(|server| HeaderValue::try_from(server.link()).ok()) {
         headers.append(LINK, value);
@@ -244,7 +249,8 @@ fn sentence(error: &impl std::fmt::Display) -> String {
     format!("{first}{}.", chars.as_str())
 }
 
-fn not_answered(refused: NotAnswered, is_bearer: bool) -> Problem {
+/// Why an offer is not answered.
+pub(super) fn not_answered(refused: NotAnswered, is_bearer: bool) -> Problem {
     let detail = sentence(&refused);
     match refused {
         NotAnswered::TurnedAway(turned_away) => {
@@ -256,13 +262,17 @@ fn not_answered(refused: NotAnswered, is_bearer: bool) -> Problem {
                 TurnedAway::Unavailable => Problem::unavailable(detail, SOON),
             }
         }
+        NotAnswered::NotAdmitted(NotAdmitted::NotFound) => Problem::not_found(),
+        NotAnswered::NotAdmitted(NotAdmitted::Unavailable) | NotAnswered::NotBegun => {
+            Problem::unavailable(detail, SOON)
+        }
         NotAnswered::Offer(offer) => offer_problem(&offer),
         NotAnswered::Full => Problem::unavailable(detail, LATER),
     }
 }
 
 /// 400 for what is no offer, 422 for one that cannot be answered.
-pub(super) fn offer_problem(offer: &InvalidOffer) -> Problem {
+fn offer_problem(offer: &InvalidOffer) -> Problem {
     match offer {
         InvalidOffer::Malformed(_) => Problem::bad_request("invalid_sdp", sentence(offer)),
         InvalidOffer::Unacceptable(_) => {

@@ -11,6 +11,7 @@ pub mod part;
 pub mod periods;
 pub mod pictures;
 pub mod programme;
+pub mod realtime;
 pub mod recorder;
 pub mod recording;
 pub mod recovery;

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use playhouse::protocols::webrtc::ingest::RtpIngest;
 use playhouse::protocols::webrtc::mux::Arrived;
-use playhouse::protocols::webrtc::peer::{Flow, Peer, RtpPacket};
+use playhouse::protocols::webrtc::peer::{Flow, Peer, RtpPacket, Source};
 use playhouse::protocols::webrtc::wire::fragment::Fragment;
 use playhouse::protocols::webrtc::wire::links::IceServer;
-use playhouse::protocols::webrtc::wire::offer::{Choice, Codec, Offer};
+use playhouse::protocols::webrtc::wire::offer::{Choice, Codec, Offer, Section};
 use playhouse::protocols::webrtc::wire::payload::Unit;
 use playhouse::protocols::webrtc::wire::{Kind, addressee};
 
@@ -35,6 +35,7 @@ const PAYLOADS: [(Codec, &[&[u8]]); 4] = [
 pub(crate) fn targets() -> Vec<Target> {
     let mut targets = vec![
         Target { name: "WebRTC offers", samples: vec![OFFER.into()], read: read_offer },
+        Target { name: "WebRTC offers of viewers", samples: vec![viewers_offer().into()], read: read_viewers_offer },
         Target {
             name: "fragments of session descriptions",
             samples: vec![FRAGMENT.into()],
@@ -69,6 +70,24 @@ fn read_offer(input: &[u8]) -> bool {
     let Some(choices) = choices(&offer) else { return true };
     let address = SocketAddr::from(([127, 0, 0, 1], 8189));
     let _ = Peer::answer(offer, (choices, Flow::Receive), &[address], Instant::now());
+    true
+}
+
+fn viewers_offer() -> String {
+    OFFER.replace("a=sendonly", "a=recvonly")
+}
+
+/// The same of those who are sent something.
+fn read_viewers_offer(input: &[u8]) -> bool {
+    let Ok(offer) = Offer::read(input).map(Offer::to_receive) else { return false };
+    let choose = |section: &Section| {
+        let sound = section.choose(&[Codec::Opus]);
+        sound.or_else(|| section.choose_to_send(Codec::H264, 100)).or_else(|| section.choose_to_send(Codec::Av1, 0))
+    };
+    let Some(choices) = offer.sections.iter().map(choose).collect::<Option<Vec<Choice>>>() else { return true };
+    let sources = (1..).take(choices.len()).map(|ssrc| Source { ssrc, repair_ssrc: 100 + ssrc }).collect();
+    let address = SocketAddr::from(([127, 0, 0, 1], 8189));
+    let _ = Peer::answer(offer, (choices, Flow::Send(sources)), &[address], Instant::now());
     true
 }
 

@@ -35,6 +35,18 @@ describe('paths', () => {
   });
 });
 
+describe('the lowest latency', () => {
+  test('asks for sound in stereo', async () => {
+    const { hasRealtime, withStereo } = await load('player/realtime.ts');
+    const offer = 'm=audio 9 X 111 63\r\na=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1\r\na=fmtp:63 111/111\r\n';
+    const asked = withStereo(offer);
+    assert.ok(asked.includes('a=fmtp:111 minptime=10;useinbandfec=1;stereo=1\r\na=fmtp:63 111/111\r\n'), asked);
+    assert.equal(withStereo(asked), asked);
+    assert.equal(withStereo('m=video 9 X 96\r\n'), 'm=video 9 X 96\r\n');
+    assert.deepEqual([hasRealtime({}), hasRealtime({ RTCPeerConnection: class {} })], [false, true]);
+  });
+});
+
 describe('figures', () => {
   test('read as people write them', async () => {
     const { behind, bitRate, bytes, clock, clockBack, parseTags, remaining, spoken, titleOf } = await load('lib/format.ts');

@@ -66,6 +66,8 @@ struct Playback {
     dash: String,
     /// As players take it that read a transport stream by SRT.
     srt: String,
+    /// By WHEP, at less than a second.
+    whep: String,
     /// Whether DASH players get segments while they are made: when segments are alike.
     low_latency_dash: bool,
 }
@@ -132,6 +134,7 @@ impl LiveView {
             hls: path(StreamFormat::Hls),
             dash: path(StreamFormat::Dash),
             srt: srt_url((&host, state.ingest_ports.srt), &state.delivery.srt_stream_id(live), None),
+            whep: format!("{}{}", info.base_url(&state.settings), state.delivery.whep_path(live)),
             low_latency_dash: watched.as_ref().is_some_and(is_regular),
         };
         let mut view = Self {

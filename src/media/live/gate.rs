@@ -87,13 +87,15 @@ pub struct Ticket {
     pub token: Option<String>,
     /// Tells readers apart.
     pub address: SocketAddr,
+    /// The same for readers at one address, by protocols that tell nothing of the port.
+    pub number: u64,
 }
 
 impl Ticket {
     /// The same for the same reader of the same stream.
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (&self.playback, self.address).hash(&mut hasher);
+        (&self.playback, self.address, self.number).hash(&mut hasher);
         hasher.finish()
     }
 }
@@ -135,7 +137,7 @@ pub enum NotTaken {
     TakenOver(#[from] TakenOver),
 }
 
-/// How the link to a publisher does, as far as its protocol tells (SRT, WHIP); counted from its beginning.
+/// How the link to a publisher does, as far as its protocol tells (SRT, WHIP), or to a viewer (WHEP); counted from its beginning.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct LinkStats {
     /// Round-trip time, milliseconds.
@@ -152,7 +154,7 @@ pub struct LinkStats {
     pub packets_undecrypted: u64,
     /// Times that lost packets were asked for.
     pub loss_reports: u64,
-    /// Key frames that were asked for (WHIP).
+    /// Key frames that were asked for (WebRTC).
     pub key_frame_requests: u64,
     /// What is held now, milliseconds.
     pub buffered_ms: u64,
@@ -227,6 +229,11 @@ impl Feed {
         if let Some(link) = &self.link {
             link.send_replace(Some(stats));
         }
+    }
+
+    /// Moves when somebody who watches cannot go on without a key frame.
+    pub fn keys_asked(&self) -> watch::Receiver<u64> {
+        self.stream.realtime().keys_asked()
     }
 
     /// Takes what a publisher's bytes have come to.

@@ -11,7 +11,7 @@ use crate::domain::asset::{BlobKey, Ticks};
 use crate::domain::time::Timestamp;
 
 /// Ticks per second of times that renditions of different timescales are compared by.
-pub(super) const MICROS: u32 = 1_000_000;
+pub const MICROS: u32 = 1_000_000;
 
 /// Segments that can be fetched after they were listed for the last time.
 const RETIRED: usize = 3;

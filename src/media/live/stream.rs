@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::broadcast::{Broadcast, BroadcastSettings, Cut, RungPicture, ToldCue, Visit};
+use super::realtime::Realtime;
 use super::slate::SlateClip;
 use super::timeline::Stamp;
 use crate::domain::time::Timestamp;
@@ -46,6 +47,7 @@ pub struct LiveStream {
     moved: watch::Sender<u64>,
     tapped: watch::Sender<u64>,
     shared: Mutex<HashMap<TypeId, Weak<dyn Any + Send + Sync>>>,
+    realtime: Realtime,
 }
 
 impl LiveStream {
@@ -57,6 +59,7 @@ impl LiveStream {
             moved: watch::Sender::new(0),
             tapped: watch::Sender::new(0),
             shared: Mutex::default(),
+            realtime: Realtime::default(),
         }
     }
 
@@ -182,6 +185,11 @@ impl LiveStream {
         let weak: Weak<T> = Arc::downgrade(&made);
         shared.insert(TypeId::of::<T>(), weak);
         made
+    }
+
+    /// What is made of it for viewers who see it at once.
+    pub fn realtime(&self) -> &Realtime {
+        &self.realtime
     }
 
     /// Looks at the broadcast.

@@ -124,6 +124,12 @@ impl Tap {
         self.trim();
     }
 
+    /// Forgets all that there is: nobody is to begin with it any more.
+    pub(super) fn clear(&mut self) {
+        (self.first, self.start, self.bytes) = (self.end(), None, 0);
+        self.ring.clear();
+    }
+
     /// Number of the next frame.
     pub fn end(&self) -> u64 {
         self.first + self.ring.len() as u64

@@ -107,6 +107,12 @@ impl<T: Piece> Tape<T> {
         Found::Pieces(self.ring.iter().skip(behind).take(most).cloned().collect())
     }
 
+    /// Forgets all that there is: nobody is to begin with it any more.
+    pub fn clear(&mut self) {
+        (self.first, self.start, self.bytes) = (self.end(), None, 0);
+        self.ring.clear();
+    }
+
     /// Forgets what is old, and what is too much.
     pub fn trim(&mut self, now: Instant) {
         let start = self.start.unwrap_or(self.end());

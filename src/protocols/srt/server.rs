@@ -179,7 +179,7 @@ async fn let_in(
         let StreamRequest { mode, key, token } = StreamRequest::parse(conclusion.stream_id())?;
         let (latency, now) = (context.latency, Instant::now());
         if mode == Mode::Read {
-            let ticket = Ticket { playback: key, token, address: caller.address };
+            let ticket = Ticket { playback: key, token, address: caller.address, number: 0 };
             let seat = context.audience.admit(&ticket)?;
             let programme = Programme::of(&seat.stream);
             programme.pull(now)?;

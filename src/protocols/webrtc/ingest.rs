@@ -26,6 +26,8 @@ use clocks::Clocks;
 
 /// A key frame is asked for when the last one is this old: TARGETDURATION is then two seconds, as short as it gets.
 const KEY_EVERY: Duration = Duration::from_millis(1800);
+/// The same when somebody who watches cannot go on without: not every wish of every viewer costs all others.
+const KEY_WANTED_EVERY: Duration = Duration::from_secs(1);
 /// How often it is asked for again while none comes.
 const KEY_AGAIN: Duration = Duration::from_millis(500);
 /// Shortest time between two changes of the pictures' size.
@@ -83,6 +85,8 @@ struct Picturing {
     waits_for_key: bool,
     last_key: Option<Instant>,
     last_asked: Option<Instant>,
+    /// Whether somebody who watches cannot go on without one.
+    is_wanted: bool,
     /// What was announced last, and when.
     announced: Option<(TrackConfig, Instant)>,
 }
@@ -166,6 +170,14 @@ impl RtpIngest {
                 wishes.push(Wish::KeyFrame(ssrc));
             }
         }
+    }
+
+    /// Somebody who watches cannot go on without a key frame.
+    pub fn want_key_frames(&mut self) {
+        self.tracks
+            .iter_mut()
+            .filter_map(|track| track.pictures.as_mut())
+            .for_each(|pictures| pictures.is_wanted = true);
     }
 
     /// When time is to pass next at the latest.
@@ -282,6 +294,7 @@ impl Track {
             waits_for_key: true,
             last_key: None,
             last_asked: None,
+            is_wanted: false,
             announced: None,
         });
         Self {
@@ -337,6 +350,7 @@ impl Picturing {
         }
         let config = self.pictures.config().ok_or(Left::Undecodable)?;
         self.last_key = Some(now);
+        self.is_wanted = false;
         let is_same = self.announced.as_ref().is_some_and(|(announced, _)| *announced == config);
         if !is_same && !self.may_change(now) {
             self.waits_for_key = true;
@@ -358,8 +372,9 @@ impl Picturing {
     fn asks_at(&self, now: Instant) -> Instant {
         let again = self.last_asked.map_or(now, |asked| asked + KEY_AGAIN);
         // Pictures of a size that is left out are of no use before it may change; another key frame may be of the size before.
+        let every = if self.is_wanted { KEY_WANTED_EVERY } else { KEY_EVERY };
         match (self.waits_for_key, self.last_key) {
-            (false, Some(key)) => again.max(key + KEY_EVERY),
+            (false, Some(key)) => again.max(key + every),
             _ => again,
         }
     }

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use rtc::interceptor::{
-    NackResponderBuilder, ReceiverReportBuilder, Registry, SenderReportBuilder, Slot, TwccReceiverBuilder,
+    CongestionControlBuilder, Gcc, NackResponderBuilder, ReceiverReportBuilder, Registry, Slot, TwccReceiverBuilder,
+    TwccSenderBuilder,
 };
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::RTCConfigurationBuilder;
@@ -26,6 +27,8 @@ use rtc::peer_connection::transport::{
 };
 use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtcp::sender_report::SenderReport;
+use rtc::rtcp::source_description::{SdesType, SourceDescription, SourceDescriptionChunk, SourceDescriptionItem};
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::{TransportLayerNack, nack_pairs_from_sequence_numbers};
 use rtc::rtp_transceiver::RTCRtpSenderId;
 use rtc::rtp_transceiver::rtp_sender::{
@@ -49,8 +52,12 @@ use super::wire::{Path, is_good_check};
 const GONE_AFTER: Duration = Duration::from_secs(30);
 /// How often receivers are told what came (RFC 3550 has 5 s; browsers adapt faster with more).
 const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// Bits a second that a path is believed to carry at first, at least and at most.
+const ESTIMATE: (f64, f64, f64) = (3e6, 1e5, 1e8);
 /// What this side calls itself in feedback: it has no source of its own when it receives.
 const OWN_SOURCE: u32 = 1;
+/// Names all that one client is sent: it plays sources of one name in step.
+const STREAM: &str = "live";
 /// Extensions of RTP's head that are understood.
 const TRANSPORT_SEQUENCE: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
@@ -86,6 +93,21 @@ pub struct Source {
     pub ssrc: u32,
     /// SSRC of those sent again, used when the other side knows such ones.
     pub repair_ssrc: u32,
+}
+
+/// What is told of a source that this side sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    /// SSRC of its packets.
+    pub ssrc: u32,
+    /// Seconds since 1900, with 32 bits of fraction.
+    pub ntp: u64,
+    /// The same instant by the clock of its packets.
+    pub rtp: u32,
+    /// Packets that it has sent.
+    pub packets: u32,
+    /// Bytes of their payloads.
+    pub bytes: u32,
 }
 
 /// What the media do.
@@ -148,7 +170,7 @@ impl Peer {
             .with_configuration(RTCConfigurationBuilder::new().build())
             .with_media_engine(media_engine(&choices)?)
             .with_setting_engine(settings)
-            .with_interceptor_registry(registry(&heard))
+            .with_interceptor_registry(registry(&heard, &flow))
             .build(now)?;
         let advertised = advertised.to_vec();
         let mut peer = Self {
@@ -301,20 +323,30 @@ impl Peer {
         sender.write_rtp(now, packet).is_ok()
     }
 
+    /// Tells what the clock of a source that this side sends says at an instant: receivers bring all sources to one clock by that.
+    /// All of them are one person's, by the name that the answer told.
+    pub fn report(&mut self, told: Told, now: Instant) {
+        let Told { ssrc, ntp: ntp_time, rtp: rtp_time, packets: packet_count, bytes: octet_count } = told;
+        let report = SenderReport { ssrc, ntp_time, rtp_time, packet_count, octet_count, ..Default::default() };
+        let items = vec![SourceDescriptionItem { sdes_type: SdesType::SdesCname, text: STREAM.into() }];
+        let description = SourceDescription { chunks: vec![SourceDescriptionChunk { source: ssrc, items }] };
+        self.tell(vec![Box::new(report), Box::new(description)], now);
+    }
+
     /// Asks the sender of this source for a key frame.
     pub fn ask_for_key_frame(&mut self, ssrc: u32, now: Instant) {
-        self.tell(Box::new(PictureLossIndication { sender_ssrc: OWN_SOURCE, media_ssrc: ssrc }), now);
+        self.tell(vec![Box::new(PictureLossIndication { sender_ssrc: OWN_SOURCE, media_ssrc: ssrc })], now);
     }
 
     /// Asks the sender of this source for packets that have not come.
     pub fn ask_again(&mut self, ssrc: u32, sequence_numbers: &[u16], now: Instant) {
         let nacks = nack_pairs_from_sequence_numbers(sequence_numbers);
-        self.tell(Box::new(TransportLayerNack { sender_ssrc: OWN_SOURCE, media_ssrc: ssrc, nacks }), now);
+        self.tell(vec![Box::new(TransportLayerNack { sender_ssrc: OWN_SOURCE, media_ssrc: ssrc, nacks })], now);
     }
 
-    fn tell(&mut self, control: Box<dyn rtc::rtcp::Packet>, now: Instant) {
+    fn tell(&mut self, control: Vec<Box<dyn rtc::rtcp::Packet>>, now: Instant) {
         // Which track it is said to be of makes no difference.
-        let message = RTCMessage::RtcpPacket(String::new(), vec![control]);
+        let message = RTCMessage::RtcpPacket(String::new(), control);
         if let Err(error) = self.machine.handle_write(TaggedRTCMessage { now, message }) {
             tracing::debug!(%error, "no feedback");
         }
@@ -391,18 +423,27 @@ fn track(number: usize, choice: &Choice, source: Source) -> MediaStreamTrack {
         ..Default::default()
     };
     let coding = RTCRtpEncodingParameters { rtp_coding_parameters, codec: codec(choice), ..Default::default() };
-    MediaStreamTrack::new("live".into(), format!("track{number}"), String::new(), kind(choice.codec), vec![coding])
+    MediaStreamTrack::new(STREAM.into(), format!("track{number}"), String::new(), kind(choice.codec), vec![coding])
 }
 
-/// What happens to packets on their way: they are counted, told of, and (when this side sends) sent again. Lost packets are asked
-/// for by whoever receives, who knows how long it can wait for them.
-fn registry(heard: &Heard) -> Registry {
-    Registry::new()
-        .with(Slot::NackResponder, NackResponderBuilder::new().build())
-        .with(Slot::TwccReceiver, TwccReceiverBuilder::new().build())
+/// What happens to packets on their way: they are counted, told of, and (when this side sends) sent again, and what comes back of
+/// them tells how much the path carries. Lost packets are asked for by whoever receives, who knows how long it can wait for them;
+/// who sends knows what its sources' clocks say, and reports it.
+fn registry(heard: &Heard, flow: &Flow) -> Registry {
+    let registry = Registry::new()
         .with(Slot::ReceiverReport, ReceiverReportBuilder::new().with_interval(REPORT_EVERY).build())
-        .with(Slot::SenderReport, SenderReportBuilder::new().with_interval(REPORT_EVERY).build())
-        .with(Slot::from(11_500), heard.listening())
+        .with(Slot::from(11_500), heard.listening());
+    match flow {
+        Flow::Receive => registry.with(Slot::TwccReceiver, TwccReceiverBuilder::new().build()),
+        Flow::Send(_) => {
+            let (first, least, most) = ESTIMATE;
+            let estimate = CongestionControlBuilder::new(Gcc::new(first, least, most)).build();
+            registry
+                .with(Slot::NackResponder, NackResponderBuilder::new().build())
+                .with(Slot::TwccSender, TwccSenderBuilder::new().build())
+                .with(Slot::CongestionControl, estimate)
+        }
+    }
 }
 
 fn read_answer(description: String) -> Result<Answer, Unanswerable> {

@@ -3,12 +3,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::ingest::{RtpIngest, Wish};
-use super::mux::{Arrived, Route};
-use super::peer::{Control, Peer, PeerEvent};
-use super::sessions::{Command, Place};
+use super::line::Line;
+use super::mux::Arrived;
+use super::peer::{Control, PeerEvent};
+use super::sessions::Command;
 use super::wire::Kind;
 use crate::domain::live::machine::Refusal;
 use crate::domain::ports::Clock;
@@ -25,8 +27,6 @@ const TOLD_EVERY: Duration = Duration::from_secs(1);
 const BATCH: usize = 64;
 /// Shortest wait for what is due, so that much of it is done at once.
 const PAUSE: Duration = Duration::from_millis(1);
-/// How long the client's checks may come under the words of before after ICE has started anew.
-const OLD_NAMES_MAX: usize = 4;
 
 /// What every publisher needs.
 #[derive(Clone)]
@@ -64,11 +64,7 @@ enum Ended {
 
 /// A publisher whose offer was answered.
 pub(super) struct Publisher {
-    pub(super) peer: Peer,
-    pub(super) route: Route,
-    pub(super) place: Place,
-    /// What this side calls itself.
-    pub(super) name: String,
+    pub(super) line: Line,
     /// What it asks the gate for, once media can flow.
     pub(super) knock: Knock,
 }
@@ -76,10 +72,9 @@ pub(super) struct Publisher {
 /// Serves a publisher until it ends.
 pub(super) async fn serve(publisher: Publisher, context: PublishContext, stopping: CancellationToken) {
     let now = Instant::now();
-    let (address, id) = (publisher.knock.address, publisher.place.id().to_owned());
+    let (address, id) = (publisher.knock.address, publisher.line.place.id().to_owned());
     let mut session = Session {
-        ingest: RtpIngest::new(publisher.peer.choices(), context.latency, now),
-        names: vec![publisher.name.clone()],
+        ingest: RtpIngest::new(publisher.line.peer.choices(), context.latency, now),
         stage: Stage::Connecting { until: now + CONNECT_TIMEOUT },
         fed: now,
         told: now,
@@ -93,21 +88,18 @@ pub(super) async fn serve(publisher: Publisher, context: PublishContext, stoppin
         () = stopping.cancelled() => Ended::Stopping,
     };
     tracing::info!(session.id = id, %address, reason = %ended, "whip session ended");
-    session.publisher.peer.close();
-    session.flush(Instant::now());
+    session.publisher.line.close();
 }
 
 /// How far a session is.
 enum Stage {
     Connecting { until: Instant },
-    Feeding { feed: Feed, _counted: Counted },
+    Feeding { feed: Feed, keys: watch::Receiver<u64>, _counted: Counted },
 }
 
 struct Session {
     publisher: Publisher,
     ingest: RtpIngest,
-    /// What this side has called itself, the newest last.
-    names: Vec<String>,
     stage: Stage,
     /// When media came last.
     fed: Instant,
@@ -123,8 +115,8 @@ impl Session {
     async fn run(&mut self) -> Ended {
         loop {
             let now = Instant::now();
-            if self.publisher.peer.next_timer().is_some_and(|due| due <= now) {
-                self.publisher.peer.on_timer(now);
+            if self.publisher.line.peer.next_timer().is_some_and(|due| due <= now) {
+                self.publisher.line.peer.on_timer(now);
             }
             if let Err(ended) = self.go_on(now).await {
                 return ended;
@@ -148,7 +140,7 @@ impl Session {
     /// What has come goes into the stream, and what is to be said is said.
     async fn go_on(&mut self, now: Instant) -> Result<(), Ended> {
         let mut fed = Vec::new();
-        while let Some(event) = self.publisher.peer.next_event() {
+        while let Some(event) = self.publisher.line.peer.next_event() {
             match event {
                 PeerEvent::Connected => self.enter(now).await?,
                 PeerEvent::Gone => return Err(Ended::Left),
@@ -166,8 +158,8 @@ impl Session {
         self.ingest.advance(now, &mut fed, &mut wishes);
         for wish in wishes {
             match wish {
-                Wish::KeyFrame(ssrc) => self.publisher.peer.ask_for_key_frame(ssrc, now),
-                Wish::Again(ssrc, numbers) => self.publisher.peer.ask_again(ssrc, &numbers, now),
+                Wish::KeyFrame(ssrc) => self.publisher.line.peer.ask_for_key_frame(ssrc, now),
+                Wish::Again(ssrc, numbers) => self.publisher.line.peer.ask_again(ssrc, &numbers, now),
             }
         }
         self.give(fed)?;
@@ -184,8 +176,8 @@ impl Session {
             turned_away.count();
             Ended::TurnedAway(turned_away)
         })?;
-        self.publisher.place.settle();
-        self.stage = Stage::Feeding { feed, _counted: Counted::new(PROTOCOL) };
+        self.publisher.line.place.settle();
+        self.stage = Stage::Feeding { keys: feed.keys_asked(), feed, _counted: Counted::new(PROTOCOL) };
         self.fed = Instant::now();
         Ok(())
     }
@@ -200,12 +192,12 @@ impl Session {
     }
 
     fn flush(&mut self, now: Instant) {
-        while let Some((datagram, to)) = self.publisher.peer.next_datagram() {
-            if Kind::of(&datagram) == Some(Kind::Dtls) {
-                self.shook.get_or_insert(now);
+        let shook = &mut self.shook;
+        self.publisher.line.flush(|datagram| {
+            if Kind::of(datagram) == Some(Kind::Dtls) {
+                shook.get_or_insert(now);
             }
-            self.publisher.route.mux().send(&datagram, to);
-        }
+        });
     }
 
     async fn wait(&mut self, now: Instant) -> Option<Ended> {
@@ -213,12 +205,16 @@ impl Session {
             Stage::Connecting { until } => *until,
             Stage::Feeding { .. } => self.fed + self.context.silence_max,
         };
-        let timers = [self.publisher.peer.next_timer(), self.ingest.next_timer(now), Some(self.told + TOLD_EVERY)];
+        let timers = [self.publisher.line.peer.next_timer(), self.ingest.next_timer(now), Some(self.told + TOLD_EVERY)];
         let due = timers.into_iter().flatten().fold(end, Instant::min).max(now + PAUSE);
-        let Publisher { route, place, .. } = &mut self.publisher;
-        let fenced = async {
+        let Line { route, place, .. } = &mut self.publisher.line;
+        let told = async {
             match &mut self.stage {
-                Stage::Feeding { feed, .. } => feed.fenced().await,
+                Stage::Feeding { feed, keys, .. } => tokio::select! {
+                    refusal = feed.fenced() => Some(refusal),
+                    // The stream lives as long as this feed.
+                    Ok(()) = keys.changed() => None,
+                },
                 Stage::Connecting { .. } => std::future::pending().await,
             }
         };
@@ -227,20 +223,25 @@ impl Session {
                 let Some(datagram) = datagram else { return Some(Ended::Stopping) };
                 self.take(datagram);
                 for _ in 1..BATCH {
-                    let Some(datagram) = self.publisher.route.next_now() else { break };
+                    let Some(datagram) = self.publisher.line.route.next_now() else { break };
                     self.take(datagram);
                 }
                 None
             }
             command = place.commands.recv() => match command {
                 Some(Command::Restart { credentials, reply }) => {
-                    let restarted = self.publisher.peer.restart(credentials, Instant::now());
-                    self.restarted(restarted.map(|answer| (answer, reply)));
+                    self.publisher.line.restart(credentials, reply);
                     None
                 }
                 Some(Command::End) | None => Some(Ended::Left),
             },
-            refusal = fenced => Some(Ended::Fenced(refusal)),
+            told = told => match told {
+                Some(refusal) => Some(Ended::Fenced(refusal)),
+                None => {
+                    self.ingest.want_key_frames();
+                    None
+                }
+            },
             () = tokio::time::sleep_until(due.into()) => None,
         }
     }
@@ -250,28 +251,7 @@ impl Session {
         if let Some(shook) = self.shook.filter(|_| is_answer) {
             self.link.rtt_ms = millis(datagram.at.saturating_duration_since(shook));
         }
-        self.publisher.peer.take(datagram);
-    }
-
-    /// The client's checks come under new words from now on, and for a while under the old ones.
-    fn restarted<E: std::fmt::Display>(
-        &mut self,
-        restarted: Result<(super::peer::Answer, tokio::sync::oneshot::Sender<super::peer::Answer>), E>,
-    ) {
-        match restarted {
-            Ok((answer, reply)) => {
-                self.publisher.route.add_name(&answer.name);
-                self.names.push(answer.name.clone());
-                if self.names.len() > OLD_NAMES_MAX {
-                    let oldest = self.names.remove(0);
-                    self.publisher.route.remove_name(&oldest);
-                }
-                let client = self.publisher.peer.offer().credentials().name().to_owned();
-                self.publisher.place.restarted(&answer.name, &client);
-                let _ = reply.send(answer);
-            }
-            Err(error) => tracing::info!(%error, "ice does not start anew"),
-        }
+        self.publisher.line.peer.take(datagram);
     }
 
     /// Tells how the link does.

@@ -190,7 +190,7 @@ export interface Live extends Details, LiveChoices {
   created_at: string;
   started_at: string | null;
   ended_at: string | null;
-  playback: { hls: string };
+  playback: { hls: string; whep: string };
   viewers: number;
   /** What is live now. */
   thumbnail?: string;

@@ -109,7 +109,7 @@ export async function attachEngine(video: HTMLVideoElement, request: EngineReque
   return { ...INERT, destroy: () => undefined };
 }
 
-const INERT = {
+export const INERT = {
   edge: () => null,
   closeUp: () => undefined,
   bitrate: () => null,

@@ -1,15 +1,24 @@
 /** One viewing of one live stream: the engine that feeds the element, set up anew whenever it gives up. */
 import { ApiError, explain } from '../lib/api';
 import { getLive } from '../lib/lives';
+import { recall, remember } from '../lib/storage';
 import type { Live } from '../lib/types';
 import { isBehind, nextBuffered, type LiveEdge } from './edge';
 import { attachEngine, type Engine, type FailureKind, type Offer } from './engine';
-import { FAILURES, type Watching } from './watching';
+import { attachRealtime, hasRealtime } from './realtime';
+import { FAILURES, type Latency, type Watching } from './watching';
 
 /** How often it is looked where the stream is. */
 const LOOK_EVERY_MS = 500;
 const LOST = 'The connection is lost. Trying again…';
 const AWAY = 'The broadcaster is away. It goes on when they are back.';
+const FELL_BACK = 'The lowest latency does not work here. Playing with low latency.';
+/** How long that is said. */
+const SAID_MS = 4000;
+/** What a viewer has chosen is remembered by this. */
+const LATENCY = 'playhouse.latency';
+/** A connection that has played for this long was good: the next one may fail once, too. */
+const GOOD_MS = 20_000;
 /** The engine gets over holes by itself, as a rule sooner than this. */
 const HOLE_MS = 3000;
 /** Something new comes, and yet who watches live sees nothing move for this long. */
@@ -26,6 +35,7 @@ export class LiveViewing implements Watching {
   hiccup = $state<string | null>(null);
   offer = $state<Offer | null>(null);
   edge = $state<LiveEdge | null>(null);
+  latency = $state<Latency | null>(null);
   resumedAt = null;
 
   #engine: Engine | null = null;
@@ -43,6 +53,12 @@ export class LiveViewing implements Watching {
   #at = 0;
   #movedAt = 0;
   #helped = false;
+  /** When the connection of the lowest latency began, and whether the one before it has failed. */
+  #realtimeAt = 0;
+  #realtimeFailed = false;
+  #fellBackAt = Number.NEGATIVE_INFINITY;
+  /** Counts how often an engine was asked for. */
+  #loads = 0;
   #controller = new AbortController();
 
   constructor(
@@ -51,6 +67,7 @@ export class LiveViewing implements Watching {
   ) {
     const { signal } = this.#controller;
     video.addEventListener('playing', () => this.#plays(), { signal });
+    if (hasRealtime()) this.latency = recall(LATENCY) === 'lowest' ? 'lowest' : 'low';
     this.#looking = window.setInterval(() => this.#look(), LOOK_EVERY_MS);
   }
 
@@ -67,7 +84,19 @@ export class LiveViewing implements Watching {
     this.failure = null;
     this.#engine?.destroy();
     this.#engine = null;
-    const engine = await attachEngine(this.video, {
+    this.#loads += 1;
+    const load = this.#loads;
+    const engine = (this.latency === 'lowest' && (await this.#attachRealtime())) || (await this.#attachHls());
+    // Another choice may have been made meanwhile.
+    if (this.#closed || load !== this.#loads) return engine.destroy();
+    this.#engine = engine;
+    this.#movedAt = performance.now();
+    // Where the browser does not let it begin by itself, the viewer presses play.
+    if (this.#wanted) await this.video.play().catch(() => undefined);
+  }
+
+  #attachHls(): Promise<Engine> {
+    return attachEngine(this.video, {
       url: this.live.playback.hls,
       startAt: null,
       live: this.live.latency,
@@ -77,11 +106,45 @@ export class LiveViewing implements Watching {
       },
       onFailure: (kind) => this.#engineFailed(kind),
     });
-    if (this.#closed) return engine.destroy();
-    this.#engine = engine;
-    this.#movedAt = performance.now();
-    // Where the browser does not let it begin by itself, the viewer presses play.
-    if (this.#wanted) await this.video.play().catch(() => undefined);
+  }
+
+  /** Null when it does not work: then it is played as everywhere else. */
+  async #attachRealtime(): Promise<Engine | null> {
+    this.offer = null;
+    this.#realtimeAt = performance.now();
+    try {
+      const engine = await attachRealtime(this.video, { url: this.live.playback.whep, onFailure: () => this.#realtimeGone() });
+      this.#lost = false;
+      return engine;
+    } catch {
+      this.#fallBack();
+      return null;
+    }
+  }
+
+  /** Once it is tried again: the stream may have changed so that another connection is needed. */
+  #realtimeGone(): void {
+    if (this.#closed) return;
+    this.#engine = null;
+    const wasGood = performance.now() - this.#realtimeAt > GOOD_MS;
+    if (this.#realtimeFailed && !wasGood) this.#fallBack();
+    this.#realtimeFailed = !wasGood;
+    this.#reopenLater();
+  }
+
+  #fallBack(): void {
+    this.latency = 'low';
+    this.#fellBackAt = performance.now();
+  }
+
+  chooseLatency(latency: Latency): void {
+    if (latency === this.latency) return;
+    this.latency = latency;
+    this.#realtimeFailed = false;
+    remember(LATENCY, latency === 'lowest' ? latency : null);
+    if (this.#engine) this.#wanted = !this.video.paused;
+    this.#attempt = 0;
+    void this.#reopen();
   }
 
   async retry(): Promise<void> {
@@ -146,7 +209,8 @@ export class LiveViewing implements Watching {
     // Catching up is over with the stream.
     if (this.edge?.over && !edge?.over) video.playbackRate = 1;
     const stalled = this.#lost ? 'server' : this.edge?.stalled;
-    this.hiccup = stalled ? (stalled === 'server' ? LOST : AWAY) : null;
+    const said = performance.now() - this.#fellBackAt < SAID_MS ? FELL_BACK : null;
+    this.hiccup = stalled ? (stalled === 'server' ? LOST : AWAY) : said;
     if (this.hiccup && !hiccup) this.#wasLive = !video.paused && (!this.edge || !isBehind(this.edge, video.currentTime));
     if (hiccup && !this.hiccup) this.#goOn(hiccup);
     this.#helpIfStuck();
@@ -155,6 +219,7 @@ export class LiveViewing implements Watching {
   /** Something comes again: who watched live before goes on doing so. */
   #goOn(hiccup: string): void {
     const { edge, video } = this;
+    if (hiccup === FELL_BACK) return;
     // The engine itself gets over the hole that an absence leaves, and what it has waited for is live.
     if (hiccup === AWAY) this.#engine?.closeUp();
     else if (this.#wasLive && edge && video.readyState > 0) video.currentTime = edge.live;

@@ -21,6 +21,7 @@ export class Viewing implements Watching {
   /** Qualities and tracks of sound there are to choose from; null before the manifest is there. */
   offer = $state<Offer | null>(null);
   readonly edge = null;
+  readonly latency = null;
   readonly hiccup = null;
 
   #engine: Engine | null = null;
@@ -84,6 +85,8 @@ export class Viewing implements Watching {
   listen(sound: string): void {
     this.#engine?.listen(sound);
   }
+
+  chooseLatency(): void {}
 
   /** Renditions were added: takes them up without a break. */
   refresh(): void {

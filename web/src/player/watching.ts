@@ -2,6 +2,9 @@
 import type { LiveEdge } from './edge';
 import type { FailureKind, Offer } from './engine';
 
+/** How far behind the publisher a live stream is played: as close as can be, or so that one can go back. */
+export type Latency = 'low' | 'lowest';
+
 export interface Watching {
   /** Why it cannot be watched; the viewer may try again. */
   readonly failure: string | null;
@@ -13,12 +16,15 @@ export interface Watching {
   readonly offer: Offer | null;
   /** Where a live stream is. */
   readonly edge: LiveEdge | null;
+  /** What is chosen of these; null where there is no choice. */
+  readonly latency: Latency | null;
   open(): Promise<void>;
   /** The viewer asks again after a failure. */
   retry(): Promise<void>;
   /** Plays one quality only, or lets the engine choose. */
   choose(quality: string | null): void;
   listen(sound: string): void;
+  chooseLatency(latency: Latency): void;
   /** Renditions were added: takes them up without a break. */
   refresh(): void;
   close(): void;

@@ -156,6 +156,24 @@ fn pictures_and_sound_become_a_visit_with_frames_in_step() {
 }
 
 #[test]
+fn viewers_wishes_for_key_frames_are_passed_on_but_not_too_often() {
+    let mut world = World::new(&[Codec::H264]);
+    let mut payloader = H264Payloader::default();
+    for unit in encoded("160x90", 5, 50) {
+        let packets = world.packets(&mut payloader, &unit);
+        world.take(0, packets);
+        world.next_picture();
+    }
+    assert_eq!(world.key_frames_asked(), 0);
+    for _ in 0..20 {
+        world.ingest.want_key_frames();
+        world.ingest.advance(world.now, &mut world.fed, &mut world.wishes);
+        world.now += Duration::from_millis(100);
+    }
+    assert_eq!(world.key_frames_asked(), 3, "a second after the last one, and then one in half a second");
+}
+
+#[test]
 fn a_loss_leaves_pictures_out_until_the_next_key_frame() {
     let mut world = World::new(&[Codec::H264]);
     let mut payloader = H264Payloader::default();

@@ -1,10 +1,11 @@
 //! What the other side tells about media (RTCP), as far as somebody wants to know.
 use super::{Arc, Instant, Mutex, PoisonError, Protocol, VecDeque};
-use rtc::interceptor::{Interceptor, Packet, StreamInfo, TaggedPacket};
+use rtc::interceptor::{Attribute, Interceptor, Packet, StreamInfo, TaggedPacket};
 use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtcp::receiver_report::ReceiverReport;
 use rtc::rtcp::sender_report::SenderReport;
+use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 use rtc::shared::error::Error;
 
 /// Words that wait to be asked for at most; the oldest go first.
@@ -26,6 +27,16 @@ pub enum Control {
     KeyFrameWanted {
         /// The source.
         ssrc: u32,
+    },
+    /// Packets of a source that this side sends are missing; they are sent again.
+    Missing {
+        /// How many.
+        packets: u64,
+    },
+    /// How much the path carries, as far as one can tell.
+    Estimate {
+        /// Bits a second.
+        bits_per_sec: f64,
     },
     /// How a source that this side sends is received (RFC 3550, section 6.4.1).
     Received {
@@ -62,15 +73,17 @@ impl Heard {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
+    fn note(&self, control: Control) {
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if heard.len() >= WAITING_MAX {
+            heard.pop_front();
+        }
+        heard.push_back(control);
+    }
+
     fn hear(&self, packet: &dyn rtc::rtcp::Packet, at: Instant) {
         let told = packet.as_any();
-        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut note = |control| {
-            if heard.len() >= WAITING_MAX {
-                heard.pop_front();
-            }
-            heard.push_back(control);
-        };
+        let note = |control| self.note(control);
         if let Some(report) = told.downcast_ref::<SenderReport>() {
             note(Control::Clock { ssrc: report.ssrc, ntp: report.ntp_time, rtp: report.rtp_time });
         } else if let Some(report) = told.downcast_ref::<ReceiverReport>() {
@@ -83,6 +96,9 @@ impl Heard {
             note(Control::KeyFrameWanted { ssrc: wanted.media_ssrc });
         } else if let Some(wanted) = told.downcast_ref::<FullIntraRequest>() {
             wanted.fir.iter().for_each(|entry| note(Control::KeyFrameWanted { ssrc: entry.ssrc }));
+        } else if let Some(missing) = told.downcast_ref::<TransportLayerNack>() {
+            let packets = missing.nacks.iter().map(|pair| 1 + u64::from(pair.lost_packets.count_ones())).sum();
+            note(Control::Missing { packets });
         }
     }
 }
@@ -97,6 +113,11 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Listening {
     fn handle_read(&mut self, packet: TaggedPacket) -> Result<(), Error> {
         if let Packet::Rtcp(told) = &packet.message.packet {
             told.iter().for_each(|told| self.heard.hear(told.as_ref(), packet.now));
+        }
+        for attribute in &packet.message.attributes {
+            if let Attribute::TargetBitrateChanged { bits_per_second } = attribute {
+                self.heard.note(Control::Estimate { bits_per_sec: *bits_per_second });
+            }
         }
         self.inward.push_back(packet);
         Ok(())

@@ -1,5 +1,6 @@
 //! Both sides as machines, with nothing but vectors between them.
 use bytes::Bytes;
+use rtc::interceptor::SenderReportBuilder;
 
 use super::*;
 use crate::protocols::webrtc::wire::addressee;

@@ -194,6 +194,14 @@ impl Offer {
         Self { credentials, ..self }
     }
 
+    /// The same of somebody who would send, too, and is only sent something.
+    pub fn to_receive(mut self) -> Self {
+        for section in self.sections.iter_mut().filter(|section| section.direction == Direction::Both) {
+            section.direction = Direction::Receive;
+        }
+        self
+    }
+
     /// With which words its writer's checks come.
     pub fn credentials(&self) -> &Credentials {
         &self.credentials

@@ -62,6 +62,15 @@ impl Codec {
     }
 }
 
+/// First bytes of `profile-level-id` that fit pictures of a profile of H.264, the ones that fit best first.
+fn profiles(profile: u8) -> [&'static str; 5] {
+    match profile {
+        66 => ["42e0", "42c0", "4200", "4d", "64"],
+        77 => ["4d", "64", "42e0", "42c0", "4200"],
+        _ => ["64", "4d", "42e0", "42c0", "4200"],
+    }
+}
+
 /// What is chosen for a section.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
@@ -79,12 +88,32 @@ impl Section {
         wanted.iter().find_map(|codec| {
             let ranked = self.formats.iter().filter_map(|format| Some((codec.rank(format)?, format)));
             let (_, format) = ranked.min_by_key(|(rank, _)| *rank)?;
-            let number = format.payload_type.to_string();
-            let repairs =
-                |other: &&Format| other.name.eq_ignore_ascii_case("rtx") && other.parameter("apt") == Some(&number);
-            let repair = self.formats.iter().find(repairs).map(|repair| repair.payload_type);
-            Some(Choice { codec: *codec, format: format.clone(), repair })
+            Some(self.with_repair(*codec, format))
         })
+    }
+
+    /// What pictures of this codec, and of this profile of H.264, can be sent in; browsers decode more than they tell.
+    pub fn choose_to_send(&self, codec: Codec, profile: u8) -> Option<Choice> {
+        if codec != Codec::H264 {
+            return self.choose(&[codec]);
+        }
+        let rank = |format: &Format| {
+            let told = format.parameter("profile-level-id").unwrap_or("42000a").to_ascii_lowercase();
+            let is_whole = format.parameter("packetization-mode") == Some("1");
+            let is_h264 = format.name.eq_ignore_ascii_case(codec.name()) && is_whole;
+            profiles(profile).iter().position(|known| is_h264 && told.starts_with(known))
+        };
+        let ranked = self.formats.iter().filter_map(|format| Some((rank(format)?, format)));
+        let (_, format) = ranked.min_by_key(|(rank, _)| *rank)?;
+        Some(self.with_repair(codec, format))
+    }
+
+    fn with_repair(&self, codec: Codec, format: &Format) -> Choice {
+        let number = format.payload_type.to_string();
+        let repairs =
+            |other: &&Format| other.name.eq_ignore_ascii_case("rtx") && other.parameter("apt") == Some(&number);
+        let repair = self.formats.iter().find(repairs).map(|repair| repair.payload_type);
+        Choice { codec, format: format.clone(), repair }
     }
 
     /// The names of its codecs, for a sentence.

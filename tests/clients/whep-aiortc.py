@@ -1,0 +1,125 @@
+"""Watches by WHEP with aiortc: decodes pictures and sound for some seconds, or until the server ends it.
+
+usage: whep-aiortc.py URL [--token TOKEN] [--seconds N] [--until-ended]
+What has been passed is told on the error stream, line by line; what was decoded is printed as one JSON line at the end.
+"""
+import argparse
+import asyncio
+import json
+import sys
+import urllib.error
+import urllib.request
+from urllib.parse import urljoin
+
+import aioice.ice
+import numpy
+from aiortc import RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamError
+
+# The server of a test is on this machine.
+aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: ["127.0.0.1"]
+
+
+def ask(method, url, body=None, **fields):
+    request = urllib.request.Request(url, method=method, data=body.encode() if body is not None else None)
+    for name, value in fields.items():
+        request.add_header(name.replace("_", "-"), value)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return response.status, response.headers, response.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers, error.read().decode()
+
+
+def passed(what):
+    print(f"passed: {what}", file=sys.stderr, flush=True)
+
+
+class Decoded:
+    """Counts what one track brings."""
+
+    def __init__(self):
+        self.frames = 0
+        self.loud = 0.0
+        self.sizes = []
+        self.last = None
+
+    async def take(self, track):
+        while True:
+            try:
+                frame = await track.recv()
+            except MediaStreamError:
+                return
+            self.frames += 1
+            self.last = asyncio.get_running_loop().time()
+            if track.kind == "audio":
+                samples = frame.to_ndarray().astype(numpy.float64)
+                self.loud = max(self.loud, float(numpy.abs(samples).max()) / 32768)
+            elif [frame.width, frame.height] not in self.sizes:
+                self.sizes.append([frame.width, frame.height])
+
+
+async def watch(options):
+    authorization = {"Authorization": f"Bearer {options.token}"} if options.token else {}
+    connection = RTCPeerConnection()
+    ended = asyncio.Event()
+    decoded = {"audio": Decoded(), "video": Decoded()}
+    tasks = []
+
+    @connection.on("connectionstatechange")
+    def changed():
+        passed(connection.connectionState)
+        if connection.connectionState in ("closed", "failed"):
+            ended.set()
+
+    @connection.on("track")
+    def came(track):
+        tasks.append(asyncio.ensure_future(decoded[track.kind].take(track)))
+
+    for kind in ("audio", "video"):
+        connection.addTransceiver(kind, direction="recvonly")
+    await connection.setLocalDescription(await connection.createOffer())
+    offer = connection.localDescription.sdp
+    told = await asyncio.to_thread(ask, "POST", options.url, offer, Content_Type="application/sdp", **authorization)
+    status, headers, answer = told
+    results = {"status": status, "location": headers["Location"], "etag": headers["ETag"], "answer": answer}
+    if status != 201:
+        await connection.close()
+        return results
+    session = urljoin(options.url, headers["Location"])
+    await connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+    while min(track.frames for track in decoded.values()) == 0 and not ended.is_set():
+        await asyncio.sleep(0.02)
+    passed("playing")
+    before = {kind: track.frames for kind, track in decoded.items()}
+    if options.until_ended:
+        await ended.wait()
+    else:
+        try:
+            await asyncio.wait_for(ended.wait(), options.seconds)
+        except asyncio.TimeoutError:
+            pass
+    for kind, track in decoded.items():
+        results[kind] = {"frames": track.frames - before[kind], "loud": track.loud, "sizes": track.sizes}
+    results["ended"] = ended.is_set()
+    if not ended.is_set():
+        results["deleted"] = (await asyncio.to_thread(ask, "DELETE", session, **authorization))[0]
+        results["deleted_again"] = (await asyncio.to_thread(ask, "DELETE", session, **authorization))[0]
+        await asyncio.wait_for(ended.wait(), 20)
+        results["ended"] = True
+    await connection.close()
+    for task in tasks:
+        task.cancel()
+    return results
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("url")
+    parser.add_argument("--token")
+    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--until-ended", action="store_true")
+    print(json.dumps(asyncio.run(watch(parser.parse_args()))))
+
+
+main()
