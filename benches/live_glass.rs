@@ -9,10 +9,12 @@ mod support;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use live::Running;
 use support::clients::client;
 use support::server::ServerOptions;
+use support::tools::until;
 
 /// Players, their manifests, and what is asked of them.
 const PLAYERS: [(&str, &str, &str); 4] = [
@@ -22,7 +24,8 @@ const PLAYERS: [(&str, &str, &str); 4] = [
     ("dash.js", "manifest.mpd", "LL-DASH"),
 ];
 
-fn main() {
+#[tokio::main]
+async fn main() {
     let server = ServerOptions::new().start();
     let mut command = Command::new(env!("CARGO_BIN_EXE_playhouse"));
     command.args(["demo", "--live", "--url", &server.url()]).stdin(Stdio::null()).stdout(Stdio::piped());
@@ -30,6 +33,10 @@ fn main() {
     let said = BufReader::new(demo.0.stdout.take().expect("what it says")).lines().map_while(Result::ok);
     let manifest = said.into_iter().find_map(|line| line.strip_prefix("HLS manifest: ").map(str::to_owned));
     let manifest = manifest.expect("the manifest's address");
+    until("the stream to be listed", Duration::from_secs(60), || async {
+        reqwest::get(&manifest).await.ok()?.error_for_status().ok()
+    })
+    .await;
     println!("live, glass to glass: 720p at 30 pictures a second, 20 s with each player");
     for (player, name, what) in PLAYERS {
         let url = manifest.replace("master.m3u8", name);
