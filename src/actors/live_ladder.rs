@@ -107,9 +107,9 @@ enum Ending {
     NothingToMake(u32),
 }
 
-/// Why a worker is of no more use.
+/// Why a worker of a live stream is of no more use.
 #[derive(Debug, thiserror::Error)]
-enum LadderError {
+pub(super) enum LiveWorkerError {
     #[error(transparent)]
     Io(#[from] std::io::Error),
     #[error("the worker makes nothing any more")]
@@ -141,7 +141,7 @@ pub(super) async fn make_rungs(lives: Arc<Lives>, live: Live, (stream, state): (
 }
 
 /// One worker, from its start to its end or the stream's.
-async fn work(lives: &Lives, stream: &LiveStream, state: &LadderState) -> Result<Ending, LadderError> {
+async fn work(lives: &Lives, stream: &LiveStream, state: &LadderState) -> Result<Ending, LiveWorkerError> {
     let mut cursor = Cursor::default();
     // No process for a stream that has no pictures.
     while stream.wait_for(LOOK, |broadcast| has_pictures(broadcast).then_some(())).await.is_none() {}
@@ -191,8 +191,8 @@ impl Told {
         self.change(|told| *told = Task { epoch, rungs, timescale, reached: None });
     }
 
-    fn rung(&self, index: u8) -> Result<String, LadderError> {
-        self.change(|told| told.rungs.get(usize::from(index)).cloned()).ok_or(LadderError::Nonsense)
+    fn rung(&self, index: u8) -> Result<String, LiveWorkerError> {
+        self.change(|told| told.rungs.get(usize::from(index)).cloned()).ok_or(LiveWorkerError::Nonsense)
     }
 
     /// How far it is behind a picture that is shown at this time; nothing while it begins.
@@ -318,7 +318,7 @@ async fn feed(
     (lives, stream, state): (&Lives, &LiveStream, &LadderState),
     (cursor, told): (&mut Cursor, &Told),
     mut writer: impl AsyncWrite + Unpin,
-) -> Result<Ending, LadderError> {
+) -> Result<Ending, LiveWorkerError> {
     let conditions = &lives.ladder;
     let mut overload = Overload::new(0, conditions.lag_max, lives.clock.now());
     loop {
@@ -346,7 +346,7 @@ async fn feed(
             Next::Part { bytes, newest } => {
                 let lag = told.behind(newest);
                 if lag > conditions.process.watchdog {
-                    return Err(LadderError::Hung);
+                    return Err(LiveWorkerError::Hung);
                 }
                 if let Some(rung) = overload.step(lag, lives.clock.now()) {
                     give_up(state, (rung, lag));
@@ -383,31 +383,31 @@ async fn hear(
     lives: &Lives,
     stream: &LiveStream,
     (told, mut reader): (&Told, impl AsyncRead + Unpin),
-) -> Result<Ending, LadderError> {
+) -> Result<Ending, LiveWorkerError> {
     loop {
         let mut bytes = [0; HEAD_BYTES];
         reader.read_exact(&mut bytes).await?;
-        let (kind, length) = head(bytes).map_err(|_| LadderError::Nonsense)?;
+        let (kind, length) = head(bytes).map_err(|_| LiveWorkerError::Nonsense)?;
         let mut body = vec![0; length];
         reader.read_exact(&mut body).await?;
-        match FromLadder::decode(kind, body.into()).map_err(|_| LadderError::Nonsense)? {
+        match FromLadder::decode(kind, body.into()).map_err(|_| LiveWorkerError::Nonsense)? {
             FromLadder::Config { epoch, rung, avcc } => {
                 let name = told.rung(rung)?;
                 let timescale = told.change(|told| told.timescale);
                 let mut config = TrackConfig::new(CodecConfig::H264 { avcc }, timescale);
                 config.colour = Some(Colour { primaries: 1, transfer: 1, matrix: 1, full_range: false });
-                stream.begin_rung((&name, epoch), config).map_err(|_| LadderError::Nonsense)?;
+                stream.begin_rung((&name, epoch), config).map_err(|_| LiveWorkerError::Nonsense)?;
             }
             FromLadder::Picture { epoch, rung, picture } => {
                 if !(0..=TIME_MAX).contains(&picture.pts) {
-                    return Err(LadderError::Nonsense);
+                    return Err(LiveWorkerError::Nonsense);
                 }
                 let name = told.rung(rung)?;
                 told.change(|told| told.reached = Some(picture.pts).filter(|_| told.epoch == epoch).or(told.reached));
                 stream.push_rung((&name, epoch), picture, lives.clock.now());
             }
             // Nobody asked for any.
-            FromLadder::Sound { .. } => return Err(LadderError::Nonsense),
+            FromLadder::Sound { .. } => return Err(LiveWorkerError::Nonsense),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 
-use super::live_ladder::source_of;
+use super::live_ladder::{LiveWorkerError, source_of};
 use super::lives::Lives;
 use super::transcode_worker::WorkerProcess;
 use crate::domain::asset::TrackKind;
@@ -40,17 +40,6 @@ const KEY_EVERY: Duration = Duration::from_secs(1);
 /// Channels of sound that is made.
 const CHANNELS: u8 = 2;
 
-/// Why a worker is of no more use.
-#[derive(Debug, thiserror::Error)]
-enum RealtimeError {
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-    #[error("the worker makes nothing any more")]
-    Hung,
-    #[error("the worker says what makes no sense")]
-    Nonsense,
-}
-
 /// Encodes what viewers need of a stream until it ends.
 pub(super) async fn encode_for_viewers(lives: Arc<Lives>, live: Live, stream: Arc<LiveStream>) {
     let mut wanted = stream.realtime().wanted();
@@ -72,7 +61,7 @@ pub(super) async fn encode_for_viewers(lives: Arc<Lives>, live: Live, stream: Ar
 }
 
 /// One worker, until nobody needs it.
-async fn work(lives: &Lives, stream: &LiveStream) -> Result<(), RealtimeError> {
+async fn work(lives: &Lives, stream: &LiveStream) -> Result<(), LiveWorkerError> {
     tracing::info!("encoding for viewers by webrtc");
     let mut worker = WorkerProcess::start_live(&lives.ladder.process).await?;
     let (reader, writer) = worker.streams();
@@ -159,7 +148,7 @@ impl Need {
 async fn feed(
     (lives, stream, told): (&Lives, &LiveStream, &Told),
     mut writer: impl AsyncWrite + Unpin,
-) -> Result<(), RealtimeError> {
+) -> Result<(), LiveWorkerError> {
     let realtime = stream.realtime();
     let (mut tapped, mut wanted, mut keys) = (stream.tapped(), realtime.wanted(), realtime.keys_asked());
     let (mut pictures, mut sound) = (Need::default(), Need::default());
@@ -190,7 +179,7 @@ async fn feed(
         }
         let owing = told.change(|task| task.waiting);
         if owing.is_some_and(|since| since.elapsed() > lives.ladder.process.watchdog) {
-            return Err(RealtimeError::Hung);
+            return Err(LiveWorkerError::Hung);
         }
         let ends = [pictures.ends_at(), sound.ends_at()].into_iter().flatten().min().unwrap_or(now + LINGER);
         tokio::select! {
@@ -289,20 +278,20 @@ fn sound_task(epoch: u32, config: &TrackConfig) -> Option<LiveSoundTask> {
 }
 
 /// Takes what the worker makes.
-async fn hear((stream, told): (&LiveStream, &Told), mut reader: impl AsyncRead + Unpin) -> Result<(), RealtimeError> {
+async fn hear((stream, told): (&LiveStream, &Told), mut reader: impl AsyncRead + Unpin) -> Result<(), LiveWorkerError> {
     let realtime = stream.realtime();
     let mut sounding = None;
     loop {
         let mut bytes = [0; HEAD_BYTES];
         reader.read_exact(&mut bytes).await?;
-        let (kind, length) = head(bytes).map_err(|_| RealtimeError::Nonsense)?;
+        let (kind, length) = head(bytes).map_err(|_| LiveWorkerError::Nonsense)?;
         let mut body = vec![0; length];
         reader.read_exact(&mut body).await?;
         let (pictures, sound) = told.change(|known| {
             known.waiting = None;
             (known.pictures, known.sound)
         });
-        match FromLadder::decode(kind, body.into()).map_err(|_| RealtimeError::Nonsense)? {
+        match FromLadder::decode(kind, body.into()).map_err(|_| LiveWorkerError::Nonsense)? {
             FromLadder::Config { epoch, avcc, .. } => {
                 // Of an epoch that is over it is of no use any more.
                 if let Some((_, timescale)) = pictures.filter(|(known, _)| *known == epoch) {
@@ -320,7 +309,7 @@ async fn hear((stream, told): (&LiveStream, &Told), mut reader: impl AsyncRead +
                     continue;
                 }
                 if sounding.replace(epoch) != Some(epoch) {
-                    let opus = OpusConfig::of_channels(CHANNELS).ok_or(RealtimeError::Nonsense)?;
+                    let opus = OpusConfig::of_channels(CHANNELS).ok_or(LiveWorkerError::Nonsense)?;
                     realtime.begin_sound(epoch, TrackConfig::new(CodecConfig::Opus { dops: opus.to_bytes() }, MICROS));
                 }
                 let (pts, payload) = (packet.pts_micros, packet.payload);

@@ -7,28 +7,13 @@ import argparse
 import asyncio
 import json
 import sys
-import urllib.error
-import urllib.request
 from urllib.parse import urljoin
 
-import aioice.ice
 import numpy
 from aiortc import RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 
-# The server of a test is on this machine.
-aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: ["127.0.0.1"]
-
-
-def ask(method, url, body=None, **fields):
-    request = urllib.request.Request(url, method=method, data=body.encode() if body is not None else None)
-    for name, value in fields.items():
-        request.add_header(name.replace("_", "-"), value)
-    try:
-        with urllib.request.urlopen(request, timeout=30) as response:
-            return response.status, response.headers, response.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.headers, error.read().decode()
+from signalling import ask
 
 
 def passed(what):

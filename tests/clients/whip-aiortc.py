@@ -10,16 +10,12 @@ import json
 import math
 import sys
 import time
-import urllib.error
-import urllib.request
 
-import aioice.ice
 import numpy
 from aiortc import AudioStreamTrack, RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
 from av import AudioFrame, VideoFrame
 
-# The server of a test is on this machine.
-aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: ["127.0.0.1"]
+from signalling import ask
 
 RATE = 48000
 PACKET = 960
@@ -53,17 +49,6 @@ class Tone(AudioStreamTrack):
         frame.sample_rate, frame.pts, frame.time_base = RATE, self.sent, fractions.Fraction(1, RATE)
         self.sent += PACKET
         return frame
-
-
-def ask(method, url, body=None, **fields):
-    request = urllib.request.Request(url, method=method, data=body.encode() if body else None)
-    for name, value in fields.items():
-        request.add_header(name.replace("_", "-"), value)
-    try:
-        with urllib.request.urlopen(request, timeout=30) as response:
-            return response.status, response.headers, response.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.headers, error.read().decode()
 
 
 async def publish(options):
