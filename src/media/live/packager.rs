@@ -176,10 +176,10 @@ impl Track {
     }
 
     /// When a segment is shown that begins with this frame: pictures behind a random access picture may be shown before it,
-    /// where those before it end.
+    /// where those before it end. There are none where pictures are shown in the order in which they are decoded.
     fn start_of(&self, frame: &Frame) -> i64 {
         let end = self.placed.map(|placed| placed + i64::from(self.length));
-        let is_room = |end: &i64| *end >= frame.dts && 2 * (frame.pts - *end) >= i64::from(self.length);
+        let is_room = |end: &i64| *end > frame.dts && 2 * (frame.pts - *end) >= i64::from(self.length);
         end.filter(is_room).unwrap_or(frame.pts)
     }
 

@@ -346,3 +346,19 @@ fn segments_begin_with_what_is_shown_first_of_them() {
         assert!((secs(video, 0) - secs(audio, 1)).abs() < 0.03, "segment {}", video.number);
     }
 }
+
+#[test]
+fn a_key_frame_that_is_shown_late_begins_its_segment_where_it_is_shown() {
+    let mut packager = Packager::new(settings(&[TrackKind::Video]));
+    let mut out = Vec::new();
+    for number in 0..180 {
+        let frame = picture(number, number % 60 == 0);
+        // The publisher's clock is found to be late; those before it are decoded as they are shown.
+        let pts = frame.dts + if number == 120 { 2700 } else { 0 };
+        packager.push(0, Frame { pts, ..frame }, &mut out);
+    }
+    packager.finish(&mut out);
+    let seen = gather(&out, 1);
+    let starts: Vec<i64> = seen[0].iter().map(|segment| segment.start - seen[0][0].start).collect();
+    assert_eq!(starts, [0, 180_000, 362_700]);
+}
