@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use rtc::interceptor::{
     CongestionControlBuilder, Gcc, NackResponderBuilder, ReceiverReportBuilder, Registry, Slot, TwccReceiverBuilder,
     TwccSenderBuilder,
@@ -30,12 +30,14 @@ use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication
 use rtc::rtcp::sender_report::SenderReport;
 use rtc::rtcp::source_description::{SdesType, SourceDescription, SourceDescriptionChunk, SourceDescriptionItem};
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::{TransportLayerNack, nack_pairs_from_sequence_numbers};
+use rtc::rtp::extension::playout_delay_extension::{PLAYOUT_DELAY_MAX_VALUE, PlayoutDelayExtension};
 use rtc::rtp_transceiver::RTCRtpSenderId;
 use rtc::rtp_transceiver::rtp_sender::{
     RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
     RTCRtpHeaderExtensionCapability, RTCRtpRtxParameters, RtpCodecKind,
 };
 use rtc::sansio::Protocol;
+use rtc::shared::marshal::Marshal;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
 mod control;
@@ -60,6 +62,9 @@ const OWN_SOURCE: u32 = 1;
 const STREAM: &str = "live";
 /// Extensions of RTP's head that are understood.
 const TRANSPORT_SEQUENCE: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+const PLAYOUT_DELAY: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
+/// In which delays are told by that.
+const DELAY_UNIT: Duration = Duration::from_millis(10);
 const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 
 /// Why an offer cannot be answered.
@@ -126,6 +131,8 @@ pub struct Peer {
     choices: Vec<Choice>,
     advertised: Vec<SocketAddr>,
     senders: Vec<RTCRtpSenderId>,
+    /// Number of the extension by which receivers are told how long to hold pictures, if they take it, and what they are told.
+    hold: (Option<u8>, Option<Bytes>),
     heard: Heard,
     path: Path,
     /// The newest time that it was told, and when anything good came last.
@@ -179,6 +186,7 @@ impl Peer {
             choices,
             advertised,
             senders: Vec::new(),
+            hold: (None, None),
             heard,
             path: Path::default(),
             now,
@@ -231,6 +239,7 @@ impl Peer {
         self.machine.add_local_candidate(RTCIceCandidateInit::default())?;
         let description =
             self.machine.local_description().ok_or_else(|| Unanswerable("there is no answer".into()))?.sdp;
+        self.hold.0 = number_of_extension(&description, PLAYOUT_DELAY);
         read_answer(description)
     }
 
@@ -319,8 +328,23 @@ impl Peer {
         let (Some(choice), Some(sender)) = (self.choices.get(section), self.senders.get(section)) else { return false };
         packet.header.payload_type = choice.format.payload_type;
         packet.header.ssrc = ssrc;
+        if let (Some(number), Some(told)) = &self.hold
+            && choice.codec.media() == Media::Video
+        {
+            // A number that was agreed upon, and three bytes.
+            let _ = packet.header.set_extension(*number, told.clone());
+        }
         let Some(mut sender) = self.machine.rtp_sender(*sender) else { return false };
         sender.write_rtp(now, packet).is_ok()
+    }
+
+    /// Has the receiver hold pictures, and the sound that belongs to them, for so long at least before they are played, if it
+    /// takes that: what is lost meanwhile can be sent again. Told with the pictures from now on.
+    pub fn hold(&mut self, delay: Duration) {
+        let units = u16::try_from(delay.as_millis() / DELAY_UNIT.as_millis()).unwrap_or(PLAYOUT_DELAY_MAX_VALUE);
+        let min_delay = units.min(PLAYOUT_DELAY_MAX_VALUE);
+        self.hold.1 =
+            PlayoutDelayExtension { min_delay, max_delay: PLAYOUT_DELAY_MAX_VALUE }.marshal().ok().map(Into::into);
     }
 
     /// Tells what the clock of a source that this side sends says at an instant: receivers bring all sources to one clock by that.
@@ -395,6 +419,8 @@ fn media_engine(choices: &[Choice]) -> Result<MediaEngine, Unanswerable> {
             engine.register_header_extension(RTCRtpHeaderExtensionCapability { uri: uri.into() }, kind, None)?;
         }
     }
+    let held = RTCRtpHeaderExtensionCapability { uri: PLAYOUT_DELAY.into() };
+    engine.register_header_extension(held, RtpCodecKind::Video, None)?;
     Ok(engine)
 }
 
@@ -444,6 +470,13 @@ fn registry(heard: &Heard, flow: &Flow) -> Registry {
                 .with(Slot::CongestionControl, estimate)
         }
     }
+}
+
+/// The number by which an extension of RTP's head goes (RFC 8285), if both sides know it.
+fn number_of_extension(description: &str, uri: &str) -> Option<u8> {
+    let mut known = description.lines().filter_map(|line| line.strip_prefix("a=extmap:")?.split_once(' '));
+    let (number, _) = known.find(|(_, told)| *told == uri)?;
+    number.split('/').next()?.parse().ok()
 }
 
 fn read_answer(description: String) -> Result<Answer, Unanswerable> {

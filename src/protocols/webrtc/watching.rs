@@ -37,6 +37,14 @@ const BATCH: usize = 64;
 const PAUSE: Duration = Duration::from_millis(1);
 /// Who cannot decode is sent all since the newest key frame again, but not more often than this.
 const AGAIN_EVERY: Duration = Duration::from_secs(2);
+/// What is lost is sent again, and what is lost of that once more: players find out after a tenth of a second, as long as nobody
+/// tells them how far away this side is. Once packets are lost, they hold pictures for so long, and for trips besides.
+const HOLD: Duration = Duration::from_millis(150);
+const HOLD_TRIPS: f64 = 3.0;
+/// Longest time for which they hold them.
+const HOLD_MAX: Duration = Duration::from_millis(500);
+/// After so long without a loss they hold them no more.
+const HELD_FOR: Duration = Duration::from_secs(60);
 /// There is no sound to wait for when none has come for this long.
 const SOUND_RECENT: Duration = Duration::from_millis(500);
 /// Units of NTP in a second, in the middle bits that receivers repeat.
@@ -123,6 +131,7 @@ pub(super) async fn serve(viewer: Viewer, context: WatchContext, stopping: Cance
         stage: Stage::Connecting { until: now + CONNECT_TIMEOUT },
         told: now,
         again: None,
+        lost: None,
         link: LinkStats::default(),
         counted: LinkStats::default(),
         bytes: 0,
@@ -152,6 +161,8 @@ struct Session {
     told: Instant,
     /// When all since the newest key frame was sent again last.
     again: Option<Instant>,
+    /// When packets were missing last, while pictures are held for that.
+    lost: Option<Instant>,
     link: LinkStats,
     /// What of it is in the metrics, and the bytes that are not.
     counted: LinkStats,
@@ -193,6 +204,7 @@ impl Session {
             if !self.viewer.programme.has_ended() {
                 self.context.audience.admit(&self.viewer.ticket)?;
             }
+            self.hold(now);
             self.count();
         }
         let due = match self.stage {
@@ -202,6 +214,15 @@ impl Session {
         };
         self.flush();
         Ok(due)
+    }
+
+    /// Viewers on a line that loses packets see pictures a little later.
+    fn hold(&mut self, now: Instant) {
+        let Some(lost) = self.lost else { return };
+        let is_over = now.duration_since(lost) > HELD_FOR;
+        let trips = Duration::from_secs_f64(self.link.rtt_ms * HOLD_TRIPS / 1000.0);
+        self.viewer.line.peer.hold(if is_over { Duration::ZERO } else { (HOLD + trips).min(HOLD_MAX) });
+        self.lost = self.lost.filter(|_| !is_over);
     }
 
     /// Media can flow.
@@ -224,6 +245,7 @@ impl Session {
             Control::Missing { packets } => {
                 self.link.loss_reports += 1;
                 self.link.packets_recovered += packets;
+                self.lost = Some(now);
             }
             Control::Estimate { bits_per_sec } => {
                 metrics::histogram!("playhouse_link_estimated_bits_per_second", "protocol" => PROTOCOL)
