@@ -1,0 +1,103 @@
+//! Whether the machine was there all the time. Those that are shared with others stand still now and then, and what a player does
+//! at such a moment tells nothing of what it plays.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How often it is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Looks that make up what is judged: a second.
+const LOOKS: u32 = 20;
+/// A machine that takes so much longer was away.
+const LATE: Duration = Duration::from_millis(250);
+/// The same of one of whose time so much was given to others in a second, per cent.
+const STOLEN: u64 = 15;
+/// Attempts at what such a machine may spoil.
+const ATTEMPTS: u32 = 3;
+
+/// What came of an attempt.
+pub(crate) enum Came<T> {
+    /// What was wanted.
+    Good(T),
+    /// It went on, but not as it should: for the reason that is told, or because the machine was away.
+    Rough(T, String),
+}
+
+/// Attempts something; once more, a few times, when it was rough while the machine was away. Panics when it is rough on a machine
+/// that was there; what a machine does that is away all the time tells nothing, and is said.
+pub(crate) async fn undisturbed<T>(what: &str, mut attempt: impl AsyncFnMut() -> Came<T>) -> T {
+    let mut attempts = 0;
+    loop {
+        let watch = Watch::start();
+        let (result, reason) = match attempt().await {
+            Came::Good(done) => return done,
+            Came::Rough(result, reason) => (result, reason),
+        };
+        let disturbances = watch.disturbances();
+        attempts += 1;
+        assert!(disturbances > 0, "{what}: {reason}");
+        eprintln!("{what}: the machine was taken away {disturbances} times meanwhile: {reason}");
+        if attempts == ATTEMPTS {
+            return result;
+        }
+    }
+}
+
+/// Looks at the machine until it is dropped.
+struct Watch {
+    disturbances: Arc<AtomicU64>,
+    is_over: Arc<AtomicBool>,
+    looking: Option<JoinHandle<()>>,
+}
+
+impl Watch {
+    fn start() -> Self {
+        let (disturbances, is_over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (count, stop) = (Arc::clone(&disturbances), Arc::clone(&is_over));
+        let looking = std::thread::spawn(move || {
+            let mut before = times();
+            while !stop.load(Ordering::Relaxed) {
+                let mut is_late = false;
+                for _ in 0..LOOKS {
+                    let asleep = Instant::now();
+                    std::thread::sleep(LOOK_EVERY);
+                    is_late |= asleep.elapsed() > LOOK_EVERY + LATE;
+                }
+                let now = times();
+                let is_stolen = (now.0 - before.0) * 100 > STOLEN * (now.1 - before.1);
+                before = now;
+                count.fetch_add(u64::from(is_late || is_stolen), Ordering::Relaxed);
+            }
+        });
+        Self { disturbances, is_over, looking: Some(looking) }
+    }
+
+    /// In how many seconds it was away.
+    fn disturbances(&self) -> u64 {
+        self.disturbances.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        if let Some(looking) = self.looking.take() {
+            let _ = looking.join();
+        }
+    }
+}
+
+/// Processor time that was given to others, and all of it (proc(5), `/proc/stat`).
+fn times() -> (u64, u64) {
+    let told = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let fields: Vec<u64> = told
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .skip(1)
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    (fields.get(7).copied().unwrap_or(0), fields.iter().take(8).sum())
+}
