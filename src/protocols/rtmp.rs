@@ -5,6 +5,7 @@
 //!   and data messages.
 //! - [`session`] is the dialogue over it: a server that is published to and played from, and a client that does either.
 pub mod ingest;
+mod lanes;
 pub mod listener;
 pub mod server;
 pub mod session;

@@ -10,6 +10,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::lanes::Lanes;
 use super::server::{ConnectionError, RtmpContext, serve};
 
 /// Pause after the system refused a connection, for want of file descriptors most likely.
@@ -22,6 +23,8 @@ pub struct RtmpListener {
     address: SocketAddr,
     stopping: CancellationToken,
     tasks: TaskTracker,
+    /// What connections run on, until all of them have ended.
+    _lanes: Arc<Lanes>,
 }
 
 impl RtmpListener {
@@ -35,12 +38,13 @@ impl RtmpListener {
         let listener = TcpListener::bind(address).await?;
         let (address, stopping, tasks) = (listener.local_addr()?, CancellationToken::new(), TaskTracker::new());
         let room = Arc::new(Semaphore::new(connections_max));
-        let accepting = accept(listener, (context, tls), room, tasks.clone());
+        let lanes = Arc::new(Lanes::start()?);
+        let accepting = accept(listener, (context, tls), room, (Arc::clone(&lanes), tasks.clone()));
         let stopped = stopping.clone();
         tasks.spawn(async move {
             stopped.run_until_cancelled(accepting).await;
         });
-        Ok(Self { address, stopping, tasks })
+        Ok(Self { address, stopping, tasks, _lanes: lanes })
     }
 
     /// Where it listens.
@@ -61,7 +65,7 @@ async fn accept(
     listener: TcpListener,
     (context, tls): (RtmpContext, Option<TlsAcceptor>),
     room: Arc<Semaphore>,
-    tasks: TaskTracker,
+    (lanes, tasks): (Arc<Lanes>, TaskTracker),
 ) {
     loop {
         // Never closed.
@@ -75,8 +79,10 @@ async fn accept(
             }
         };
         let _ = socket.set_nodelay(true);
+        // It is watched by its lane from now on.
+        let Ok(socket) = socket.into_std() else { continue };
         let (context, tls) = (context.clone(), tls.clone());
-        tasks.spawn(async move {
+        lanes.spawn(&tasks, async move {
             match serve_socket((socket, peer), context, tls).await {
                 Ok(()) => tracing::debug!(%peer, "rtmp connection ended"),
                 Err(error) => tracing::info!(%peer, %error, "rtmp connection ended"),
@@ -87,10 +93,11 @@ async fn accept(
 }
 
 async fn serve_socket(
-    (socket, peer): (TcpStream, SocketAddr),
+    (socket, peer): (std::net::TcpStream, SocketAddr),
     context: RtmpContext,
     tls: Option<TlsAcceptor>,
 ) -> Result<(), ConnectionError> {
+    let socket = TcpStream::from_std(socket)?;
     let Some(tls) = tls else { return serve(socket, peer, context).await };
     let greeting = tokio::time::timeout(context.config.timeouts.handshake, tls.accept(socket));
     let greeted = greeting.await.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)));

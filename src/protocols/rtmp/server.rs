@@ -1,10 +1,12 @@
 //! The socket side of RTMP ingest: one connection, from its handshake to the end of its stream.
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::Sleep;
 
 use super::ingest::RtmpIngest;
 use super::session::{Rejection, ServerConfig, ServerEvent, ServerSession, SessionError, StreamRequest, code};
@@ -13,8 +15,10 @@ use crate::domain::ports::Clock;
 use crate::media::live::gate::{Counted, Feed, Gate, Knock, TurnedAway};
 use crate::media::live::lineup::Fed;
 
-/// Bytes read at once.
-const READ_BYTES: usize = 64 << 10;
+/// Bytes of input that are allocated together. What was read of them is shared, not copied, by the frames within.
+const INPUT_BYTES: usize = 64 << 10;
+/// Room for input at least: with less of it, more is allocated.
+const READ_BYTES_MIN: usize = 8 << 10;
 /// How long a peer that was told goodbye may take to hang up.
 const LINGER: Duration = Duration::from_secs(3);
 
@@ -58,9 +62,23 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> Result<(), ConnectionError> {
     let seed = address.port().into();
     let session = ServerSession::new(context.config.clone(), seed, Instant::now());
-    let (input, agent) = (BytesMut::with_capacity(READ_BYTES), String::new());
+    let (input, agent) = (BytesMut::with_capacity(INPUT_BYTES), String::new());
     let started = Instant::now();
-    let mut connection = Connection { socket, address, context, session, input, agent, started, publishing: None };
+    let mut connection = Connection {
+        timer: Box::pin(tokio::time::sleep(context.silence_max)),
+        received: metrics::counter!("playhouse_live_ingest_bytes_total", "protocol" => context.protocol),
+        socket,
+        address,
+        context,
+        session,
+        input,
+        agent,
+        started,
+        heard: started,
+        uncounted: 0,
+        publishing: None,
+        fed: Vec::new(),
+    };
     let served = connection.run().await;
     connection.say_goodbye().await;
     served
@@ -74,7 +92,16 @@ struct Connection<S> {
     input: BytesMut,
     agent: String,
     started: Instant,
+    /// When anything came last.
+    heard: Instant,
+    /// Rings when something may be due, or before.
+    timer: Pin<Box<Sleep>>,
+    received: metrics::Counter,
+    /// Bytes that are not in it yet.
+    uncounted: usize,
     publishing: Option<(Feed, RtmpIngest, Counted)>,
+    /// What the newest message has come to.
+    fed: Vec<Fed>,
 }
 
 /// What a connection waits for.
@@ -88,8 +115,9 @@ enum Woken {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn run(&mut self) -> Result<(), ConnectionError> {
         loop {
-            while let Some(event) = self.session.next(&mut self.input, Instant::now())? {
-                self.handle(event).await;
+            let now = Instant::now();
+            while let Some(event) = self.session.next(&mut self.input, now)? {
+                self.handle(event, now).await;
             }
             self.flush().await?;
             if self.session.is_closing() {
@@ -97,10 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             match self.wait().await? {
                 Woken::Read(0) => return Ok(()),
-                Woken::Read(bytes) => {
-                    metrics::counter!("playhouse_live_ingest_bytes_total", "protocol" => self.context.protocol)
-                        .increment(bytes as u64);
-                }
+                Woken::Read(bytes) => self.count(bytes),
                 Woken::Deadline => {}
                 Woken::Fenced(refusal) => {
                     self.publishing = None;
@@ -111,7 +136,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    async fn handle(&mut self, event: ServerEvent) {
+    /// Counts what was read, now and then.
+    fn count(&mut self, bytes: usize) {
+        self.uncounted += bytes;
+        if self.uncounted >= INPUT_BYTES {
+            self.received.increment(std::mem::take(&mut self.uncounted) as u64);
+        }
+    }
+
+    async fn handle(&mut self, event: ServerEvent, now: Instant) {
         match event {
             ServerEvent::Connected(info) => self.agent = info.agent,
             ServerEvent::PublishRequested(request) => self.publish(request).await,
@@ -121,11 +154,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let _ = self.session.reject(&rejection);
             }
             ServerEvent::Media(message) => {
-                let (arrival, mut fed) = (self.started.elapsed(), Vec::new());
-                if let Some((_, ingest, _)) = &mut self.publishing {
-                    ingest.take(message, arrival, &mut fed);
-                }
-                self.feed(fed);
+                let Some((_, ingest, _)) = &mut self.publishing else { return };
+                ingest.take(message, now.duration_since(self.started), &mut self.fed);
+                self.feed();
                 self.refuse_codec();
             }
             ServerEvent::Ended => self.publishing = None,
@@ -155,15 +186,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    fn feed(&mut self, fed: Vec<Fed>) {
+    fn feed(&mut self) {
         let now = self.context.clock.now();
         let Some((feed, ..)) = &self.publishing else { return };
-        for fed in fed {
-            if let Err(reason) = feed.give(fed, now) {
-                self.session.end(&Rejection::new(code::PUBLISH_DENIED, sentence(&reason)));
-                self.publishing = None;
-                return;
-            }
+        let refused = self.fed.drain(..).find_map(|fed| feed.give(fed, now).err());
+        if let Some(reason) = refused {
+            self.session.end(&Rejection::new(code::PUBLISH_DENIED, sentence(&reason)));
+            self.publishing = None;
         }
     }
 
@@ -186,41 +215,56 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     async fn wait(&mut self) -> Result<Woken, ConnectionError> {
-        let deadline = self.session.deadline().map(tokio::time::Instant::from_std);
-        let at_deadline = async {
-            match deadline {
-                Some(at) => tokio::time::sleep_until(at).await,
-                None => std::future::pending().await,
+        if self.input.capacity() - self.input.len() < READ_BYTES_MIN {
+            self.input.reserve(INPUT_BYTES);
+        }
+        loop {
+            // Each read moves when silence has lasted too long: the timer is set anew when it rings, and not each time.
+            let silent = self.heard + self.context.silence_max;
+            let deadline = self.session.deadline();
+            let due = deadline.map_or(silent, |deadline| deadline.min(silent)).into();
+            if due < self.timer.deadline() || self.timer.is_elapsed() {
+                self.timer.as_mut().reset(due);
             }
-        };
-        let fenced = async {
-            match &mut self.publishing {
-                Some((feed, ..)) => feed.fenced().await,
-                None => std::future::pending().await,
+            let fenced = async {
+                match &mut self.publishing {
+                    Some((feed, ..)) => feed.fenced().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                refusal = fenced => return Ok(Woken::Fenced(refusal)),
+                () = &mut self.timer => {
+                    let now = Instant::now();
+                    if deadline.is_some_and(|deadline| deadline <= now) {
+                        return Ok(Woken::Deadline);
+                    } else if silent <= now {
+                        return Ok(Woken::Silent);
+                    }
+                }
+                read = self.socket.read_buf(&mut self.input) => {
+                    self.heard = Instant::now();
+                    return match read {
+                        // Encoders end TLS as they end TCP: by hanging up.
+                        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(Woken::Read(0)),
+                        read => Ok(Woken::Read(read?)),
+                    };
+                }
             }
-        };
-        self.input.reserve(READ_BYTES);
-        tokio::select! {
-            read = self.socket.read_buf(&mut self.input) => match read {
-                // Encoders end TLS as they end TCP: by hanging up.
-                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(Woken::Read(0)),
-                read => Ok(Woken::Read(read?)),
-            },
-            refusal = fenced => Ok(Woken::Fenced(refusal)),
-            () = at_deadline => Ok(Woken::Deadline),
-            () = tokio::time::sleep(self.context.silence_max) => Ok(Woken::Silent),
         }
     }
 
     /// Sends what is left to be said and lets the peer hang up: hanging up over unread input would take the reason back.
     async fn say_goodbye(&mut self) {
         self.publishing = None;
+        self.received.increment(self.uncounted as u64);
         let goodbye = async {
             self.flush().await.ok()?;
             self.socket.shutdown().await.ok()?;
             loop {
                 self.input.clear();
-                self.input.reserve(READ_BYTES);
+                self.input.reserve(READ_BYTES_MIN);
                 if self.socket.read_buf(&mut self.input).await.ok()? == 0 {
                     return Some(());
                 }
