@@ -3,7 +3,7 @@
 //! feeds; media go from the publisher's connection straight into the [`LiveStream`] and never through this mailbox.
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use serde::Serialize;
@@ -32,8 +32,10 @@ use crate::media::live::vitals::Vitals;
 
 /// How often a broadcast is told that time passes: gaps are made by the clock.
 const TICK: Duration = Duration::from_millis(100);
-/// What happens in a broadcast is put into the metrics every so many of them.
-const TICKS_COUNTED: u32 = 10;
+/// The same while somebody feeds it: then it has to notice no more than that nothing comes.
+const FED_TICK: Duration = Duration::from_millis(500);
+/// How often what happens in a broadcast is put into the metrics.
+const COUNTED_EVERY: Duration = Duration::from_secs(1);
 /// Pause before a step that the catalog did not take is tried again.
 const STEP_RETRY: Duration = Duration::from_secs(1);
 
@@ -145,8 +147,8 @@ pub struct LiveIngestState {
     ladder_state: LadderState,
     /// And what is encoded for viewers by WebRTC.
     realtime: Option<AbortOnDropHandle<()>>,
-    /// What of the broadcast is in the metrics, and how many ticks ago it was put there.
-    counted: (Health, u32),
+    /// What of the broadcast is in the metrics, and when it was put there.
+    counted: (Health, Instant),
     /// What viewers see while nobody publishes, once it has been read, and its file.
     slate: Option<(BlobKey, Arc<SlateClip>)>,
     /// What is kept of the broadcast.
@@ -204,7 +206,7 @@ impl Actor for LiveIngestActor {
             ladder: None,
             ladder_state: LadderState::default(),
             realtime: None,
-            counted: (Health::default(), 0),
+            counted: (Health::default(), Instant::now()),
             slate: None,
             recording,
             recorded: None,
@@ -328,7 +330,7 @@ impl LiveIngestState {
         }
         let stream = Arc::new(self.new_stream());
         self.stream = Some(Arc::clone(&stream));
-        self.counted = (Health::default(), 0);
+        self.counted = (Health::default(), Instant::now());
         self.make_rungs(&stream);
         let encoding = encode_for_viewers(Arc::clone(&self.context), self.live.clone(), Arc::clone(&stream));
         self.realtime = Some(AbortOnDropHandle::new(tokio::spawn(encoding)));
@@ -452,14 +454,13 @@ impl LiveIngestState {
     fn tick(&mut self, me: &ActorRef<LiveMessage>) {
         let Some(stream) = &self.stream else { return };
         stream.tick(self.context.clock.now());
-        let has_ended = stream.look(|broadcast| broadcast.has_ended());
+        let (has_ended, is_fed) = stream.look(|broadcast| (broadcast.has_ended(), broadcast.is_fed()));
         if !has_ended {
-            me.send_after(TICK, || LiveMessage::Tick);
+            me.send_after(if is_fed { FED_TICK } else { TICK }, || LiveMessage::Tick);
         }
-        self.counted.1 += 1;
-        if has_ended || self.counted.1 >= TICKS_COUNTED {
+        if has_ended || self.counted.1.elapsed() >= COUNTED_EVERY {
             let health = stream.look(|broadcast| broadcast.health());
-            let (before, _) = std::mem::replace(&mut self.counted, (health, 0));
+            let (before, _) = std::mem::replace(&mut self.counted, (health, Instant::now()));
             count_since(before, health);
         }
     }

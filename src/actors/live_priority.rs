@@ -14,7 +14,9 @@ use super::transcode_worker::{PausedBy, WorkerPoolHandle};
 use crate::domain::live::priority::LivePriority;
 
 /// Between two rings.
-const RING: Duration = Duration::from_millis(100);
+const RING: Duration = Duration::from_millis(250);
+/// The same while nothing is live.
+const IDLE_RING: Duration = Duration::from_secs(1);
 
 /// What it works with.
 #[derive(Clone)]
@@ -57,9 +59,10 @@ pub fn branch(context: PriorityContext) -> Branch {
     Single { name: "live_priority", post: Post::default(), make, describe }.into()
 }
 
-fn ring(me: &ActorRef<PriorityMessage>) {
-    let due = Instant::now() + RING;
-    me.send_after(RING, move || PriorityMessage::Rang { due });
+fn ring(me: &ActorRef<PriorityMessage>, context: &PriorityContext) {
+    let wait = if context.lives.count() > 0 { RING } else { IDLE_RING };
+    let due = Instant::now() + wait;
+    me.send_after(wait, move || PriorityMessage::Rang { due });
 }
 
 impl Actor for PriorityActor {
@@ -72,7 +75,7 @@ impl Actor for PriorityActor {
         me: ActorRef<Self::Msg>,
         context: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
-        ring(&me);
+        ring(&me, &context);
         // One that failed may have left a claim.
         context.workers.pause_encoding(PausedBy::Live, false);
         let priority = LivePriority::new(context.lateness_max);
@@ -87,7 +90,7 @@ impl Actor for PriorityActor {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             PriorityMessage::Rang { due } => {
-                ring(&me);
+                ring(&me, &state.context);
                 state.rang(due);
             }
             PriorityMessage::Describe { reply } => reply.send(Ok(state.describe())),

@@ -2,8 +2,8 @@
 use std::time::Duration;
 
 /// Rings in a row that have to be late, or in time.
-const LATE_RINGS: u32 = 5;
-const CALM_RINGS: u32 = 50;
+const LATE_RINGS: u32 = 3;
+const CALM_RINGS: u32 = 20;
 
 /// Watches over the lateness of a clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -27,7 +27,7 @@ pub(super) const SPAN_SUFFIX: &str = ".mp4";
 /// Pause before a span that the blob store did not take is offered again.
 const SETTLE_RETRY: Duration = Duration::from_secs(1);
 
-/// Longest time between two looks at how much room there is.
+/// Time between two looks at how much room there is, about.
 const SPACE_LOOKS: Duration = Duration::from_secs(2);
 
 /// Where a recording lies.
@@ -118,11 +118,15 @@ impl Recorded {
     /// Makes what is written durable, and complete spans blobs, as they come; never ends by itself. While the store has less
     /// than `disk_reserve` bytes left, nothing more is recorded.
     pub async fn settle_for_ever(&self, blobs: &dyn BlobStore, disk_reserve: u64) {
+        let mut looked = None::<Instant>;
         loop {
-            let free = blobs.free_bytes().await.ok().flatten();
-            let is_full = free.is_some_and(|free| free < disk_reserve);
-            if is_full != self.is_full.swap(is_full, Ordering::Relaxed) {
-                tracing::warn!(is_full, free, disk_reserve, "the disk that live streams are recorded to");
+            if looked.is_none_or(|looked| looked.elapsed() >= SPACE_LOOKS) {
+                looked = Some(Instant::now());
+                let free = blobs.free_bytes().await.ok().flatten();
+                let is_full = free.is_some_and(|free| free < disk_reserve);
+                if is_full != self.is_full.swap(is_full, Ordering::Relaxed) {
+                    tracing::warn!(is_full, free, disk_reserve, "the disk that live streams are recorded to");
+                }
             }
             let _ = tokio::time::timeout(SPACE_LOOKS, self.moved.notified()).await;
             while let Err(error) = self.settle(blobs).await {

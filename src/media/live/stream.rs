@@ -81,7 +81,10 @@ impl LiveStream {
             // While nobody can look: whoever has seen what is new finds nothing older under the version.
             self.moved.send_modify(|version| *version += 1);
         }
-        self.tapped.send_if_modified(|known| std::mem::replace(known, reached) != reached);
+        // Who begins to wait from now on has to look first, and sees all of this.
+        if self.tapped.receiver_count() > 0 {
+            self.tapped.send_if_modified(|known| std::mem::replace(known, reached) != reached);
+        }
         result
     }
 
