@@ -76,6 +76,11 @@ fn the_architecture_document_is_in_step() {
 }
 
 #[test]
+fn metrics_are_described() {
+    report(docs::undescribed(&tree::rust_sources(&["src"])));
+}
+
+#[test]
 fn settings_and_their_file_are_in_step() {
     report(settings::check());
 }

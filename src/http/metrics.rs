@@ -53,11 +53,61 @@ fn describe() {
         Unit::Seconds,
         "Time from a request's head to the end of its answer, by route"
     );
+    describe_uploads();
+    describe_work();
     describe_live();
     metrics::describe_gauge!("playhouse_tasks", Unit::Count, "Tasks of the runtime");
     metrics::describe_gauge!("playhouse_actors", Unit::Count, "Running actors, by family");
     metrics::describe_gauge!("playhouse_http_requests_in_flight", Unit::Count, "Requests being answered");
     metrics::describe_gauge!("playhouse_http_connections", Unit::Count, "Open connections");
+}
+
+/// Those of uploads.
+fn describe_uploads() {
+    let counters = [
+        ("playhouse_uploads_created_total", "Uploads begun, by protocol"),
+        ("playhouse_uploads_resumed_total", "Times that an upload went on in another request"),
+        ("playhouse_uploads_succeeded_total", "Uploads that became videos, by protocol"),
+        ("playhouse_uploads_expired_total", "Uploads that were not finished in time"),
+        ("playhouse_uploads_terminated_total", "Uploads that their owners gave up"),
+        ("playhouse_uploads_failed_total", "Uploads that came to nothing, by reason"),
+    ];
+    for (name, text) in counters {
+        metrics::describe_counter!(name, Unit::Count, text);
+    }
+    let text = "Bytes of uploads received, by protocol";
+    metrics::describe_counter!("playhouse_upload_received_bytes_total", Unit::Bytes, text);
+    let text = "Time in which what a request brought was taken";
+    metrics::describe_histogram!("playhouse_upload_append_seconds", Unit::Seconds, text);
+    metrics::describe_gauge!("playhouse_upload_writers", Unit::Count, "Requests that bring bytes of uploads now");
+}
+
+/// Those of what is made of videos.
+fn describe_work() {
+    let counters = [
+        ("playhouse_transcode_failures_total", "Videos whose processing failed, by code"),
+        ("playhouse_transcode_demands_refused_total", "Segments that viewers asked for before they could be made"),
+        ("playhouse_worker_deaths_total", "Worker processes that ended before their task, by reason"),
+        ("playhouse_worker_tasks_discarded_total", "Tasks that nobody waited for any more when their turn came"),
+    ];
+    for (name, text) in counters {
+        metrics::describe_counter!(name, Unit::Count, text);
+    }
+    let seconds = [
+        ("playhouse_transcode_rung_seconds", "Time in which rungs were encoded, by rung"),
+        ("playhouse_worker_task_seconds", "Time that tasks took workers, by task"),
+    ];
+    for (name, text) in seconds {
+        metrics::describe_histogram!(name, Unit::Seconds, text);
+    }
+    let gauges = [
+        ("playhouse_transcode_backlog_units", "Chunks and tracks that are still to be encoded"),
+        ("playhouse_worker_queue_depth", "Tasks that wait for a worker"),
+        ("playhouse_workers", "Worker processes"),
+    ];
+    for (name, text) in gauges {
+        metrics::describe_gauge!(name, Unit::Count, text);
+    }
 }
 
 /// Those of links to publishers by protocols that tell how they do (SRT, WHIP), and to viewers by WHEP.
@@ -153,6 +203,7 @@ fn describe_live() {
     );
     let gauges = [
         ("playhouse_live_streams", Unit::Count, "Streams in memory, by state: publishing, away, ended"),
+        ("playhouse_rtmp_connections", Unit::Count, "Open connections by RTMP, publishing or not"),
         ("playhouse_live_publishers", Unit::Count, "Publishers that were let in, by protocol"),
         ("playhouse_live_viewers", Unit::Count, "Players that fetched something of a live stream lately"),
         ("playhouse_live_ingest_bits_per_second", Unit::Count, "What publishers send, over their newest segments"),

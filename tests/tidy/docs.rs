@@ -1,9 +1,14 @@
-//! What ARCHITECTURE.md claims about the tree: the tests it names exist, the dependencies it explains are the ones used.
+//! What ARCHITECTURE.md claims about the tree: the tests it names exist, the dependencies it explains are the ones used. And what
+//! operators are told: each metric has a description.
 use std::collections::BTreeSet;
 
 use crate::tree::{Offence, Source, top};
 
 const FILE: &str = "ARCHITECTURE.md";
+/// Where metrics are described.
+const METRICS: &str = "src/http/metrics.rs";
+/// What has such a name and is no metric.
+const COOKIE: &str = "playhouse_refresh";
 
 /// Findings about the real file.
 pub(crate) fn check() -> Vec<Offence> {
@@ -55,6 +60,22 @@ fn dependencies(manifest: &str) -> BTreeSet<String> {
     names
 }
 
+/// Metrics that are recorded and not described in the file that describes all of them.
+pub(crate) fn undescribed(sources: &[Source]) -> Vec<Offence> {
+    let described: BTreeSet<&str> = sources.iter().filter(|source| source.path == METRICS).flat_map(metrics).collect();
+    let recorded = sources.iter().filter(|source| source.path != METRICS);
+    let unknown = recorded.flat_map(|source| metrics(source).map(move |name| (source, name)));
+    let unknown = unknown.filter(|(_, name)| !described.contains(name));
+    unknown.map(|(source, name)| source.offence(0, format!("describe {name} in {METRICS}"))).collect()
+}
+
+/// Names of metrics in a file: what is in quotes and begins as all of them do.
+fn metrics(source: &Source) -> impl Iterator<Item = &str> {
+    let quoted = source.text.split('"').skip(1).step_by(2);
+    let is_word = |name: &&str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    quoted.filter(|name| name.starts_with("playhouse_") && *name != COOKIE).filter(is_word)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,5 +93,16 @@ mod tests {
         let source = Source::new(FILE, "# A\n\n## Dependencies\n\n| `a` | x |\n| `c` | x |\n\n## Rest\n");
         let found: Vec<String> = unexplained(&source, &used).into_iter().map(|found| found.message).collect();
         assert_eq!(found, ["say why b is a dependency", "c is no dependency"]);
+    }
+
+    #[test]
+    fn metrics_without_a_description_are_found() {
+        let described = Source::new(METRICS, "(\"playhouse_a_total\", \"A\")");
+        let recorded = Source::new(
+            "src/a.rs",
+            "(\"playhouse_a_total\", \"playhouse_b\", \"playhouse_refresh\", \"playhouse.db\")",
+        );
+        let found: Vec<String> = undescribed(&[described, recorded]).into_iter().map(|found| found.message).collect();
+        assert_eq!(found, ["describe playhouse_b in src/http/metrics.rs"]);
     }
 }

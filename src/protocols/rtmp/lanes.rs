@@ -28,9 +28,18 @@ struct Lane {
 /// A connection on a lane.
 struct Counted(Arc<AtomicUsize>);
 
+impl Counted {
+    fn on(lane: &Lane) -> Self {
+        lane.connections.fetch_add(1, Ordering::Relaxed);
+        metrics::gauge!("playhouse_rtmp_connections").increment(1.0);
+        Self(Arc::clone(&lane.connections))
+    }
+}
+
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+        metrics::gauge!("playhouse_rtmp_connections").decrement(1.0);
     }
 }
 
@@ -44,8 +53,7 @@ impl Lanes {
     /// Runs a connection on the lane that has the fewest.
     pub(super) fn spawn(&self, tasks: &TaskTracker, connection: impl Future<Output = ()> + Send + 'static) {
         let Some(lane) = self.0.iter().min_by_key(|lane| lane.connections.load(Ordering::Relaxed)) else { return };
-        lane.connections.fetch_add(1, Ordering::Relaxed);
-        let counted = Counted(Arc::clone(&lane.connections));
+        let counted = Counted::on(lane);
         tasks.spawn_on(
             async move {
                 connection.await;
