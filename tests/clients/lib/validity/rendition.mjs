@@ -191,15 +191,10 @@ export class Rendition {
 
   #compareDelta(full, delta, older) {
     if (full.list.ended) return;
-    if (newest(full.list) !== newest(delta.list) || delta.list.ended || full.list.mediaSequence !== delta.list.mediaSequence || this.#reportsDiffer(full.list, delta.list)) return;
+    if (newest(full.list) !== newest(delta.list) || delta.list.ended || full.list.mediaSequence !== delta.list.mediaSequence || isOfAnotherMoment(full.list, delta.list)) return;
     this.report.check('playlist.syntax', delta.list.errors.length === 0, `${this.name} delta`, () => delta.list.errors.join('; '));
     this.report.check('playlist.version', delta.list.skipped === 0 || delta.list.version >= 9, `${this.name} delta`, () => `version ${delta.list.version}`);
     checkDelta(this.report, { full: full.list, delta: delta.list, older, where: this.name });
-  }
-
-  /** Two answers of one moment may lie on both sides of another rendition's part. */
-  #reportsDiffer(a, b) {
-    return JSON.stringify(a.reports) !== JSON.stringify(b.reports);
   }
 
   async #followSegments() {
@@ -434,4 +429,9 @@ function isEmpty(data, init) {
 
 function digest(bytes) {
   return createHash('sha256').update(bytes).digest('hex');
+}
+
+/** Two answers may lie on both sides of another rendition's part, or of another publisher's first frame. */
+function isOfAnotherMoment(a, b) {
+  return ['reports', 'hints'].some((of) => JSON.stringify(a[of]) !== JSON.stringify(b[of]));
 }
