@@ -1,11 +1,13 @@
 //! How many publishers a core carries: 1, 20 and 50 of 1.6 Mb/s 720p with a key frame every two seconds, with low-latency HLS,
-//! DASH and recording on, against Debian's nginx-rtmp with HLS on, in one run.
+//! DASH and recording on, against Debian's nginx-rtmp with HLS on, both at the same time: what the machine does besides, it does to
+//! both.
 #[path = "support/live.rs"]
 mod live;
 #[allow(dead_code, reason = "the tests use the rest of it")]
 #[path = "../tests/support/all.rs"]
 mod support;
 
+use std::any::Any;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -21,32 +23,37 @@ const SETTLE: Duration = Duration::from_secs(15);
 /// What is measured.
 const MEASURE: Duration = Duration::from_secs(40);
 
-/// What one round cost.
-struct Cost {
-    /// Share of a core for each publisher, per cent.
-    percent: f64,
-    resident: u64,
+/// A server under load, and its publishers.
+struct Loaded {
+    pid: u32,
+    _publishers: Running,
+    /// What ends with it.
+    _server: Box<dyn Any>,
 }
 
 #[tokio::main]
 async fn main() {
     let scratch = tempfile::tempdir().expect("a directory");
+    let clip = CLIP.make();
     println!("live density: publishers of 1.6 Mb/s 720p, processor time per publisher over {MEASURE:?}");
     for count in COUNTS {
-        let ours = playhouse(count, scratch.path()).await;
-        let theirs = nginx_rtmp(count, scratch.path()).await;
+        let both = [playhouse(count, &clip, scratch.path()).await, nginx_rtmp(count, &clip, scratch.path()).await];
+        tokio::time::sleep(SETTLE).await;
+        let before = both.each_ref().map(|loaded| processor_time(loaded.pid));
+        tokio::time::sleep(MEASURE).await;
+        let after = both.each_ref().map(|loaded| processor_time(loaded.pid));
+        let percent = |at: usize| (after[at] - before[at]).as_secs_f64() / MEASURE.as_secs_f64() / count as f64 * 100.0;
+        let (ours, theirs) = (percent(0), percent(1));
+        let [resident, their_resident] = both.each_ref().map(|loaded| resident_of_tree(loaded.pid) >> 20);
         println!(
-            "  {count:2} publishers: playhouse {:.2} % of a core each, {} MiB in all; nginx-rtmp {:.2} %, {} MiB; ratio {:.2} (target 1.25)",
-            ours.percent,
-            ours.resident >> 20,
-            theirs.percent,
-            theirs.resident >> 20,
-            ours.percent / theirs.percent
+            "  {count:2} publishers: playhouse {ours:.2} % of a core each, {resident} MiB in all; nginx-rtmp {theirs:.2} %, \
+             {their_resident} MiB; ratio {:.2} (target 1.25)",
+            ours / theirs
         );
     }
 }
 
-async fn playhouse(count: usize, scratch: &Path) -> Cost {
+async fn playhouse(count: usize, clip: &Path, scratch: &Path) -> Loaded {
     let server = ServerOptions::new().start();
     let client = server.account("creator").await;
     let mut keys = Vec::new();
@@ -55,11 +62,11 @@ async fn playhouse(count: usize, scratch: &Path) -> Cost {
         keys.push(text(&live, "/stream_key").to_owned());
     }
     let url = format!("rtmp://127.0.0.1:{}/live", server.port_of("rtmp"));
-    let _publishers = publish(&url, &keys, &CLIP.make(), scratch);
-    measure(server.pid(), count, || server.memory().0).await
+    let publishers = publish(&url, &keys, clip, scratch);
+    Loaded { pid: server.pid(), _publishers: publishers, _server: Box::new(server) }
 }
 
-async fn nginx_rtmp(count: usize, scratch: &Path) -> Cost {
+async fn nginx_rtmp(count: usize, clip: &Path, scratch: &Path) -> Loaded {
     let port =
         std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
     let dir = tempfile::tempdir_in(scratch).expect("a directory");
@@ -80,17 +87,8 @@ async fn nginx_rtmp(count: usize, scratch: &Path) -> Cost {
     })
     .await;
     let keys: Vec<String> = (0..count).map(|number| format!("stream{number}")).collect();
-    let _publishers = publish(&format!("rtmp://127.0.0.1:{port}/live"), &keys, &CLIP.make(), scratch);
-    let pid = nginx.0.id();
-    measure(pid, count, || resident_of_tree(pid)).await
-}
-
-async fn measure(pid: u32, count: usize, resident: impl Fn() -> u64) -> Cost {
-    tokio::time::sleep(SETTLE).await;
-    let before = processor_time(pid);
-    tokio::time::sleep(MEASURE).await;
-    let spent = processor_time(pid) - before;
-    Cost { percent: spent.as_secs_f64() / MEASURE.as_secs_f64() / count as f64 * 100.0, resident: resident() }
+    let publishers = publish(&format!("rtmp://127.0.0.1:{port}/live"), &keys, clip, dir.path());
+    Loaded { pid: nginx.0.id(), _publishers: publishers, _server: Box::new((nginx, dir)) }
 }
 
 /// Resident bytes of a process and its children.

@@ -110,15 +110,15 @@ async function goesBack(page) {
     return end - start >= WINDOW_S;
   }, PATIENCE_MS);
   await inPlayer(page).getByRole('button', { name: 'Pause' }).focus();
-  const before = await look(page);
+  await page.evaluate(noteLeap);
   await page.keyboard.press('j');
   await goLive(page).waitFor();
-  const landed = await until('ten seconds back', async () => {
+  await until('ten seconds back', async () => {
     const now = await look(page);
-    return !now.seeking && now.ready >= 2 && now;
+    return !now.seeking && now.ready >= 2;
   });
-  const wanted = before.time - 10;
-  must(Math.abs(landed.time - wanted) < TOLERANCE_S, `j went to ${landed.time} from ${before.time}`);
+  const { from, to } = await page.evaluate(() => window.leap);
+  must(Math.abs(to - (from - 10)) < TOLERANCE_S, `j went to ${to} from ${from}`);
   await plays(page, 1, 'ten seconds back');
   const { text } = await edge(page);
   must(/^−\d+:\d\d$/.test(text), `ten seconds back it says "${text}"`);
@@ -162,4 +162,12 @@ async function ends(page) {
   await inPlayer(page).getByRole('button', { name: /^Play/ }).first().click();
   const { duration } = await plays(page, 1, 'the recording');
   return { path, duration: round(duration) };
+}
+
+/** Runs in the page: notes from where to where the next key has the player go, whatever it has played by the time that one asks. */
+function noteLeap() {
+  const video = document.querySelector('video');
+  const note = (name) => () => Object.assign((window.leap ??= {}), { [name]: video.currentTime });
+  document.addEventListener('keydown', note('from'), { capture: true, once: true });
+  video.addEventListener('seeking', note('to'), { once: true });
 }

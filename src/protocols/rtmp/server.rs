@@ -235,14 +235,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             tokio::select! {
                 biased;
                 refusal = fenced => return Ok(Woken::Fenced(refusal)),
-                () = &mut self.timer => {
-                    let now = Instant::now();
-                    if deadline.is_some_and(|deadline| deadline <= now) {
-                        return Ok(Woken::Deadline);
-                    } else if silent <= now {
-                        return Ok(Woken::Silent);
-                    }
-                }
+                // What has come counts, however late it is looked at.
                 read = self.socket.read_buf(&mut self.input) => {
                     self.heard = Instant::now();
                     return match read {
@@ -250,6 +243,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(Woken::Read(0)),
                         read => Ok(Woken::Read(read?)),
                     };
+                }
+                () = &mut self.timer => {
+                    let now = Instant::now();
+                    if deadline.is_some_and(|deadline| deadline <= now) {
+                        return Ok(Woken::Deadline);
+                    } else if silent <= now {
+                        return Ok(Woken::Silent);
+                    }
                 }
             }
         }
