@@ -222,7 +222,10 @@ impl Actor for LiveIngestActor {
         match message {
             LiveMessage::Publish { reply } => state.publish(&me, reply),
             LiveMessage::Leased { generation } => state.leased(&me, generation),
-            LiveMessage::Left { generation } => state.step(&me, LiveInput::Left { generation }),
+            LiveMessage::Left { generation } => {
+                state.step(&me, LiveInput::Left { generation });
+                state.pass_time();
+            }
             LiveMessage::GraceOver { generation } => state.step(&me, LiveInput::GraceOver { generation }),
             LiveMessage::End { reply } => {
                 state.step(&me, LiveInput::EndAsked);
@@ -451,9 +454,16 @@ impl LiveIngestState {
         }));
     }
 
+    /// Gaps, and the slate, are made by the clock.
+    fn pass_time(&self) {
+        if let Some(stream) = &self.stream {
+            stream.tick(self.context.clock.now());
+        }
+    }
+
     fn tick(&mut self, me: &ActorRef<LiveMessage>) {
+        self.pass_time();
         let Some(stream) = &self.stream else { return };
-        stream.tick(self.context.clock.now());
         let (has_ended, is_fed) = stream.look(|broadcast| (broadcast.has_ended(), broadcast.is_fed()));
         if !has_ended {
             me.send_after(if is_fed { FED_TICK } else { TICK }, || LiveMessage::Tick);

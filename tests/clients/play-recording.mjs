@@ -16,13 +16,19 @@ await run(['BASE', 'MANIFEST_URL'], { player: { type: 'string', default: 'hls.js
       return video.play();
     }, SPEED);
     const end = await until('the end', async () => {
-      await complaints(page);
       const now = await look(page);
+      // Told even if it does not come to its end.
+      Object.assign(results, { at: round(now.time), ready: now.ready, buffered: await page.evaluate(buffered), errors: await complaints(page) });
       must(!now.error, `media error ${now.error}`);
       heights.add(now.height);
       return now.ended && now;
     }, 60_000);
     Object.assign(results, { duration: round(start.duration), frames: end.frames, heights: [...heights].sort((a, b) => a - b) });
-    results.errors = await complaints(page);
   }),
 );
+
+/** Runs in the page: what is there to be played. */
+function buffered() {
+  const { buffered: ranges } = document.querySelector('video');
+  return Array.from({ length: ranges.length }, (_, index) => [ranges.start(index), ranges.end(index)]);
+}
