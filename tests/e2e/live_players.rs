@@ -24,10 +24,9 @@ async fn every_player_goes_on_without_a_stall() {
     let live = make(&creator, json!({"title": "Match"})).await;
     let _publisher = Publisher::standard(text(&live, "/ingest/rtmp"));
     in_state(&creator, &live, "live").await;
+    let (url, seconds) = (server.url(), seconds.to_string());
     for (player, manifest) in PLAYERS {
-        let seconds = seconds.to_string();
         let flags = ["--player", player, "--seconds", &seconds, "--smooth"];
-        let url = server.url();
         let arguments = [&[url.as_str(), text(&live, manifest)][..], &flags].concat();
         let played = undisturbed(player, async || {
             let played = Checking::start("play-live.mjs", &arguments).summary();

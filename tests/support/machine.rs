@@ -20,7 +20,7 @@ const ATTEMPTS: u32 = 3;
 pub(crate) enum Came<T> {
     /// What was wanted.
     Good(T),
-    /// It went on, but not as it should: for the reason that is told, or because the machine was away.
+    /// It went on, but not as it should, and why that is said.
     Rough(T, String),
 }
 

@@ -54,13 +54,11 @@ impl Lanes {
     pub(super) fn spawn(&self, tasks: &TaskTracker, connection: impl Future<Output = ()> + Send + 'static) {
         let Some(lane) = self.0.iter().min_by_key(|lane| lane.connections.load(Ordering::Relaxed)) else { return };
         let counted = Counted::on(lane);
-        tasks.spawn_on(
-            async move {
-                connection.await;
-                drop(counted);
-            },
-            &lane.handle,
-        );
+        let counting = async move {
+            connection.await;
+            drop(counted);
+        };
+        tasks.spawn_on(counting, &lane.handle);
     }
 }
 
