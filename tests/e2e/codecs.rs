@@ -7,7 +7,7 @@ use crate::live::{
     PATIENCE, Publisher, complaints, decoded_secs, end, in_state, make, media_url, playlist, show, text,
 };
 use crate::live_validity::judge;
-use crate::support::clients::{Checking, client};
+use crate::support::clients::{Checking, watch_live};
 use crate::support::server::{Server, ServerOptions};
 use crate::support::tools::{output, until};
 
@@ -95,9 +95,7 @@ async fn browsers_play_av1_and_opus() {
     in_state(&creator, &live, "live").await;
     listed(&live, &["av01.0.00M.08", "opus"]).await;
     for (player, manifest) in [("hls.js", "/playback/hls"), ("shaka", "/playback/dash")] {
-        let flags = ["--player", player, "--seconds", "5", "--latency-max", "20"];
-        let played = client("play-live.mjs", &[&[&server.url(), text(&live, manifest)][..], &flags].concat());
-        eprintln!("{player} {manifest}: {played}");
+        watch_live(&server.url(), text(&live, manifest), player, &["--seconds", "5", "--latency-max", "20"]).await;
     }
     decode(&live, "3");
 }
@@ -144,9 +142,7 @@ async fn each_track_of_a_publisher_is_a_rendition() {
         Checking::start("validate-live.mjs", &[text(&live, "/playback/hls"), "--seconds", "12", "--late-ms", "2000"]);
     judge(&summary.summary(), &[]);
     for (player, manifest) in [("hls.js", "/playback/hls"), ("shaka", "/playback/dash")] {
-        let flags = ["--player", player, "--seconds", "5", "--latency-max", "20"];
-        let played = client("play-live.mjs", &[&[&server.url(), text(&live, manifest)][..], &flags].concat());
-        eprintln!("{player} {manifest}: {played}");
+        watch_live(&server.url(), text(&live, manifest), player, &["--seconds", "5", "--latency-max", "20"]).await;
     }
     let shown = show(&creator, &live).await;
     assert_eq!(shown["ingest_stats"]["ladder"]["rungs"], json!([]), "what comes is not made again: {shown}");

@@ -9,7 +9,7 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 use crate::ladder::workers;
-use crate::support::clients::{Telling, client};
+use crate::support::clients::{Telling, client, watch_live};
 use crate::support::server::{Server, ServerOptions};
 use crate::support::tools::{enhanced_ffmpeg, output, until};
 
@@ -145,33 +145,6 @@ async fn what_is_published_can_be_watched_at_once() {
     assert_eq!((&stats["connected"], &stats["frame_rate"]), (&json!(true), &json!(30.0)), "{stats}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn hls_js_stays_close_to_the_live_edge() {
-    let server = Server::start();
-    let creator = server.account("creator").await;
-    let live = make(&creator, json!({"title": "Talk"})).await;
-    let _publisher = Publisher::standard(text(&live, "/ingest/rtmp"));
-    in_state(&creator, &live, "live").await;
-    let played = client("play-live.mjs", &[&server.url(), text(&live, "/playback/hls")]);
-    eprintln!("{played}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn dash_players_stay_close_to_the_live_edge() {
-    let server = Server::start();
-    let creator = server.account("creator").await;
-    let live = make(&creator, json!({"title": "Talk"})).await;
-    let _publisher = Publisher::standard(text(&live, "/ingest/rtmp"));
-    in_state(&creator, &live, "live").await;
-    for player in ["shaka", "dash.js"] {
-        let manifest = text(&live, "/playback/dash");
-        let played = client("play-live.mjs", &[&server.url(), manifest, "--player", player, "--seconds", "6"]);
-        eprintln!("{player}: {played}");
-    }
-    let shown = show(&creator, &live).await;
-    assert_eq!(shown["playback"]["low_latency_dash"], json!(true), "{shown}");
-}
-
 /// What ffmpeg has to say, but that it hands itself the initialisation segment anew with every reload of a live playlist.
 pub(crate) fn complaints(said: &str) -> Vec<&str> {
     let is_own =
@@ -221,12 +194,6 @@ async fn a_ladder_goes_with_its_stream_and_its_worker_may_die() {
     // What a busy machine encodes too late is a gap, which ffmpeg asks for all the same.
     let has_gap = playlist(&rung).await.contains("#EXT-X-GAP");
     assert!(watched.status.success() && (has_gap || complaints(&said).is_empty()), "{said}");
-    for (manifest, player) in [("/playback/hls", "hls.js"), ("/playback/dash", "shaka")] {
-        // Encoding and two players share this machine: how close is for a quiet one to tell.
-        let flags = ["--ladder", "--player", player, "--seconds", "5", "--latency-max", "20"];
-        let played = client("play-live.mjs", &[&[&server.url(), text(&live, manifest)][..], &flags].concat());
-        eprintln!("{player}: {played}");
-    }
     assert!(kill_ladder(&server), "there is a worker of the stream's own");
     let killed_at = newest_segment(&playlist(&rung).await).0;
     until("the rung to go on", PATIENCE, || async {
@@ -254,9 +221,8 @@ async fn dash_lists_segments_that_are_not_alike() {
         (shown["playback"]["low_latency_dash"] == json!(false) && mpd.contains("SegmentTimeline")).then_some(())
     })
     .await;
-    let flags = ["--player", "dash.js", "--seconds", "5", "--latency-max", "25", "--whole"];
-    let played = client("play-live.mjs", &[&[&server.url(), text(&live, "/playback/dash")][..], &flags].concat());
-    eprintln!("{played}");
+    let flags = ["--seconds", "5", "--latency-max", "25", "--whole"];
+    watch_live(&server.url(), text(&live, "/playback/dash"), "dash.js", &flags).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

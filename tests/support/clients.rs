@@ -5,12 +5,28 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 
 use serde_json::Value;
 
+use super::machine::{Came, undisturbed};
 use super::tools::run;
 
 /// Runs a client script; returns the JSON line it prints.
 pub(crate) fn client(script: &str, args: &[&str]) -> Value {
     let printed = run(&mut node(script, args));
     serde_json::from_str(printed.trim()).unwrap_or_else(|error| panic!("{script} printed {printed}: {error}"))
+}
+
+/// Watches a live stream with a player, as `play-live.mjs` has it: it must play close to the publisher, and without a stall where
+/// that is asked for; once more when the machine was away.
+pub(crate) async fn watch_live(base: &str, manifest: &str, player: &str, flags: &[&str]) {
+    let args = [&[base, manifest, "--player", player], flags].concat();
+    let played = undisturbed(player, async || {
+        let played = Checking::start("play-live.mjs", &args).summary();
+        let reason = played["reason"].as_str().unwrap_or_default().to_owned();
+        let late = ["it stood still", "s behind the publisher", "s were played"];
+        let is_rough = late.iter().any(|told| reason.contains(told));
+        assert!(played["ok"] == true || is_rough, "{player}, {manifest}: {played}");
+        if is_rough { Came::Rough(played, reason) } else { Came::Good(played) }
+    });
+    eprintln!("{player}, {manifest}: {}", played.await);
 }
 
 fn node(script: &str, args: &[&str]) -> Command {
