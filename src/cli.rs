@@ -9,9 +9,7 @@ use crate::settings::{Settings, SettingsError};
 pub mod bench;
 pub mod client;
 pub mod demo;
-pub mod dial;
 pub mod doctor;
-pub mod rtmp_link;
 
 /// Playhouse: a self-hosted video platform in one binary.
 #[derive(Debug, Parser)]

@@ -1,6 +1,7 @@
 //! Protocols: parsing and rendering without sockets in `wire*`, the socket side beside it.
 pub mod cmcd;
 pub mod dash;
+pub mod dial;
 pub mod hls;
 pub mod rtmp;
 pub mod srt;

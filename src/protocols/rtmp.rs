@@ -4,6 +4,7 @@
 //! - [`wire`] reads and writes what is on the wire: handshake, chunks, AMF, messages, and the FLV payloads of audio, video
 //!   and data messages.
 //! - [`session`] is the dialogue over it: a server that is published to and played from, and a client that does either.
+pub mod client;
 pub mod ingest;
 mod lanes;
 pub mod listener;

@@ -13,9 +13,9 @@ use super::clip::LoopedClip;
 use super::{allow_many_files, rate};
 use crate::cli::PublishersArgs;
 use crate::cli::client::Client;
-use crate::cli::dial::{Dialer, TlsChoice};
-use crate::cli::rtmp_link::{Ended, Link};
 use crate::media::pipelines::synthetic::{ClipSpec, make_clip};
+use crate::protocols::dial::{Dialer, TlsChoice};
+use crate::protocols::rtmp::client::{Ended, Link};
 use crate::protocols::rtmp::session::{ClientUrl, MediaMessage};
 
 /// A message sent this long after it was due is late.

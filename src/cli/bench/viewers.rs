@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{allow_many_files, rate};
 use crate::cli::ViewersArgs;
-use crate::cli::dial::{Dialer, TlsChoice};
+use crate::protocols::dial::{Dialer, TlsChoice};
 
 mod lane;
 mod player;

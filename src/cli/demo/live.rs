@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::cli::client::Client;
-use crate::cli::dial::{Dialer, TlsChoice};
-use crate::cli::rtmp_link::{Ended, Link};
 use crate::media::pipelines::synthetic::{ClipSpec, LiveClip, LiveUnit};
+use crate::protocols::dial::{Dialer, TlsChoice};
+use crate::protocols::rtmp::client::{Ended, Link};
 use crate::protocols::rtmp::session::{ClientUrl, MediaMessage, Medium};
 use crate::protocols::rtmp::wire::flv::audio::AudioCodec;
 use crate::protocols::rtmp::wire::flv::emit::{AudioTrackWriter, VideoTrackWriter};

@@ -12,7 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::cli::dial::Dialer;
+use crate::protocols::dial::Dialer;
 
 /// Longest wait for an answer: longer than any server holds a request.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);

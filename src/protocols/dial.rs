@@ -1,4 +1,4 @@
-//! Connections of the load generators, with TLS where the URL says so.
+//! Connections to other servers, with TLS where the URL says so.
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A publisher's connection by RTMP or RTMPS, as load generators and the demonstration make them.
+//! A publisher's connection by RTMP or RTMPS, as encoders make them.
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -6,10 +6,8 @@ use rand::RngExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::dial::{Dialer, Stream};
-use crate::protocols::rtmp::session::{
-    ClientConfig, ClientEvent, ClientSession, ClientUrl, MediaMessage, Purpose, Rejection,
-};
+use super::session::{ClientConfig, ClientEvent, ClientSession, ClientUrl, MediaMessage, Purpose, Rejection};
+use crate::protocols::dial::{Dialer, Stream};
 
 /// A server that takes nothing for this long is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
