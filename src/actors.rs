@@ -12,6 +12,7 @@ pub mod live_ladder;
 mod live_metrics;
 pub mod live_picture;
 pub mod live_priority;
+pub mod live_push;
 mod live_realtime;
 mod live_recording;
 pub mod lives;

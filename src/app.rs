@@ -15,7 +15,7 @@ use crate::actors::dispatcher::{self, Listener};
 use crate::actors::janitor::{JanitorContext, JanitorHandle};
 use crate::actors::live_keys::KeySealer;
 use crate::actors::live_priority::{self, PriorityContext};
-use crate::actors::lives::{LIVES_MAX, LadderConditions, Lives, LivesHandle, Streams};
+use crate::actors::lives::{LIVES_MAX, LadderConditions, Lives, LivesHandle, PushConditions, Streams};
 use crate::actors::media_tokens::MediaTokens;
 use crate::actors::node_root::{Branch, RootArguments, RootHandle, Tree};
 use crate::actors::playback::{Playback, PlaybackHandle};
@@ -351,6 +351,7 @@ async fn lives_context(settings: &Settings, storage: &Storage, workers: WorkerPo
         unrecorded_window_max: settings.live.unrecorded_window_max.0,
         workers,
         work_dir: storage.data_dir.work(),
+        push: PushConditions { to_private: settings.live.push_to_private },
         picture_interval: settings.live.thumbnail_interval.0,
         grace: settings.live.reconnect_grace.0,
         linger: settings.live.linger.0,

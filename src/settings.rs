@@ -358,6 +358,10 @@ section!(
         idle_timeout: HumanDuration = HumanDuration::secs(20),
         /// Most publishers' connections at once, to each of the ports; further ones wait in the kernel's queue, those by SRT are left out.
         connections_max: usize = 1000,
+        /// Other servers that a stream may be pushed to at most.
+        pushes_max: usize = 5,
+        /// Whether streams may be pushed to this machine and others of its network; else to the public internet alone.
+        push_to_private: bool = false,
         /// How long a broadcast waits for its publisher's return before it ends.
         reconnect_grace: HumanDuration = HumanDuration::secs(30),
         /// How far back viewers can go unless the stream's owner chooses otherwise.

@@ -15,6 +15,7 @@ use super::describe::{DescribeReply, Description};
 use super::live_ladder::{LadderState, LadderStats, make_rungs};
 use super::live_metrics::count_since;
 use super::live_picture::take_pictures;
+use super::live_push::{PushStats, Pushes};
 use super::live_realtime::encode_for_viewers;
 use super::live_recording::LiveRecording;
 use super::lives::Lives;
@@ -124,6 +125,9 @@ pub struct IngestStats {
     /// How it is shown to viewers by WHEP, when there are some.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub whep: Option<RealtimeStats>,
+    /// How it gets to other servers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pushes: Vec<PushStats>,
 }
 
 /// A live stream's own state.
@@ -147,6 +151,8 @@ pub struct LiveIngestState {
     ladder_state: LadderState,
     /// And what is encoded for viewers by WebRTC.
     realtime: Option<AbortOnDropHandle<()>>,
+    /// And what is pushed to other servers.
+    pushes: Pushes,
     /// What of the broadcast is in the metrics, and when it was put there.
     counted: (Health, Instant),
     /// What viewers see while nobody publishes, once it has been read, and its file.
@@ -206,6 +212,7 @@ impl Actor for LiveIngestActor {
             ladder: None,
             ladder_state: LadderState::default(),
             realtime: None,
+            pushes: Pushes::default(),
             counted: (Health::default(), Instant::now()),
             slate: None,
             recording,
@@ -269,6 +276,9 @@ impl LiveIngestState {
         self.live = live;
         self.machine.set_limits(limits(&self.live, &self.context));
         self.read_slate(me);
+        if let Some(stream) = &self.stream {
+            self.pushes.set(&self.context, &self.live, stream);
+        }
         self.context.streams.note(&self.live, (self.stream.as_ref(), &self.ladder_state));
         if key_changed {
             if let Some((_, fence)) = self.fence.take() {
@@ -337,6 +347,8 @@ impl LiveIngestState {
         self.make_rungs(&stream);
         let encoding = encode_for_viewers(Arc::clone(&self.context), self.live.clone(), Arc::clone(&stream));
         self.realtime = Some(AbortOnDropHandle::new(tokio::spawn(encoding)));
+        self.pushes = Pushes::default();
+        self.pushes.set(&self.context, &self.live, &stream);
         self.read_slate(me);
         self.context.streams.note(&self.live, (Some(&stream), &self.ladder_state));
         if let Some(watched) = self.context.streams.find(&self.live.playback_id) {
@@ -497,7 +509,7 @@ impl LiveIngestState {
         let ladder = self.ladder.as_ref().map(|_| stream.look(|broadcast| self.ladder_state.stats(broadcast)));
         let link = self.machine.feeding().and_then(|_| *self.link.borrow());
         let whep = stream.realtime().stats();
-        Some(IngestStats { recording, vitals, link, ladder, whep })
+        Some(IngestStats { recording, vitals, link, ladder, whep, pushes: self.pushes.stats() })
     }
 
     fn describe(&self) -> Description {

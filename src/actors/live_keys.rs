@@ -1,8 +1,9 @@
-//! Stream keys and passphrases as the catalog keeps them: keys by a digest to find them by, and both in a sealed copy to show to
-//! their owner.
+//! Stream keys, passphrases and URLs of other servers as the catalog keeps them: keys by a digest to find them by, and all in a
+//! sealed copy.
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::error::Unspecified;
 
+use crate::domain::live::push::SealedText;
 use crate::domain::live::{Passphrase, SealedPassphrase, StoredKey, StreamKey};
 use crate::domain::ports::{Catalog, CatalogError, Entropy};
 
@@ -13,7 +14,10 @@ const KEY: &[u8] = b"stream key";
 /// The same of a passphrase.
 const PASSPHRASE: &[u8] = b"srt passphrase";
 
-/// Seals stream keys and passphrases under a secret of this installation (AES-256-GCM).
+/// The same of a URL that a stream is pushed to.
+const PUSH: &[u8] = b"push url";
+
+/// Seals stream keys, passphrases and URLs under a secret of this installation (AES-256-GCM).
 pub struct KeySealer(RandomizedNonceKey);
 
 impl std::fmt::Debug for KeySealer {
@@ -56,6 +60,16 @@ impl KeySealer {
         Passphrase::parse(self.unseal(PASSPHRASE, &stored.0)?).ok()
     }
 
+    /// The URL of another server as it is to be stored.
+    pub fn store_url(&self, url: &str) -> Result<SealedText, Unspecified> {
+        self.seal(PUSH, url).map(|sealed| SealedText(bs58::encode(sealed).into_string()))
+    }
+
+    /// The URL itself; `None` when it was sealed under another secret.
+    pub fn open_url(&self, stored: &SealedText) -> Option<String> {
+        self.unseal(PUSH, &bs58::decode(&stored.0).into_vec().ok()?)
+    }
+
     fn seal(&self, purpose: &[u8], text: &str) -> Result<Vec<u8>, Unspecified> {
         let mut sealed = text.as_bytes().to_vec();
         let nonce = self.0.seal_in_place_append_tag(Aad::from(purpose), &mut sealed)?;
@@ -93,6 +107,9 @@ mod tests {
         let sealed = sealer(1).store_passphrase(&passphrase).unwrap();
         assert_eq!(sealer(1).open_passphrase(&sealed), Some(passphrase));
         assert_eq!(sealer(2).open_passphrase(&sealed), None);
+        let url = sealer(1).store_url("rtmp://example.org/live/key").unwrap();
+        assert_eq!(sealer(1).open_url(&url).as_deref(), Some("rtmp://example.org/live/key"));
+        assert_eq!((sealer(2).open_url(&url), sealer(1).open_url(&SealedText("0".into()))), (None, None));
         assert_eq!(sealer(1).open(&StoredKey { sealed: sealed.0, hash: key.hash() }), None, "it is no key");
     }
 }

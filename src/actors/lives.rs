@@ -15,6 +15,7 @@ pub use super::live_ladder::LadderConditions;
 use super::live_ladder::LadderState;
 use super::live_metrics::measure;
 use super::live_picture::NewestPicture;
+pub use super::live_push::{PushConditions, PushStats};
 use super::media_tokens::MediaTokens;
 use super::reply::{AskError, Post};
 use super::supervisor::{ChildError, Family, FamilyHandle};
@@ -59,6 +60,8 @@ pub struct Lives {
     pub unrecorded_window_max: Duration,
     /// How rungs are made.
     pub ladder: LadderConditions,
+    /// How it gets to other servers.
+    pub push: PushConditions,
     /// Take pictures.
     pub workers: WorkerPoolHandle,
     /// An existing directory for pictures in the making.

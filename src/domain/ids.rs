@@ -126,6 +126,10 @@ id!(
     LiveId, "live"
 );
 id!(
+    /// A server that a live stream is pushed to.
+    PushId, "push"
+);
+id!(
     /// One HTTP request, in logs and error bodies.
     RequestId, "req"
 );

@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use sha2::{Digest, Sha256};
 
+use self::push::Push;
 use super::asset::Extent;
 use super::ids::{ChannelId, LiveId, PlaybackId, UserId, VideoId};
 use super::ports::Entropy;
@@ -11,6 +12,7 @@ use super::video::{InvalidField, MediaInfo, Rendition, VideoDetails, text_enum};
 
 pub mod machine;
 pub mod priority;
+pub mod push;
 
 text_enum!(
     /// How far a live stream is.
@@ -212,6 +214,8 @@ pub struct Live {
     pub passphrase: Option<SealedPassphrase>,
     /// What is shown while its publisher is away.
     pub slate: Option<Slate>,
+    /// Other servers that its broadcasts are pushed to.
+    pub pushes: Vec<Push>,
     /// How far it is.
     pub state: LiveState,
     /// Generation of the newest publishing lease; 0 before the first.
@@ -245,6 +249,8 @@ pub struct LivePatch {
     pub passphrase: Option<Option<SealedPassphrase>>,
     /// A new slate, or none any more.
     pub slate: Option<Option<Slate>>,
+    /// All that it is pushed to.
+    pub pushes: Option<Vec<Push>>,
 }
 
 /// A step in a live stream's life; each is one transaction with its event.

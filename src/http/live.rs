@@ -1,11 +1,12 @@
 //! Live streams: made, shown, changed, ended and deleted by their owners; watched by everyone who may.
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post};
+use axum::routing::{get, patch, post};
 
 use super::state::HttpState;
 
 mod change;
+mod push;
 mod show;
 mod slate;
 mod view;
@@ -17,6 +18,8 @@ pub(super) fn routes() -> Router<HttpState> {
         .route("/live/{id}", get(show::show).patch(change::update).delete(change::delete))
         .route("/live/{id}/end", post(change::end))
         .route("/live/{id}/key", post(change::rotate_key))
+        .route("/live/{id}/pushes", get(push::list).post(push::create))
+        .route("/live/{id}/pushes/{push}", patch(push::update).delete(push::remove))
         .route(
             "/live/{id}/slate",
             get(slate::show).put(slate::replace).delete(slate::remove).layer(DefaultBodyLimit::disable()),

@@ -184,6 +184,12 @@ fn describe_live() {
             Unit::Count,
             "Workers that encode for viewers by WebRTC that ended before these did",
         ),
+        ("playhouse_live_push_bytes_total", Unit::Bytes, "Bytes of broadcasts sent to other servers"),
+        (
+            "playhouse_live_push_failures_total",
+            Unit::Count,
+            "Times that another server did not take a broadcast, or no more",
+        ),
         ("playhouse_live_rungs_dropped_total", Unit::Count, "Rungs given up because the machine did not keep up"),
         ("playhouse_live_playlist_requests_total", Unit::Count, "Requests for live media playlists, by kind"),
     ];

@@ -15,7 +15,7 @@ use super::server::Server;
 use super::state::{HttpActors, HttpPorts, HttpServices, HttpState, IngestPorts};
 use crate::actors::janitor::JanitorHandle;
 use crate::actors::live_keys::KeySealer;
-use crate::actors::lives::{LadderConditions, Lives, LivesHandle, Streams};
+use crate::actors::lives::{LadderConditions, Lives, LivesHandle, PushConditions, Streams};
 use crate::actors::media_tokens::MediaTokens;
 use crate::actors::node_root::{Branch, RootArguments, Tree};
 use crate::actors::playback::{Playback, PlaybackHandle};
@@ -121,6 +121,7 @@ pub(super) async fn idle_lives(storage: &Storage) -> LivesHandle {
         unrecorded_window_max: Duration::from_secs(60),
         workers: WorkerPoolHandle::default(),
         work_dir: storage.data_dir.work(),
+        push: PushConditions { to_private: true },
         picture_interval: Duration::from_secs(60),
         grace: Duration::from_secs(1),
         linger: Duration::from_secs(1),

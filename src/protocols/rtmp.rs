@@ -8,6 +8,7 @@ pub mod client;
 pub mod ingest;
 mod lanes;
 pub mod listener;
+pub mod publication;
 pub mod server;
 pub mod session;
 pub mod wire;

@@ -1,4 +1,5 @@
 //! `playhouse bench publishers`: publishers by RTMP or RTMPS, each sending a clip again and again at its own pace.
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -182,7 +183,7 @@ impl Publisher {
                     eprintln!("refused: {}", rejection.description);
                     return add(&self.totals.refused, 1);
                 }
-                Ended::Lost => add(&self.totals.lost, 1),
+                Ended::Lost(_) => add(&self.totals.lost, 1),
             }
             tokio::time::sleep(RECONNECT_AFTER).await;
         }
@@ -209,7 +210,9 @@ impl Publisher {
         let (began, mut sent) = (Instant::now(), vec![0; self.clip.tracks.len()]);
         loop {
             // A clip has at least one track, and tracks go on for ever.
-            let Some((track, due_us, message)) = self.clip.next(&sent) else { return Err(Ended::Lost) };
+            let Some((track, due_us, message)) = self.clip.next(&sent) else {
+                return Err(io::Error::from(io::ErrorKind::NotFound).into());
+            };
             let due = began + Duration::from_micros(due_us);
             if due > Instant::now() || link.queued_bytes() > BEHIND_BYTES {
                 add(&self.totals.bytes, link.flush().await?);

@@ -72,7 +72,7 @@ async fn publish(ingest: &str) -> anyhow::Result<()> {
     loop {
         match send(&dialer, &url).await? {
             Ended::Refused(rejection) => bail!("the server says: {}", rejection.description),
-            Ended::Lost => eprintln!("The connection to {}:{} was lost.", url.host, url.port),
+            Ended::Lost(error) => eprintln!("The connection to {}:{} was lost: {error}", url.host, url.port),
         }
         tokio::time::sleep(RECONNECT_AFTER).await;
     }

@@ -83,6 +83,7 @@ pub(super) async fn create(
         key: new_key(&state)?,
         passphrase: body.srt_passphrase.map(|text| sealed(&state, text)).transpose()?,
         slate: None,
+        pushes: Vec::new(),
         state: LiveState::Idle,
         generation: 0,
         video_id: None,

@@ -41,6 +41,7 @@ async fn live(world: &World, owner: &str) -> String {
         key: world.state.actors.lives.keys().store(&key).ok().unwrap(),
         passphrase: None,
         slate: None,
+        pushes: Vec::new(),
         state: LiveState::Idle,
         generation: 0,
         video_id: None,

@@ -83,6 +83,18 @@ impl OpusConfig {
         (self.channels, &self.mapping) == (other.channels, &other.mapping)
     }
 
+    /// The ID header.
+    pub fn to_head(&self) -> Bytes {
+        let mut out = BytesMut::with_capacity(MAGIC.len() + 10 + self.mapping.len());
+        out.put_slice(MAGIC);
+        out.put_slice(&[1, self.channels]);
+        out.put_u16_le(self.pre_skip);
+        out.put_u32_le(self.input_rate);
+        out.put_i16_le(self.gain);
+        out.put_slice(&self.mapping);
+        out.freeze()
+    }
+
     /// The `dOps` body.
     pub fn to_bytes(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(10 + self.mapping.len());
@@ -123,6 +135,7 @@ mod tests {
         let config = OpusConfig::parse_head(HEAD).unwrap();
         assert_eq!((config.channels, config.pre_skip), (2, 312));
         assert_eq!(config.to_bytes().as_ref(), b"\x00\x02\x01\x38\x00\x00\xbb\x80\x00\x00\x00");
+        assert_eq!(config.to_head().as_ref(), HEAD);
         assert_eq!(OpusConfig::parse(&config.to_bytes()), Some(config));
         for channels in 1..=8 {
             let config = OpusConfig::of_channels(channels).unwrap();

@@ -1,12 +1,16 @@
 //! A publisher's connection by RTMP or RTMPS, as encoders make them.
+use std::io;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use rand::RngExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::session::{ClientConfig, ClientEvent, ClientSession, ClientUrl, MediaMessage, Purpose, Rejection};
+use super::session::{
+    Capabilities, ClientConfig, ClientEvent, ClientSession, ClientUrl, MediaMessage, Purpose, Rejection, SessionError,
+};
 use crate::protocols::dial::{Dialer, Stream};
 
 /// A server that takes nothing for this long is gone.
@@ -18,23 +22,35 @@ const READ_BYTES: usize = 4096;
 #[derive(Debug, thiserror::Error)]
 pub enum Ended {
     /// It broke, or never came about.
-    #[error("the connection was lost")]
-    Lost,
+    #[error("{0}")]
+    Lost(#[from] io::Error),
     /// The server does not want this publisher.
-    #[error("{}", .0.description)]
+    #[error("the server refuses: {}", .0.description)]
     Refused(Rejection),
 }
 
-impl From<std::io::Error> for Ended {
-    fn from(_: std::io::Error) -> Self {
-        Self::Lost
+impl From<SessionError> for Ended {
+    fn from(error: SessionError) -> Self {
+        Self::Lost(io::Error::new(io::ErrorKind::InvalidData, error))
     }
+}
+
+impl From<Elapsed> for Ended {
+    fn from(_: Elapsed) -> Self {
+        Self::Lost(io::Error::new(io::ErrorKind::TimedOut, "the server takes nothing"))
+    }
+}
+
+fn closed(why: &str) -> Ended {
+    Ended::Lost(io::Error::new(io::ErrorKind::ConnectionAborted, why))
 }
 
 /// A connection on which a stream may be sent.
 pub struct Link {
     stream: Box<dyn Stream>,
     session: ClientSession,
+    /// What the server says it can do.
+    server: Capabilities,
     input: BytesMut,
 }
 
@@ -44,7 +60,7 @@ impl Link {
         let stream = dialer.dial().await?;
         let config = ClientConfig::new(url.clone(), Purpose::Publish);
         let session = ClientSession::new(config, rand::rng().random(), std::time::Instant::now());
-        let mut link = Self { stream, session, input: BytesMut::new() };
+        let mut link = Self { stream, session, server: Capabilities::none(), input: BytesMut::new() };
         loop {
             let is_started = link.take_events()?;
             link.flush().await?;
@@ -56,9 +72,14 @@ impl Link {
         }
     }
 
+    /// What the server says it can do beyond RTMP 1.0.
+    pub fn server(&self) -> &Capabilities {
+        &self.server
+    }
+
     /// Queues a message.
     pub fn send(&mut self, message: MediaMessage) -> Result<(), Ended> {
-        self.session.send(message).map_err(|_| Ended::Lost)
+        self.session.send(message).map_err(|error| closed(&error.to_string()))
     }
 
     /// Bytes that are queued.
@@ -71,10 +92,26 @@ impl Link {
         let mut sent = 0;
         while self.session.output().has_remaining() {
             let written = timeout(WRITE_TIMEOUT, self.stream.write_buf(self.session.output())).await;
-            sent += written.map_err(|_| Ended::Lost)?? as u64;
+            sent += written?? as u64;
         }
-        timeout(WRITE_TIMEOUT, self.stream.flush()).await.map_err(|_| Ended::Lost)??;
+        timeout(WRITE_TIMEOUT, self.stream.flush()).await??;
         Ok(sent)
+    }
+
+    /// Ends the stream as encoders do.
+    pub async fn close(mut self) {
+        self.session.close();
+        // Whoever has gone already needs no farewell.
+        let _ = self.flush().await;
+        let _ = timeout(WRITE_TIMEOUT, self.stream.shutdown()).await;
+    }
+
+    /// Hears the server out once, as soon as it says something.
+    pub async fn hear(&mut self) -> Result<(), Ended> {
+        self.read().await?;
+        self.take_events()?;
+        self.flush().await?;
+        Ok(())
     }
 
     /// Hears the server out until it is time for the next message.
@@ -88,25 +125,32 @@ impl Link {
 
     /// Whether something came before this moment.
     async fn read_until(&mut self, at: Instant) -> Result<bool, Ended> {
-        self.input.reserve(READ_BYTES);
         tokio::select! {
-            read = self.stream.read_buf(&mut self.input) => match read? {
-                0 => Err(Ended::Lost),
-                _ => Ok(true),
-            },
+            read = self.read() => read.map(|()| true),
             () = sleep_until(at) => Ok(false),
+        }
+    }
+
+    async fn read(&mut self) -> Result<(), Ended> {
+        self.input.reserve(READ_BYTES);
+        match self.stream.read_buf(&mut self.input).await? {
+            0 => Err(closed("the server closed the connection")),
+            _ => Ok(()),
         }
     }
 
     /// Whether the stream may be sent from now on.
     fn take_events(&mut self) -> Result<bool, Ended> {
         let mut is_started = false;
-        let mut next = || self.session.next(&mut self.input, std::time::Instant::now()).map_err(|_| Ended::Lost);
-        while let Some(event) = next()? {
+        while let Some(event) = self.session.next(&mut self.input, std::time::Instant::now())? {
             match event {
-                ClientEvent::Started { .. } => is_started = true,
+                ClientEvent::Started { server } => {
+                    self.server = server;
+                    is_started = true;
+                }
                 ClientEvent::Rejected(rejection) => return Err(Ended::Refused(rejection)),
-                ClientEvent::ReconnectRequested { .. } | ClientEvent::Ended => return Err(Ended::Lost),
+                ClientEvent::ReconnectRequested { .. } => return Err(closed("the server asks to connect anew")),
+                ClientEvent::Ended => return Err(closed("the server ended the stream")),
                 ClientEvent::Media(_) => {}
             }
         }

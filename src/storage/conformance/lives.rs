@@ -31,6 +31,7 @@ fn new_live(user: &User, name: &str, secs: i64) -> Live {
         key: key(name),
         passphrase: None,
         slate: None,
+        pushes: Vec::new(),
         state: LiveState::Idle,
         generation: 0,
         video_id: None,

@@ -1,0 +1,160 @@
+//! Broadcasts that are pushed to other servers while they go on.
+use std::net::TcpListener;
+use std::process::Command;
+
+use playhouse::cli::client::Client;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::live::{PATIENCE, Publisher, ask, in_state, make, media_url, playlist, show, text};
+use crate::support::server::{Server, ServerOptions};
+use crate::support::tools::{ffprobe, output, until};
+
+fn private() -> Server {
+    ServerOptions::new().set("live.push_to_private", "true").start()
+}
+
+fn pushes(live: &Value) -> String {
+    format!("/api/v1/live/{}/pushes", text(live, "/id"))
+}
+
+async fn push_to(creator: &Client, live: &Value, body: Value) -> Value {
+    ask(creator, creator.request(Method::POST, &pushes(live)).json(&body)).await
+}
+
+/// What is known of a push once it is so.
+async fn push_in(creator: &Client, live: &Value, state: &str) -> Value {
+    until(&format!("the push to be {state}"), PATIENCE, || async {
+        let listed = ask(creator, creator.request(Method::GET, &pushes(live))).await;
+        Some(listed["data"][0].clone()).filter(|push| push["stats"]["state"] == state)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broadcast_goes_to_another_server_whatever_happens_there() {
+    let (here, there) = (private(), Server::start());
+    let (creator, other) = (here.account("creator").await, there.account("other").await);
+    let live = make(&creator, json!({"title": "Match"})).await;
+    let copy = make(&other, json!({"title": "Copy"})).await;
+    let (url, key) = (text(&copy, "/ingest/rtmp"), text(&copy, "/stream_key"));
+    let application = url.strip_suffix(&format!("/{key}")).expect("a URL that ends with the key");
+    let made = push_to(&creator, &live, json!({"name": "Elsewhere", "url": application, "stream_key": key})).await;
+    assert_eq!((&made["name"], &made["enabled"]), (&json!("Elsewhere"), &json!(true)));
+    assert_eq!(made["url"], json!(format!("{application}/…")));
+    let publisher = Publisher::standard(text(&live, "/ingest/rtmp"));
+    in_state(&other, &copy, "live").await;
+    let sending = push_in(&creator, &live, "sending").await;
+    assert_eq!(sending["stats"]["failures"], json!(0), "{sending}");
+    let stats = until("what is told of the copy", PATIENCE, || async {
+        Some(show(&other, &copy).await["ingest_stats"].clone()).filter(|stats| stats["frame_rate"] == json!(30.0))
+    })
+    .await;
+    assert_eq!((&stats["width"], &stats["gop_secs"]), (&json!(320), &json!(2.0)), "{stats}");
+    let watched = output(Command::new("ffmpeg").args([
+        "-v",
+        "error",
+        "-i",
+        &media_url(&copy, "v0"),
+        "-t",
+        "4",
+        "-f",
+        "null",
+        "-",
+    ]));
+    assert!(watched.status.success() && watched.stderr.is_empty(), "{}", String::from_utf8_lossy(&watched.stderr));
+    // Its owner over there takes another key: the old one is refused from now on.
+    let path = format!("/api/v1/live/{}/key", text(&copy, "/id"));
+    let rotated = ask(&other, other.request(Method::POST, &path)).await;
+    let failed = push_in(&creator, &live, "failed").await;
+    let own = media_url(&live, "v0");
+    assert!(!playlist(&own).await.contains("#EXT-X-DISCONTINUITY"), "the broadcast notices nothing");
+    let path = format!("{}/{}", pushes(&live), text(&made, "/id"));
+    let changed = json!({"url": text(&rotated, "/ingest/rtmp")});
+    ask(&creator, creator.request(Method::PATCH, &path).json(&changed)).await;
+    push_in(&creator, &live, "sending").await;
+    until("the copy to go on", PATIENCE, || async {
+        let shown = show(&other, &copy).await;
+        (shown["ingest_stats"]["connected"] == json!(true)).then_some(())
+    })
+    .await;
+    // It is said goodbye to, not left waiting.
+    let removed = creator.send(creator.request(Method::DELETE, &path)).await.expect("an answer");
+    assert_eq!(removed.status(), StatusCode::NO_CONTENT);
+    until("the copy to be left", PATIENCE, || async {
+        (show(&other, &copy).await["ingest_stats"]["connected"] == json!(false)).then_some(())
+    })
+    .await;
+    for secret in [key, text(&rotated, "/stream_key")] {
+        let told = format!("{made}{sending}{failed}{}", here.log_text());
+        assert!(!told.contains(secret), "keys are secrets");
+    }
+    drop(publisher);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_peoples_servers_record_what_is_pushed() {
+    let server = private();
+    let creator = server.account("creator").await;
+    let live = make(&creator, json!({"title": "Match"})).await;
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
+    let url = format!("rtmp://127.0.0.1:{port}/live/key?from=here");
+    push_to(&creator, &live, json!({"url": url})).await;
+    let _publisher = Publisher::standard(text(&live, "/ingest/rtmp"));
+    // Nobody is there yet.
+    let failed = push_in(&creator, &live, "failed").await;
+    assert!(text(&failed, "/stats/error").contains("refused"), "{failed}");
+    let dir = tempfile::tempdir().expect("a directory");
+    let recorded = dir.path().join("recorded.flv");
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-nostdin", "-v", "error", "-listen", "1", "-i", &url, "-c", "copy"]).arg(&recorded);
+    let mut listening = Publisher::run(ffmpeg);
+    push_in(&creator, &live, "sending").await;
+    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+    let path = format!("/api/v1/live/{}/end", text(&live, "/id"));
+    creator.send(creator.request(Method::POST, &path)).await.expect("the end");
+    assert!(listening.ended().await.success());
+    let found = ffprobe(recorded.to_str().expect("a path"), &["-count_frames", "-show_streams"]);
+    let streams = found["streams"].as_array().expect("streams");
+    let frames = |kind: &str| {
+        let stream = streams.iter().find(|stream| stream["codec_type"] == kind).expect("a stream");
+        text(stream, "/nb_read_frames").parse::<u32>().expect("a number")
+    };
+    assert!(frames("video") > 100 && frames("audio") > 150, "{found}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_pushed_to_is_told() {
+    let server = ServerOptions::new().set("live.pushes_max", "2").start();
+    let (creator, stranger) = (server.account("creator").await, server.account("stranger").await);
+    let live = make(&creator, json!({"title": "Match"})).await;
+    let own = text(&live, "/ingest/rtmp");
+    for (body, pointer) in [
+        (json!({}), "/url"),
+        (json!({"stream_key": "key"}), "/stream_key"),
+        (json!({"url": "http://example.org/live/key"}), "/url"),
+        (json!({"url": "rtmp://example.org/live/"}), "/url"),
+        (json!({"url": "rtmp://user:password@example.org/live/key"}), "/url"),
+        (json!({"url": own}), "/url"),
+        (json!({"url": "rtmp://example.org/live/key", "name": "two\nlines"}), "/name"),
+    ] {
+        let request = creator.request(Method::POST, &pushes(&live)).json(&body);
+        let answer = request.send().await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::UNPROCESSABLE_ENTITY, "{body}");
+        let problem: Value = answer.json().await.expect("a problem");
+        assert_eq!(problem["errors"][0]["pointer"], json!(pointer), "{body}: {problem}");
+    }
+    let asked = stranger.request(Method::GET, &pushes(&live)).send().await.expect("an answer");
+    assert!(matches!(asked.status(), StatusCode::FORBIDDEN | StatusCode::NOT_FOUND), "{}", asked.status());
+    let port = server.port_of("rtmp");
+    let body = json!({"url": format!("rtmp://127.0.0.1:{port}/live/key")});
+    push_to(&creator, &live, body.clone()).await;
+    push_to(&creator, &live, json!({"url": "rtmp://example.org/live/key", "enabled": false})).await;
+    let full = creator.request(Method::POST, &pushes(&live)).json(&body).send().await.expect("an answer");
+    assert_eq!(full.status(), StatusCode::CONFLICT);
+    let _publisher = Publisher::standard(own);
+    let failed = push_in(&creator, &live, "failed").await;
+    assert!(text(&failed, "/stats/error").contains("public internet"), "{failed}");
+    let listed = ask(&creator, creator.request(Method::GET, &pushes(&live))).await;
+    assert_eq!(listed["data"][1].get("stats"), None, "what is not enabled is not tried: {listed}");
+}
