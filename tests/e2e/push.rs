@@ -7,7 +7,8 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::live::{PATIENCE, Publisher, ask, in_state, make, media_url, playlist, show, text};
-use crate::support::server::{Server, ServerOptions};
+use crate::support::clients::client;
+use crate::support::server::{PASSWORD, Server, ServerOptions};
 use crate::support::tools::{ffprobe, output, until};
 
 fn private() -> Server {
@@ -157,4 +158,18 @@ async fn what_cannot_be_pushed_to_is_told() {
     assert!(text(&failed, "/stats/error").contains("public internet"), "{failed}");
     let listed = ask(&creator, creator.request(Method::GET, &pushes(&live))).await;
     assert_eq!(listed["data"][1].get("stats"), None, "what is not enabled is not tried: {listed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_sends_a_stream_elsewhere() {
+    let (here, there) = (private(), Server::start());
+    let (creator, other) = (here.account("creator").await, there.account("other").await);
+    let live = make(&creator, json!({"title": "Match"})).await;
+    let copy = make(&other, json!({"title": "Copy"})).await;
+    let (url, key) = (text(&copy, "/ingest/rtmp"), text(&copy, "/stream_key"));
+    let application = url.strip_suffix(&format!("/{key}")).expect("a URL that ends with the key");
+    let _publisher = Publisher::standard(text(&live, "/ingest/rtmp"));
+    in_state(&creator, &live, "live").await;
+    let who = ["--user", "creator", "--password", PASSWORD, "--key", key];
+    client("push-page.mjs", &[&[&here.url(), text(&live, "/id"), application][..], &who].concat());
 }

@@ -1,7 +1,7 @@
 /** Calls about live streams. */
 import type { Reply } from './api';
 import { session } from './session.svelte';
-import type { Details, Live, LiveChoices, Page } from './types';
+import type { Details, Live, LiveChoices, Page, Push } from './types';
 
 const PAGE_LIMIT = 24;
 
@@ -53,4 +53,21 @@ export function removeSlate(id: string): Promise<Reply<Live>> {
 
 export async function deleteLive(id: string): Promise<void> {
   await session.call('DELETE', `/live/${id}`);
+}
+
+/** Other servers that it is sent to. */
+export async function listPushes(id: string): Promise<Push[]> {
+  return (await session.call<{ data: Push[] }>('GET', `/live/${id}/pushes`)).data.data;
+}
+
+export async function addPush(id: string, push: { name: string; url: string; stream_key?: string }): Promise<void> {
+  await session.call('POST', `/live/${id}/pushes`, { body: push });
+}
+
+export async function changePush(id: string, push: string, change: { enabled: boolean }): Promise<void> {
+  await session.call('PATCH', `/live/${id}/pushes/${push}`, { body: change });
+}
+
+export async function removePush(id: string, push: string): Promise<void> {
+  await session.call('DELETE', `/live/${id}/pushes/${push}`);
 }

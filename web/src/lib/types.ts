@@ -178,6 +178,26 @@ export interface IngestStats {
   gaps: number;
   /** How smaller sizes do, when there are some. */
   ladder?: { rungs: { name: string; width: number; height: number; dropped: boolean }[]; added_latency_ms: number | null; restarts: number };
+  /** How it gets to other servers, where it does. */
+  pushes?: PushStats[];
+}
+
+/** How a stream gets to another server. */
+export interface PushStats {
+  id: string;
+  state: 'waiting' | 'connecting' | 'sending' | 'failed';
+  error: string | null;
+  failures: number;
+  bytes_sent: number;
+}
+
+/** Another server that a stream is sent to. */
+export interface Push {
+  id: string;
+  name: string;
+  /** Without its key. */
+  url: string;
+  enabled: boolean;
 }
 
 export interface Live extends Details, LiveChoices {
