@@ -1,10 +1,11 @@
 //! What Enhanced RTMP brings: more codecs, and several tracks, published by an ffmpeg that speaks it.
 use std::process::Command;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::live::{
-    PATIENCE, Publisher, complaints, decoded_secs, end, in_state, make, media_url, playlist, show, text,
+    PATIENCE, Publisher, ask, complaints, decoded_secs, end, in_state, make, media_url, playlist, show, text,
 };
 use crate::live_validity::judge;
 use crate::support::clients::{Checking, watch_live};
@@ -98,6 +99,26 @@ async fn browsers_play_av1_and_opus() {
         watch_live(&server.url(), text(&live, manifest), player, &["--seconds", "5", "--latency-max", "20"]).await;
     }
     decode(&live, "3");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn codecs_are_pushed_to_servers_that_take_them() {
+    let here = ServerOptions::new().set("live.push_to_private", "true").start();
+    let there = Server::start();
+    let (creator, other) = (here.account("creator").await, there.account("other").await);
+    let live = make(&creator, json!({"title": "Talk"})).await;
+    for (codecs, wanted) in
+        [(format!("{HEVC_HDR} {OPUS}"), ["hvc1.2.4.", "opus"]), (format!("{VP9} -c:a flac"), ["vp09.", "flac"])]
+    {
+        let copy = make(&other, json!({"title": "Copy"})).await;
+        let path = format!("/api/v1/live/{}/pushes", text(&live, "/id"));
+        let push = json!({"url": text(&copy, "/ingest/rtmp")});
+        ask(&creator, creator.request(Method::POST, &path).json(&push)).await;
+        let publisher = Publisher::enhanced(text(&live, "/ingest/rtmp"), &format!("{SOURCE} {codecs}"));
+        listed(&copy, &wanted).await;
+        decode(&copy, "3");
+        drop(publisher);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

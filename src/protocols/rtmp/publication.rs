@@ -211,8 +211,11 @@ mod tests {
     const KEY: &[u8] = &[0, 0, 0, 3, 0x65, 0x88, 0x80];
     const DELTA: &[u8] = &[0, 0, 0, 3, 0x61, 0x88, 0x80];
 
-    /// What a server makes of it: its tracks, and the times of its frames.
-    fn received(messages: Vec<MediaMessage>) -> (Vec<TrackConfig>, Vec<(usize, i64, i64, bool)>) {
+    /// Of a frame: its track, when it is decoded, how much later it is shown, and whether it is a key frame.
+    type Told = (usize, i64, i64, bool);
+
+    /// What a server makes of it.
+    fn received(messages: Vec<MediaMessage>) -> (Vec<TrackConfig>, Vec<Told>) {
         let (mut ingest, mut fed) = (RtmpIngest::default(), Vec::new());
         for message in messages {
             let arrival = Duration::from_millis(message.timestamp_ms.into());
