@@ -351,7 +351,7 @@ async fn lives_context(settings: &Settings, storage: &Storage, workers: WorkerPo
         unrecorded_window_max: settings.live.unrecorded_window_max.0,
         workers,
         work_dir: storage.data_dir.work(),
-        push: PushConditions { to_private: settings.live.push_to_private },
+        push: PushConditions { to_private: settings.live.push_to_private, srt_latency: settings.live.srt_latency.0 },
         picture_interval: settings.live.thumbnail_interval.0,
         grace: settings.live.reconnect_grace.0,
         linger: settings.live.linger.0,

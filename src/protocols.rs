@@ -3,6 +3,7 @@ pub mod cmcd;
 pub mod dash;
 pub mod dial;
 pub mod hls;
+pub mod outlet;
 pub mod rtmp;
 pub mod srt;
 #[cfg(test)]

@@ -1,11 +1,10 @@
-//! A broadcast on its way to other servers, by RTMP: one task for each of them. What fails is tried again, after ever longer
+//! A broadcast on its way to other servers, by RTMP and SRT: one task for each of them. What fails is tried again, after ever longer
 //! pauses, for as long as the broadcast goes on; the broadcast itself notices nothing.
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -16,24 +15,26 @@ use crate::domain::live::push::{Push, SealedText};
 use crate::domain::time::Timestamp;
 use crate::media::live::broadcast::Broadcast;
 use crate::media::live::stream::LiveStream;
-use crate::media::live::tap::{Cursor, Tapped};
-use crate::protocols::dial::{Dialer, TlsChoice};
-use crate::protocols::rtmp::client::{Ended, Link};
-use crate::protocols::rtmp::publication::{NotTaken, Publication};
-use crate::protocols::rtmp::session::{ClientUrl, UrlError};
+use crate::protocols::outlet::{InvalidOutlet, Outlet};
+use crate::protocols::rtmp::client::Ended;
+use crate::protocols::rtmp::publication::NotTaken;
+use crate::protocols::srt::call::CallError;
+
+mod rtmp;
+mod srt;
 
 /// First pause before a server is tried again, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// A connection that lasted this long was no failed attempt.
 const SETTLED: Duration = Duration::from_secs(30);
-/// Bytes that are queued before they are sent.
-const QUEUED_BYTES: usize = 256 << 10;
 
 /// How pushes are made.
 #[derive(Debug, Clone, Copy)]
 pub struct PushConditions {
     /// Whether servers may be on this machine or in its network.
     pub to_private: bool,
+    /// How long what is sent by SRT can be sent again, at least.
+    pub srt_latency: Duration,
 }
 
 /// How far a push is.
@@ -133,23 +134,24 @@ fn locked(stats: &Mutex<PushStats>) -> MutexGuard<'_, PushStats> {
     stats.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn count(stats: &mut PushStats, bytes: u64) {
+    stats.bytes_sent += bytes;
+    metrics::counter!("playhouse_live_push_bytes_total").increment(bytes);
+}
+
 /// Why a push failed.
 #[derive(Debug, thiserror::Error)]
 enum PushError {
     #[error("its URL was sealed under another secret: give it anew")]
     Sealed,
     #[error(transparent)]
-    Url(#[from] UrlError),
+    Url(#[from] InvalidOutlet),
     #[error(transparent)]
-    Ended(#[from] Ended),
+    Rtmp(#[from] Ended),
     #[error(transparent)]
     NotTaken(#[from] NotTaken),
-}
-
-impl From<std::io::Error> for PushError {
-    fn from(error: std::io::Error) -> Self {
-        Self::Ended(error.into())
-    }
+    #[error(transparent)]
+    Srt(#[from] CallError),
 }
 
 /// What a push is made with.
@@ -161,36 +163,6 @@ struct Pusher {
     stats: Arc<Mutex<PushStats>>,
 }
 
-/// What a broadcast has to send.
-struct Source<'a> {
-    stream: &'a LiveStream,
-    cursor: Cursor,
-    moved: watch::Receiver<u64>,
-}
-
-impl Source<'_> {
-    /// What has come since; `None` at the end.
-    fn read(&mut self) -> Option<Vec<Tapped>> {
-        self.moved.mark_unchanged();
-        self.stream.look(|broadcast| {
-            let frames: Vec<Tapped> = broadcast.tap().read(&mut self.cursor).collect();
-            (!frames.is_empty() || !Broadcast::has_ended(broadcast)).then_some(frames)
-        })
-    }
-
-    /// The first frames; `None` when there are none any more.
-    async fn first(&mut self) -> Option<Vec<Tapped>> {
-        loop {
-            let frames = self.read()?;
-            if !frames.is_empty() {
-                return Some(frames);
-            }
-            // The sender lives as long as the stream.
-            let _ = self.moved.changed().await;
-        }
-    }
-}
-
 impl Pusher {
     /// Until the broadcast is over, or nobody wants it any more.
     async fn run(&self, stop: &CancellationToken) {
@@ -198,7 +170,8 @@ impl Pusher {
         loop {
             let began = Instant::now();
             let Err(error) = self.publish(stop).await else { return };
-            let error = self.without_secrets(&error.to_string());
+            let error = error.to_string();
+            let error = self.outlet().map_or(error.clone(), |outlet| outlet.without_secrets(&error));
             tracing::warn!(live.id = %self.live, push.id = %self.push.id, to = %self.push.shown, error, "a push failed");
             metrics::counter!("playhouse_live_push_failures_total").increment(1);
             self.note(PushState::Failed, |stats| {
@@ -215,85 +188,44 @@ impl Pusher {
 
     /// Over one connection.
     async fn publish(&self, stop: &CancellationToken) -> Result<(), PushError> {
-        let (url, dialer) = self.server()?;
+        let outlet = self.outlet()?;
         self.note(PushState::Waiting, |_| {});
-        let cursor = self.stream.look(|broadcast| broadcast.tap().join());
-        let mut source = Source { stream: &self.stream, cursor, moved: self.stream.tapped() };
-        let first = tokio::select! {
-            first = source.first() => first,
-            () = stop.cancelled() => None,
-        };
-        let Some(frames) = first else { return Ok(()) };
+        if !self.has_media(stop).await {
+            return Ok(());
+        }
         self.note(PushState::Connecting, |_| {});
-        let mut link = tokio::select! {
-            link = Link::open(&dialer, &url) => link?,
-            () = stop.cancelled() => return Ok(()),
-        };
-        tracing::info!(live.id = %self.live, push.id = %self.push.id, to = %self.push.shown, "pushing");
-        let sent = self.send((&mut link, &mut source), frames, stop).await;
-        if sent.is_ok() {
-            link.close().await;
+        match outlet {
+            Outlet::Rtmp(url) => self.by_rtmp(&url, stop).await,
+            Outlet::Srt(url) => self.by_srt(&url, stop).await,
         }
-        sent
     }
 
-    async fn send(
-        &self,
-        (link, source): (&mut Link, &mut Source<'_>),
-        mut frames: Vec<Tapped>,
-        stop: &CancellationToken,
-    ) -> Result<(), PushError> {
-        let mut publication = Publication::new(link.server().clone());
-        let (mut messages, mut is_new) = (Vec::new(), true);
+    /// Waits for something to begin with; whether it will come.
+    async fn has_media(&self, stop: &CancellationToken) -> bool {
+        let mut moved = self.stream.tapped();
         loop {
-            for frame in &frames {
-                publication.take(frame, &mut messages)?;
-                for message in messages.drain(..) {
-                    link.send(message)?;
-                }
-                if link.queued_bytes() >= QUEUED_BYTES {
-                    self.flush(link).await?;
-                }
+            moved.mark_unchanged();
+            let (has_ended, can_begin) =
+                self.stream.look(|broadcast| (broadcast.has_ended(), broadcast.tap().can_begin()));
+            if has_ended || can_begin {
+                return !has_ended;
             }
-            self.flush(link).await?;
-            if std::mem::take(&mut is_new) {
-                self.note(PushState::Sending, |stats| stats.error = None);
-            }
-            locked(&self.stats).skips = source.cursor.skips();
             tokio::select! {
-                _ = source.moved.changed() => {}
-                heard = link.hear() => heard?,
-                () = stop.cancelled() => return Ok(()),
-            }
-            match source.read() {
-                Some(new) => frames = new,
-                None => return Ok(()),
+                // The sender lives as long as the stream.
+                _ = moved.changed() => {}
+                () = stop.cancelled() => return false,
             }
         }
     }
 
-    async fn flush(&self, link: &mut Link) -> Result<(), PushError> {
-        let sent = link.flush().await?;
-        locked(&self.stats).bytes_sent += sent;
-        metrics::counter!("playhouse_live_push_bytes_total").increment(sent);
-        Ok(())
-    }
-
-    fn server(&self) -> Result<(ClientUrl, Dialer), PushError> {
+    fn outlet(&self) -> Result<Outlet, PushError> {
         let url = self.lives.keys.open_url(&self.push.url).ok_or(PushError::Sealed)?;
-        let url = ClientUrl::parse(&url)?;
-        let tls = url.is_tls.then_some(TlsChoice { insecure: false, protocols: &[] });
-        let dialer = Dialer::new(&url.host, url.port, tls)?;
-        let dialer = if self.lives.push.to_private { dialer } else { dialer.to_the_public() };
-        Ok((url, dialer))
+        Ok(Outlet::parse(&url)?)
     }
 
-    /// Servers are known that repeat the key in what they say.
-    fn without_secrets(&self, text: &str) -> String {
-        match self.server() {
-            Ok((url, _)) if !url.stream.is_empty() => text.replace(&url.stream, "…"),
-            _ => text.to_owned(),
-        }
+    fn begin(&self) {
+        tracing::info!(live.id = %self.live, push.id = %self.push.id, to = %self.push.shown, "pushing");
+        self.note(PushState::Sending, |stats| stats.error = None);
     }
 
     fn note(&self, state: PushState, change: impl FnOnce(&mut PushStats)) {

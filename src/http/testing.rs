@@ -121,7 +121,7 @@ pub(super) async fn idle_lives(storage: &Storage) -> LivesHandle {
         unrecorded_window_max: Duration::from_secs(60),
         workers: WorkerPoolHandle::default(),
         work_dir: storage.data_dir.work(),
-        push: PushConditions { to_private: true },
+        push: PushConditions { to_private: true, srt_latency: Duration::from_millis(120) },
         picture_interval: Duration::from_secs(60),
         grace: Duration::from_secs(1),
         linger: Duration::from_secs(1),

@@ -61,19 +61,28 @@ impl Dialer {
     }
 
     async fn dial_without_limit(&self) -> io::Result<Box<dyn Stream>> {
-        let mut addresses: Vec<SocketAddr> = lookup_host((self.host.as_str(), self.port)).await?.collect();
-        if self.is_public_only {
-            addresses.retain(|address| is_public(address.ip()));
-            if addresses.is_empty() {
-                return Err(io::Error::new(io::ErrorKind::PermissionDenied, "not an address of the public internet"));
-            }
-        }
+        let addresses = resolve((&self.host, self.port), self.is_public_only).await?;
         let stream = TcpStream::connect(addresses.as_slice()).await?;
         stream.set_nodelay(true)?;
         Ok(match &self.tls {
             Some((connector, name)) => Box::new(connector.connect(name.clone(), stream).await?),
             None => Box::new(stream),
         })
+    }
+}
+
+/// Addresses of a host, at least one; those of the public internet alone where that is wanted.
+pub async fn resolve((host, port): (&str, u16), is_public_only: bool) -> io::Result<Vec<SocketAddr>> {
+    let mut addresses: Vec<SocketAddr> = lookup_host((host, port)).await?.collect();
+    if is_public_only {
+        addresses.retain(|address| is_public(address.ip()));
+        if addresses.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "not an address of the public internet"));
+        }
+    }
+    match addresses.is_empty() {
+        true => Err(io::Error::new(io::ErrorKind::NotFound, "the host has no address")),
+        false => Ok(addresses),
     }
 }
 

@@ -18,7 +18,7 @@ await run(['BASE', 'LIVE_ID', 'SERVER'], OPTIONS, (input, results) =>
     const says = (words) => until(`“${words}”`, async () => (await section.textContent()).includes(words));
     await section.getByLabel('Server').fill('http://example.org/live');
     await press('Add');
-    await says('not an rtmp:// or rtmps:// URL');
+    await says('must begin with rtmp://');
     await section.getByLabel('Name').fill('Elsewhere');
     await section.getByLabel('Server').fill(input.SERVER);
     await section.getByLabel('Stream key of that service').fill(input.key);

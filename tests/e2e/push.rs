@@ -1,5 +1,5 @@
 //! Broadcasts that are pushed to other servers while they go on.
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::process::Command;
 
 use playhouse::cli::client::Client;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::live::{PATIENCE, Publisher, ask, in_state, make, media_url, playlist, show, text};
 use crate::support::clients::client;
 use crate::support::server::{PASSWORD, Server, ServerOptions};
-use crate::support::tools::{ffprobe, output, until};
+use crate::support::tools::{ffmpeg_complaints, ffprobe, output, until};
 
 fn private() -> Server {
     ServerOptions::new().set("live.push_to_private", "true").start()
@@ -122,6 +122,57 @@ async fn other_peoples_servers_record_what_is_pushed() {
         text(stream, "/nb_read_frames").parse::<u32>().expect("a number")
     };
     assert!(frames("video") > 100 && frames("audio") > 150, "{found}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_are_pushed_to_by_srt() {
+    let (here, there) = (private(), Server::start());
+    let (creator, other) = (here.account("creator").await, there.account("other").await);
+    let live = make(&creator, json!({"title": "Match"})).await;
+    let copy = make(&other, json!({"title": "Copy", "srt_passphrase": "correct-horse"})).await;
+    let port = there.port_of("srt");
+    let server = format!("srt://127.0.0.1:{port}?passphrase=correct-horse&pbkeylen=32");
+    let key = format!("publish:{}", text(&copy, "/stream_key"));
+    let made = push_to(&creator, &live, json!({"url": server, "stream_key": key})).await;
+    assert_eq!(made["url"], json!(format!("srt://127.0.0.1:{port}?…")));
+    let _publisher = Publisher::standard(text(&live, "/ingest/rtmp"));
+    in_state(&other, &copy, "live").await;
+    push_in(&creator, &live, "sending").await;
+    until("the copy's first segment", PATIENCE, || async {
+        Some(show(&other, &copy).await).filter(|shown| shown["ingest_stats"]["gop_secs"] == json!(2.0))
+    })
+    .await;
+    let watched = output(Command::new("ffmpeg").args([
+        "-v",
+        "error",
+        "-i",
+        &media_url(&copy, "v0"),
+        "-t",
+        "4",
+        "-f",
+        "null",
+        "-",
+    ]));
+    assert!(watched.status.success() && watched.stderr.is_empty(), "{}", String::from_utf8_lossy(&watched.stderr));
+    let path = format!("{}/{}", pushes(&live), text(&made, "/id"));
+    let wrong = json!({"url": server.replace("correct", "another"), "stream_key": key});
+    ask(&creator, creator.request(Method::PATCH, &path).json(&wrong)).await;
+    let failed = push_in(&creator, &live, "failed").await;
+    assert!(text(&failed, "/stats/error").starts_with("the server refuses"), "{failed}");
+    assert!(!format!("{failed}{}", here.log_text()).contains(text(&copy, "/stream_key")), "keys are secrets");
+    // The reference library's own listener.
+    let port = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
+    let dir = tempfile::tempdir().expect("a directory");
+    let received = dir.path().join("received.ts");
+    let mut listener = Command::new("ffmpeg");
+    let url = format!("srt://127.0.0.1:{port}?mode=listener");
+    listener.args(["-nostdin", "-v", "error", "-i", &url, "-c", "copy", "-flush_packets", "1"]).arg(&received);
+    let _listener = Publisher::run(listener);
+    push_to(&creator, &live, json!({"url": format!("srt://127.0.0.1:{port}")})).await;
+    until("a megabyte", PATIENCE, || async { std::fs::metadata(&received).ok().filter(|file| file.len() > 1_000_000) })
+        .await;
+    let complaints = ffmpeg_complaints(received.to_str().expect("a path"));
+    assert!(complaints.lines().all(|line| line.contains("truncated") || line.contains("corrupt")), "{complaints}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,16 +9,14 @@ use super::change::own_live;
 use crate::actors::lives::PushStats;
 use crate::domain::ids::{LiveId, PushId};
 use crate::domain::live::push::{Push, SealedText, check_name};
-use crate::domain::live::{Live, LivePatch, StreamKey};
+use crate::domain::live::{Live, LivePatch};
 use crate::domain::ports::CatalogError;
 use crate::http::auth::Viewer;
 use crate::http::extract::{IdPath, Json};
 use crate::http::problem::Problem;
 use crate::http::state::HttpState;
-use crate::protocols::rtmp::session::ClientUrl;
+use crate::protocols::outlet::Outlet;
 
-/// Longest URL, bytes.
-const URL_BYTES_MAX: usize = 2000;
 /// How often a change is made on top of another one.
 const ATTEMPTS: usize = 5;
 
@@ -53,7 +51,7 @@ struct PushList {
 pub(super) struct PushBody {
     name: Option<String>,
     url: Option<String>,
-    /// As services tell it beside the URL: its last part.
+    /// As services tell it beside the URL: its last part, or the stream id by SRT.
     stream_key: Option<String>,
     enabled: Option<bool>,
 }
@@ -75,25 +73,16 @@ impl PushBody {
                 None => Ok(None),
             };
         };
-        let url = url.trim();
         let url = match self.stream_key.as_deref().map(str::trim) {
-            Some(key) if !key.is_empty() => format!("{}/{key}", url.trim_end_matches('/')),
-            _ => url.to_owned(),
+            Some(key) if !key.is_empty() => Outlet::with_key(url.trim(), key),
+            _ => url.trim().to_owned(),
         };
-        if url.len() > URL_BYTES_MAX || url.bytes().any(|byte| !byte.is_ascii_graphic()) {
-            return Err(invalid(format!("must be at most {URL_BYTES_MAX} characters of ASCII, without spaces")));
-        }
-        let parsed = ClientUrl::parse(&url).map_err(|error| invalid(error.to_string()))?;
-        if parsed.host.contains('@') {
-            return Err(invalid("must have no user and password".to_owned()));
-        }
-        if parsed.stream.is_empty() {
-            return Err(invalid("lacks the stream's key behind the application".to_owned()));
-        }
-        if StreamKey::from_text(parsed.stream.as_str()).hash() == live.key.hash {
+        let outlet = Outlet::parse(&url).map_err(|error| invalid(error.to_string()))?;
+        let own = state.actors.lives.keys().open(&live.key);
+        if own.is_some_and(|own| url.contains(own.as_str())) {
             return Err(invalid("leads back to this stream".to_owned()));
         }
-        let shown = format!("{}/…", parsed.tc_url);
+        let shown = outlet.shown();
         let url = state.actors.lives.keys().store_url(&url).map_err(|_| {
             tracing::error!("a URL cannot be sealed");
             Problem::internal()

@@ -159,6 +159,11 @@ impl Tap {
         self.bytes -= gone.frame.payload.len();
     }
 
+    /// Whether there is something to begin with.
+    pub fn can_begin(&self) -> bool {
+        self.start.is_some()
+    }
+
     /// Begins to read with the newest key frame, or the next one.
     pub fn join(&self) -> Cursor {
         Cursor { next: self.first, is_waiting: true, skips: 0, _counted: Arc::clone(&self.readers) }

@@ -10,9 +10,9 @@ use srt_protocol::packet::{ControlTypes, Packet, SrtControlPacket, TimeStamp};
 use tokio::sync::watch;
 
 use super::sender::{Sender, Sent};
-use super::server::{BATCH, Caller, Ended, GONE_AFTER, PAUSE, PROTOCOL, SrtContext, TOLD_EVERY};
+use super::server::{BATCH, Caller, Ended, GONE_AFTER, PAUSE, PROTOCOL, TOLD_EVERY};
 use super::wire::{FromReader, Head};
-use crate::media::live::gate::{Counted, Ticket};
+use crate::media::live::gate::Counted;
 use crate::media::live::programme::{Chunk, Programme};
 use crate::media::live::tape::Found;
 
@@ -22,22 +22,26 @@ const ALIVE_EVERY: Duration = Duration::from_secs(1);
 /// What a reader was let in for.
 pub(super) struct Reading {
     pub(super) programme: Arc<Programme>,
-    pub(super) ticket: Ticket,
+    /// Told once a second what was sent; it may say that that is enough.
+    pub(super) watch: Watch,
     /// Its clock when it was accepted, and when that was.
     pub(super) clock: TimeStamp,
     pub(super) accepted: Instant,
 }
 
+/// Looks after a reader.
+pub(super) type Watch = Box<dyn FnMut(Sent) -> Result<(), Ended> + Send>;
+
 /// A reader.
 pub(super) struct Reader {
     caller: Caller,
     settings: ConnectionSettings,
-    /// What the caller was answered; it asks again when that was lost.
-    reply: Bytes,
+    /// What the caller was answered, if anything: it asks again when that was lost.
+    reply: Option<Bytes>,
     sender: Sender,
     programme: Arc<Programme>,
     moved: watch::Receiver<u64>,
-    ticket: Ticket,
+    watch: Watch,
     /// When anything came last, and when something was acknowledged.
     heard: Instant,
     acknowledged: Instant,
@@ -47,18 +51,12 @@ pub(super) struct Reader {
     /// When it was looked at last whether it may still watch.
     checked: Instant,
     counted: Sent,
-    context: SrtContext,
     _counted: Counted,
 }
 
 impl Reader {
-    pub(super) fn new(
-        caller: Caller,
-        (link, reply): (Connection, Bytes),
-        reading: Reading,
-        context: SrtContext,
-    ) -> Self {
-        let Reading { programme, ticket, clock, accepted: now } = reading;
+    pub(super) fn new(caller: Caller, (link, reply): (Connection, Option<Bytes>), reading: Reading) -> Self {
+        let Reading { programme, watch, clock, accepted: now } = reading;
         Self {
             caller,
             sender: Sender::new(&link.settings, clock, now),
@@ -66,14 +64,13 @@ impl Reader {
             reply,
             moved: programme.moved(),
             programme,
-            ticket,
+            watch,
             heard: now,
             acknowledged: now,
             said: now,
             sent: now,
             checked: now,
             counted: Sent::default(),
-            context,
             _counted: Counted::reader(PROTOCOL),
         }
     }
@@ -160,7 +157,7 @@ impl Reader {
             self.checked = now;
             self.sender.tick(now);
             self.count();
-            self.context.audience.admit(&self.ticket)?;
+            (self.watch)(self.counted)?;
         }
         Ok(())
     }
@@ -198,7 +195,9 @@ impl Reader {
 
     async fn take(&mut self, datagram: Bytes) -> Option<Ended> {
         if !matches!(Head::read(&datagram), Some(Head::Connected(_))) {
-            let _ = self.caller.socket.send_to(&self.reply, self.caller.address).await;
+            if let Some(reply) = &self.reply {
+                let _ = self.caller.socket.send_to(reply, self.caller.address).await;
+            }
             return None;
         }
         let now = Instant::now();

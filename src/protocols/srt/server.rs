@@ -132,7 +132,7 @@ pub(super) async fn serve(caller: Caller, second: Bytes, context: SrtContext) {
     match role {
         Role::Publisher(feed) => publish(caller, (link, reply), feed, context).await,
         Role::Reader(reading) => {
-            let mut reader = Reader::new(caller, (link, reply), *reading, context);
+            let mut reader = Reader::new(caller, (link, Some(reply)), *reading);
             let ended = reader.run().await;
             tracing::info!(%address, reason = %ended, "srt reader ended");
             say_goodbye(reader.caller(), reader.settings()).await;
@@ -184,7 +184,9 @@ async fn let_in(
             let programme = Programme::of(&seat.stream);
             programme.pull(now)?;
             let (connection, reply) = conclusion.accept(seat.passphrase.as_ref(), latency, now)?;
-            let reading = Reading { programme, ticket, clock: conclusion.sent_at(), accepted: now };
+            let audience = Arc::clone(&context.audience);
+            let watch = Box::new(move |_| audience.admit(&ticket).map(drop).map_err(Ended::from));
+            let reading = Reading { programme, watch, clock: conclusion.sent_at(), accepted: now };
             return Ok((connection, reply, Role::Reader(Box::new(reading))));
         }
         let passphrase = context.gate.passphrase(&key).await?;
@@ -338,7 +340,8 @@ impl Session {
     }
 }
 
-async fn say_goodbye(caller: &Caller, settings: &ConnectionSettings) {
+/// Tells a peer that nothing more comes, nor is heard.
+pub(super) async fn say_goodbye(caller: &Caller, settings: &ConnectionSettings) {
     let goodbye = ControlPacket {
         timestamp: TimeStamp::from_micros(0),
         dest_sockid: settings.remote_sockid,

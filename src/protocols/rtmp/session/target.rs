@@ -1,6 +1,8 @@
 //! Names of streams: what encoders make of the URL and key that people type into them.
 use std::fmt;
 
+use percent_encoding::percent_decode_str;
+
 /// Pairs kept of a query.
 const QUERY_PAIRS_MAX: usize = 32;
 /// Names under which a query has the stream key.
@@ -71,15 +73,7 @@ fn pairs(query: &str) -> impl Iterator<Item = (String, String)> {
 
 /// Percent-decoded; what is no escape stays as it is.
 fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, behind)) = rest.split_first() {
-        let hex = behind.get(..2).filter(|_| *first == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
-        let escaped = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        bytes.push(escaped.unwrap_or(*first));
-        rest = if escaped.is_some() { behind.get(2..).unwrap_or_default() } else { behind };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 /// Why text is no URL of a stream.
