@@ -178,11 +178,14 @@ impl Pusher {
                 stats.failures += 1;
                 stats.error = Some(error);
             });
-            pause = if began.elapsed() > SETTLED { RETRY.0 } else { (pause * 2).min(RETRY.1) };
+            if began.elapsed() > SETTLED {
+                pause = RETRY.0;
+            }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = stop.cancelled() => return,
             }
+            pause = (pause * 2).min(RETRY.1);
         }
     }
 
