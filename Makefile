@@ -68,7 +68,7 @@ soak: deps-test web/dist/index.html ## Kill the server in the middle of 50 uploa
 	SOAK_KILLS=$${SOAK_KILLS:-50} cargo test --locked --test e2e uploads_survive_kills -- --nocapture
 	SOAK_KILLS=$${SOAK_LADDER_KILLS:-10} cargo test --locked --test e2e ladders_survive_kills -- --nocapture
 	SOAK_LIVE_SECS=$${SOAK_LIVE_SECS:-600} cargo test --locked --test e2e a_session_holds -- --nocapture
-	SOAK_PLAYERS_SECS=$${SOAK_PLAYERS_SECS:-300} cargo test --locked --test e2e live_players -- --nocapture
+	SOAK_PLAYERS_SECS=$${SOAK_PLAYERS_SECS:-300} cargo test --locked --test e2e live_players -- --nocapture --test-threads=1
 	SOAK_SRT_SECS=$${SOAK_SRT_SECS:-600} cargo test --locked --test e2e publishers_by_srt_cost -- --nocapture
 
 clean: ## Remove build products and node_modules; ./data stays

@@ -144,11 +144,16 @@ impl PartBuilder {
         Self { number: before.map_or(0, |before| before.number), ..self }
     }
 
+    /// Whether a frame of this length is of the part that is being gathered, if there is one.
+    pub(super) fn has_room(&self, dts: i64, length: u32) -> bool {
+        let start = self.frames.first().map_or(dts, |first| first.dts);
+        dts + i64::from(length) - start <= self.target
+    }
+
     /// Takes a frame whose duration is known. Returns the part that it did not fit into, then the one that it filled.
     pub(super) fn push(&mut self, frame: Frame) -> [Option<Part>; 2] {
         let length = i64::from(frame.duration);
-        let start = self.frames.first().map_or(frame.dts, |first| first.dts);
-        let before = if frame.dts + length - start > self.target { self.finish() } else { None };
+        let before = if self.has_room(frame.dts, frame.duration) { None } else { self.finish() };
         let start = self.frames.first().map_or(frame.dts, |first| first.dts);
         let is_full = frame.dts + 2 * length - start > self.target;
         self.media_bytes += frame.payload.len() as u64;

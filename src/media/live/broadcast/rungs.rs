@@ -48,7 +48,9 @@ impl Rung {
         let nearest = |held: &RungPicture| (1..=i64::from(self.frame) * 2).contains(&(end - held.pts));
         let [before, full] = match self.held.take_if(|held| nearest(held)) {
             Some(RungPicture { pts, keyframe, payload }) => {
-                let duration = u32::try_from(end - pts).unwrap_or(0);
+                let whole = u32::try_from(end - pts).unwrap_or(0);
+                // A part is not cut short for a little more of the last picture: only a segment's last one may be.
+                let duration = if self.parts.has_room(pts, whole) { whole } else { self.frame };
                 self.parts.push(Frame { dts: pts, pts, duration, keyframe, payload })
             }
             None => [None, None],

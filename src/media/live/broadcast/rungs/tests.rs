@@ -104,6 +104,20 @@ fn pictures_of_another_epoch_are_of_no_use() {
 }
 
 #[test]
+fn the_last_picture_cuts_no_part_short() {
+    // The publisher leaves after 36 pictures of a segment, of which the encoder has all but the last.
+    let (mut broadcast, epoch) = broadcast(5205);
+    encode(&mut broadcast, epoch, 0, 5170);
+    let out = &mut Vec::new();
+    broadcast.end_visit(out);
+    broadcast.begin_visit(visit(vec![video(), audio()]), at(5300), out).unwrap();
+    let rendition = broadcast.renditions().iter().find(|it| it.name == RUNG).unwrap();
+    let last = rendition.ring.segments().rfind(|segment| !segment.is_gap()).unwrap();
+    let lengths: Vec<u32> = last.parts.iter().map(|part| part.duration / 3000).collect();
+    assert_eq!(lengths, [7; 5], "pictures in each part");
+}
+
+#[test]
 fn an_encoder_that_begins_anew_goes_on_in_the_open_segment() {
     let (mut broadcast, epoch) = broadcast(7000);
     assert_eq!(broadcast.rung_resumes_at(RUNG, epoch), None);
