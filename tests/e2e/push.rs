@@ -32,6 +32,18 @@ async fn push_in(creator: &Client, live: &Value, state: &str) -> Value {
     .await
 }
 
+/// What a server tells of the copy it gets, once there is a segment of it; ffmpeg decodes that without a complaint.
+async fn arrives(other: &Client, copy: &Value) -> Value {
+    let stats = until("the copy's first segment", PATIENCE, || async {
+        Some(show(other, copy).await["ingest_stats"].clone()).filter(|stats| stats["gop_secs"] == json!(2.0))
+    })
+    .await;
+    let mut ffmpeg = Command::new("ffmpeg");
+    let watched = output(ffmpeg.args(["-v", "error", "-i", &media_url(copy, "v0"), "-t", "4", "-f", "null", "-"]));
+    assert!(watched.status.success() && watched.stderr.is_empty(), "{}", String::from_utf8_lossy(&watched.stderr));
+    stats
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broadcast_goes_to_another_server_whatever_happens_there() {
     let (here, there) = (private(), Server::start());
@@ -47,23 +59,8 @@ async fn a_broadcast_goes_to_another_server_whatever_happens_there() {
     in_state(&other, &copy, "live").await;
     let sending = push_in(&creator, &live, "sending").await;
     assert_eq!(sending["stats"]["failures"], json!(0), "{sending}");
-    let stats = until("what is told of the copy", PATIENCE, || async {
-        Some(show(&other, &copy).await["ingest_stats"].clone()).filter(|stats| stats["gop_secs"] == json!(2.0))
-    })
-    .await;
+    let stats = arrives(&other, &copy).await;
     assert_eq!((&stats["width"], &stats["frame_rate"]), (&json!(320), &json!(30.0)), "{stats}");
-    let watched = output(Command::new("ffmpeg").args([
-        "-v",
-        "error",
-        "-i",
-        &media_url(&copy, "v0"),
-        "-t",
-        "4",
-        "-f",
-        "null",
-        "-",
-    ]));
-    assert!(watched.status.success() && watched.stderr.is_empty(), "{}", String::from_utf8_lossy(&watched.stderr));
     // Its owner over there takes another key: the old one is refused from now on.
     let path = format!("/api/v1/live/{}/key", text(&copy, "/id"));
     let rotated = ask(&other, other.request(Method::POST, &path)).await;
@@ -110,8 +107,11 @@ async fn other_peoples_servers_record_what_is_pushed() {
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg.args(["-nostdin", "-v", "error", "-listen", "1", "-i", &url, "-c", "copy"]).arg(&recorded);
     let mut listening = Publisher::run(ffmpeg);
-    push_in(&creator, &live, "sending").await;
-    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+    until("five seconds of it", PATIENCE, || async {
+        let sending = push_in(&creator, &live, "sending").await;
+        (sending["stats"]["bytes_sent"].as_u64() > Some(400_000)).then_some(())
+    })
+    .await;
     let path = format!("/api/v1/live/{}/end", text(&live, "/id"));
     creator.send(creator.request(Method::POST, &path)).await.expect("the end");
     assert!(listening.ended().await.success());
@@ -138,22 +138,7 @@ async fn servers_are_pushed_to_by_srt() {
     let _publisher = Publisher::standard(text(&live, "/ingest/rtmp"));
     in_state(&other, &copy, "live").await;
     push_in(&creator, &live, "sending").await;
-    until("the copy's first segment", PATIENCE, || async {
-        Some(show(&other, &copy).await).filter(|shown| shown["ingest_stats"]["gop_secs"] == json!(2.0))
-    })
-    .await;
-    let watched = output(Command::new("ffmpeg").args([
-        "-v",
-        "error",
-        "-i",
-        &media_url(&copy, "v0"),
-        "-t",
-        "4",
-        "-f",
-        "null",
-        "-",
-    ]));
-    assert!(watched.status.success() && watched.stderr.is_empty(), "{}", String::from_utf8_lossy(&watched.stderr));
+    arrives(&other, &copy).await;
     let path = format!("{}/{}", pushes(&live), text(&made, "/id"));
     let wrong = json!({"url": server.replace("correct", "another"), "stream_key": key});
     ask(&creator, creator.request(Method::PATCH, &path).json(&wrong)).await;

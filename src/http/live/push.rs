@@ -47,7 +47,7 @@ struct PushList {
 }
 
 /// What an owner says of a push; what is left out stays, or has its default.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 pub(super) struct PushBody {
     name: Option<String>,
     url: Option<String>,
