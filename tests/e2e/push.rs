@@ -32,6 +32,25 @@ async fn push_in(creator: &Client, live: &Value, state: &str) -> Value {
     .await
 }
 
+/// A server, somebody signed in to it, and a stream of theirs.
+type Side = (Server, Client, Value);
+
+/// One that pushes, and one with a stream like this to be pushed to.
+async fn two_servers(copy: Value) -> (Side, Side) {
+    let (here, there) = (private(), Server::start());
+    let (creator, other) = (here.account("creator").await, there.account("other").await);
+    let live = make(&creator, json!({"title": "Match"})).await;
+    let copy = make(&other, copy).await;
+    ((here, creator, live), (there, other, copy))
+}
+
+/// Where to publish to a stream, in two parts as services tell it.
+fn application_and_key(live: &Value) -> (&str, &str) {
+    let (url, key) = (text(live, "/ingest/rtmp"), text(live, "/stream_key"));
+    let application = url.strip_suffix(&format!("/{key}")).expect("a URL that ends with the key");
+    (application, key)
+}
+
 /// What a server tells of the copy it gets, once there is a segment of it; ffmpeg decodes that without a complaint.
 async fn arrives(other: &Client, copy: &Value) -> Value {
     let stats = until("the copy's first segment", PATIENCE, || async {
@@ -46,12 +65,8 @@ async fn arrives(other: &Client, copy: &Value) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broadcast_goes_to_another_server_whatever_happens_there() {
-    let (here, there) = (private(), Server::start());
-    let (creator, other) = (here.account("creator").await, there.account("other").await);
-    let live = make(&creator, json!({"title": "Match"})).await;
-    let copy = make(&other, json!({"title": "Copy"})).await;
-    let (url, key) = (text(&copy, "/ingest/rtmp"), text(&copy, "/stream_key"));
-    let application = url.strip_suffix(&format!("/{key}")).expect("a URL that ends with the key");
+    let ((here, creator, live), (_there, other, copy)) = two_servers(json!({"title": "Copy"})).await;
+    let (application, key) = application_and_key(&copy);
     let made = push_to(&creator, &live, json!({"name": "Elsewhere", "url": application, "stream_key": key})).await;
     assert_eq!((&made["name"], &made["enabled"]), (&json!("Elsewhere"), &json!(true)));
     assert_eq!(made["url"], json!(format!("{application}/…")));
@@ -126,10 +141,8 @@ async fn other_peoples_servers_record_what_is_pushed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_are_pushed_to_by_srt() {
-    let (here, there) = (private(), Server::start());
-    let (creator, other) = (here.account("creator").await, there.account("other").await);
-    let live = make(&creator, json!({"title": "Match"})).await;
-    let copy = make(&other, json!({"title": "Copy", "srt_passphrase": "correct-horse"})).await;
+    let wanted = json!({"title": "Copy", "srt_passphrase": "correct-horse"});
+    let ((here, creator, live), (there, other, copy)) = two_servers(wanted).await;
     let port = there.port_of("srt");
     let server = format!("srt://127.0.0.1:{port}?passphrase=correct-horse&pbkeylen=32");
     let key = format!("publish:{}", text(&copy, "/stream_key"));
@@ -198,12 +211,8 @@ async fn what_cannot_be_pushed_to_is_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_sends_a_stream_elsewhere() {
-    let (here, there) = (private(), Server::start());
-    let (creator, other) = (here.account("creator").await, there.account("other").await);
-    let live = make(&creator, json!({"title": "Match"})).await;
-    let copy = make(&other, json!({"title": "Copy"})).await;
-    let (url, key) = (text(&copy, "/ingest/rtmp"), text(&copy, "/stream_key"));
-    let application = url.strip_suffix(&format!("/{key}")).expect("a URL that ends with the key");
+    let ((here, creator, live), (_there, _, copy)) = two_servers(json!({"title": "Copy"})).await;
+    let (application, key) = application_and_key(&copy);
     let _publisher = Publisher::standard(text(&live, "/ingest/rtmp"));
     in_state(&creator, &live, "live").await;
     let who = ["--user", "creator", "--password", PASSWORD, "--key", key];
