@@ -13,6 +13,8 @@ const OLD_SEGMENTS = 3;
 const ROUNDING_S = 0.0015;
 /** A timer may ring so much too early. */
 const EARLY_MS = 10;
+/** How something arrives is judged by who was awake for so much of that time. */
+const AWAKE_MIN = 0.9;
 /** How far a clock on the same machine may be off. */
 const CLOCK_MS = 100;
 
@@ -313,6 +315,8 @@ export class DashWatch {
     const spread = got.endAt - (got.arrivals[0]?.at ?? got.endAt);
     const moments = got.arrivals.filter((arrival, index) => index === 0 || arrival.at - got.arrivals[index - 1].at > 20).length;
     if (left < each * 500) return;
+    // Who stood still meanwhile found it all at once.
+    if (elapsed(got.askedAt, got.endAt) < (got.endAt - got.askedAt) * AWAKE_MIN) return;
     const isProgressive = spread >= left * 0.4 && moments >= 3;
     report.check('dash.progressive', isProgressive, where, () => `came within ${Math.round(spread)} ms in ${moments} pieces, ${Math.round(left)} ms of it were not made yet`);
     const isOpen = got.headers['content-length'] === undefined;

@@ -7,16 +7,18 @@ import { edge, following, parseMedia } from './playlist.mjs';
 /** One round of questions per rendition takes this long. */
 const ROUND_MS = 4000;
 
-/** Asks until the session is over. */
+/** Asks until the session is over, or everything was asked of every rendition after its end. */
 export async function probe(session, presentation) {
+  const asked = new Set();
   while (!session.signal.aborted) {
     await sleep(ROUND_MS / 2, session.signal);
-    const live = [...presentation.renditions.values()].filter((one) => one.list);
-    for (const rendition of live) {
+    const known = [...presentation.renditions.values()].filter((one) => one.list);
+    for (const rendition of known.filter((one) => !asked.has(one))) {
       if (session.signal.aborted) return;
+      if (rendition.ended) asked.add(rendition);
       await (rendition.ended ? askEnded(rendition) : askLive(rendition));
     }
-    if (live.length > 0 && live.every((rendition) => rendition.ended)) return;
+    if (known.length > 0 && asked.size === known.length) return;
   }
 }
 
