@@ -132,7 +132,7 @@ pub enum Task {
         /// `sha256`, `sha1` or `md5`, a colon, and the digest in hexadecimal.
         expected: String,
     },
-    /// Try every encoder of pictures that this machine might have.
+    /// Try every encoder of pictures that may be installed on this machine.
     SelfTest,
 }
 
@@ -292,7 +292,7 @@ pub enum Answer {
     Digested,
     /// Of [`Task::SelfTest`].
     SelfTested {
-        /// Encoders whose output was decoded again, in order of preference: hardware, then x264, then `rav1e`.
+        /// Encoders that work, in order of preference: hardware, then x264, then `rav1e`, which is built in.
         encoders: Vec<Encoder>,
     },
 }
