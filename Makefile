@@ -50,9 +50,9 @@ test: deps-test web/dist/index.html ## Run every test
 	else cargo test --locked --no-fail-fast; fi
 
 lint: deps-lint web/dist/index.html ## Format, clippy, docs, dependencies, web page
-	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --no-deps --document-private-items
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --workspace --no-deps --document-private-items
 	cargo deny check bans licenses sources
 	if cargo deny fetch db 2>/dev/null; then cargo deny --offline check advisories; \
 	else echo "lint: the advisory database is out of reach: advisories were not checked"; fi

@@ -36,33 +36,33 @@ fn rooms_import_only_what_they_may() {
 
 #[test]
 fn frameworks_stay_in_their_rooms() {
-    check_rust(&["src"], layers::frameworks);
+    check_rust(&["src", "kernels"], layers::frameworks);
 }
 
 #[test]
 fn files_and_functions_are_short() {
-    check_rust(&["src", "tests", "benches"], lengths::file);
-    check_rust(&["src", "tests", "benches"], lengths::functions);
+    check_rust(&["src", "kernels", "tests", "benches"], lengths::file);
+    check_rust(&["src", "kernels", "tests", "benches"], lengths::functions);
 }
 
 #[test]
 fn modules_are_not_named_mod_rs() {
-    check_rust(&["src", "tests"], words::module_file);
+    check_rust(&["src", "kernels", "tests"], words::module_file);
 }
 
 #[test]
 fn hostile_bytes_meet_no_panic() {
-    check_rust(&["src"], tokens::panics);
+    check_rust(&["src", "kernels"], tokens::panics);
 }
 
 #[test]
 fn domain_and_wire_parsing_ask_no_clock() {
-    check_rust(&["src"], tokens::clocks);
+    check_rust(&["src", "kernels"], tokens::clocks);
 }
 
 #[test]
 fn nothing_is_left_unfinished() {
-    check_rust(&["src", "tests", "benches"], words::unfinished);
+    check_rust(&["src", "kernels", "tests", "benches"], words::unfinished);
 }
 
 #[test]

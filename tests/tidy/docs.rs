@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use crate::tree::{Offence, Source, top};
 
 const FILE: &str = "ARCHITECTURE.md";
+/// The other crate of this repository.
+const KERNELS: &str = "playhouse-kernels";
 /// Where metrics are described.
 const METRICS: &str = "src/http/metrics.rs";
 /// What has such a name and is no metric.
@@ -15,7 +17,8 @@ pub(crate) fn check() -> Vec<Offence> {
     let read = |name: &str| std::fs::read_to_string(top().join(name)).unwrap_or_default();
     let source = Source::new(FILE, &read(FILE));
     let mut found = absent_tests(&source, &read);
-    found.extend(unexplained(&source, &dependencies(&read("Cargo.toml"))));
+    let used = ["Cargo.toml", "kernels/Cargo.toml"].iter().flat_map(|manifest| dependencies(&read(manifest)));
+    found.extend(unexplained(&source, &used.filter(|name| name != KERNELS).collect()));
     found
 }
 

@@ -41,7 +41,7 @@ impl Source {
 
     /// Whether the whole file is test code.
     pub(crate) fn is_test(&self) -> bool {
-        !self.path.starts_with("src/")
+        !["src/", "kernels/src/"].iter().any(|code| self.path.starts_with(code))
             || ["/tests.rs", "/testing.rs"].iter().any(|end| self.path.ends_with(end))
             || self.path.contains("/tests/")
     }
@@ -110,7 +110,7 @@ pub(crate) fn rust_sources(below: &[&str]) -> Vec<Source> {
 pub(crate) fn texts() -> Vec<Source> {
     const KINDS: &[&str] =
         &["rs", "toml", "md", "ts", "mjs", "js", "svelte", "html", "css", "json", "sql", "yml", "npmrc"];
-    let mut texts: Vec<Source> = ["src", "tests", "benches", "config", "docs", "web", ".config"]
+    let mut texts: Vec<Source> = ["src", "kernels", "tests", "benches", "config", "docs", "web", ".config"]
         .iter()
         .flat_map(|directory| files(&top().join(directory), KINDS))
         .collect();

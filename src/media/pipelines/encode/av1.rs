@@ -2,15 +2,13 @@
 use std::sync::mpsc::Receiver;
 
 use bytes::{Bytes, BytesMut};
-use gstreamer_video::prelude::*;
-use rav1e::config::SpeedSettings;
-use rav1e::prelude::{
-    ChromaSamplePosition, ChromaSampling, ColorDescription, ColorPrimaries, Config, Context, EncoderConfig,
-    EncoderStatus, FrameParameters, FrameType, FrameTypeOverride, MatrixCoefficients, Packet, PixelRange, Rational,
-    SceneDetectionSpeed, TransferCharacteristics,
+use playhouse_kernels::av1::{
+    ChromaSamplePosition, ChromaSampling, ColorDescription, ColorPrimaries, Encoder, EncoderConfig, EncoderStatus,
+    FrameType, MatrixCoefficients, Packet, PixelRange, Rational, SceneDetectionSpeed, SpeedSettings,
+    TransferCharacteristics,
 };
 
-use super::picture::Picture;
+use super::picture::plane;
 use super::rung::{RungJob, Shot};
 use crate::domain::video::Failure;
 use crate::media::codecs::av1::{Av1Config, OBU_TEMPORAL_DELIMITER, Obus};
@@ -44,11 +42,6 @@ const LEVELS: [(u8, u64, u64, u32, u32, u64); 9] = [
     (14, 8_912_896, 1_069_547_520, 8192, 4352, 60_000),
 ];
 
-/// The version of the crate.
-pub(super) fn version() -> String {
-    rav1e::version::full()
-}
-
 /// Encodes all pictures that come.
 pub(super) fn encode(job: &RungJob, shots: &Receiver<Shot>, reporter: &Reporter) -> Result<SpanOfChunk, Failure> {
     let nothing = || Failure { code: "encoder_failed".into(), message: "The encoder rav1e was given nothing.".into() };
@@ -59,14 +52,14 @@ pub(super) fn encode(job: &RungJob, shots: &Receiver<Shot>, reporter: &Reporter)
     for shot in [first].into_iter().chain(second).chain(shots) {
         encoding.push(&shot, reporter)?;
     }
-    encoding.context.flush();
+    encoding.encoder.finish();
     encoding.receive(reporter)?;
     encoding.span.ok_or_else(nothing)?.finish().map_err(internal)
 }
 
 struct Encoding<'a> {
     job: &'a RungJob,
-    context: Context<u8>,
+    encoder: Encoder,
     /// When the n-th picture is shown.
     presentation: Vec<i64>,
     span: Option<ChunkSpan>,
@@ -75,25 +68,22 @@ struct Encoding<'a> {
 impl<'a> Encoding<'a> {
     fn start(job: &'a RungJob, step: i64) -> Result<Self, Failure> {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(4);
-        let config = Config::new().with_encoder_config(settings(job, step)?).with_threads(threads);
-        let context = config.new_context::<u8>().map_err(internal)?;
-        Ok(Self { job, context, presentation: Vec::new(), span: None })
+        let encoder = Encoder::new(settings(job, step)?, threads).map_err(internal)?;
+        Ok(Self { job, encoder, presentation: Vec::new(), span: None })
     }
 
     fn push(&mut self, shot: &Shot, reporter: &Reporter) -> Result<(), Failure> {
-        let mut frame = self.context.new_frame();
-        copy_into(&mut frame, &shot.picture)?;
-        let frame_type_override = if shot.is_key { FrameTypeOverride::Key } else { FrameTypeOverride::No };
-        let parameters = FrameParameters { frame_type_override, ..Default::default() };
+        let frame = shot.picture.frame()?;
+        let planes = [plane(&frame, 0)?, plane(&frame, 1)?, plane(&frame, 2)?];
         self.presentation.push(shot.pts);
-        self.context.send_frame((frame, parameters)).map_err(internal)?;
+        self.encoder.push(planes, shot.is_key).map_err(internal)?;
         self.receive(reporter)
     }
 
     /// Takes what is finished.
     fn receive(&mut self, reporter: &Reporter) -> Result<(), Failure> {
         loop {
-            match self.context.receive_packet() {
+            match self.encoder.receive() {
                 Ok(packet) => self.write(&packet)?,
                 Err(EncoderStatus::Encoded) => {}
                 Err(EncoderStatus::NeedMoreData | EncoderStatus::LimitReached) => return Ok(()),
@@ -103,7 +93,7 @@ impl<'a> Encoding<'a> {
         }
     }
 
-    fn write(&mut self, packet: &Packet<u8>) -> Result<(), Failure> {
+    fn write(&mut self, packet: &Packet) -> Result<(), Failure> {
         let index = usize::try_from(packet.input_frameno).unwrap_or(usize::MAX);
         let pts = *self.presentation.get(index).ok_or_else(|| internal("a picture that was not sent"))?;
         let payload = without_delimiters(&packet.data);
@@ -123,19 +113,6 @@ fn without_delimiters(unit: &[u8]) -> Bytes {
         out.extend_from_slice(unit.bytes);
     }
     out.freeze()
-}
-
-fn copy_into(frame: &mut rav1e::Frame<u8>, picture: &Picture) -> Result<(), Failure> {
-    let from = picture.frame()?;
-    for (number, plane) in frame.planes.iter_mut().enumerate() {
-        let stride = from.plane_stride().get(number).and_then(|stride| usize::try_from(*stride).ok()).unwrap_or(0);
-        let bytes = from.plane_data(u32::try_from(number).unwrap_or(0)).map_err(internal)?;
-        if stride == 0 {
-            return Err(internal("a picture without lines"));
-        }
-        plane.copy_from_raw_u8(bytes, stride, 1);
-    }
-    Ok(())
 }
 
 fn settings(job: &RungJob, step: i64) -> Result<EncoderConfig, Failure> {

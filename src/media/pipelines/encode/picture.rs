@@ -4,6 +4,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
+use playhouse_kernels::Plane;
 
 use super::tone_map::{Deep, HdrTransfer, Shallow, ToneMap};
 use crate::domain::ladder::PictureTreatment;
@@ -25,6 +26,17 @@ impl Picture {
     pub(super) fn frame(&self) -> Result<gst_video::VideoFrameRef<&gst::BufferRef>, Failure> {
         gst_video::VideoFrameRef::from_buffer_ref_readable(&self.buffer, &self.info).map_err(internal)
     }
+}
+
+/// A plane of a picture.
+pub(super) fn plane<'a>(
+    frame: &'a gst_video::VideoFrameRef<&gst::BufferRef>,
+    number: u8,
+) -> Result<Plane<'a>, Failure> {
+    let stride = frame.plane_stride().get(usize::from(number)).and_then(|stride| u32::try_from(*stride).ok());
+    let stride = stride.filter(|stride| *stride > 0).ok_or_else(|| internal("a picture without lines"))?;
+    let samples = frame.plane_data(number.into()).map_err(internal)?;
+    Ok(Plane { samples, stride, width: frame.info().comp_width(number), height: frame.info().comp_height(number) })
 }
 
 /// How all pictures of rungs are: this size, square pixels, progressive.

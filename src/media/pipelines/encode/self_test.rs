@@ -37,7 +37,7 @@ pub(in crate::media::pipelines) fn self_test(reporter: &Arc<Reporter>) -> Result
             encoders.push(encoder);
         }
     }
-    encoders.push(Encoder { name: av1::RAV1E.to_owned(), version: av1::version() });
+    encoders.push(Encoder { name: av1::RAV1E.to_owned(), version: playhouse_kernels::av1::version() });
     Ok(Answer::SelfTested { encoders })
 }
 

@@ -278,7 +278,7 @@ fn av1_has_the_same_pictures_at_the_same_times() {
     let clip = make_clip(dir.path(), "clip.mp4", &format!("{picture} {H264} -g 25"));
     let mut av1 = rung("v144av1-1", WIDE);
     (av1.codec, av1.preset, av1.quality) = (RungCodec::Av1, "10".into(), 100);
-    av1.encoder = Encoder { name: "rav1e".into(), version: super::av1::version() };
+    av1.encoder = Encoder { name: "rav1e".into(), version: playhouse_kernels::av1::version() };
     let chunks = all(&clip, dir.path(), &[rung("v144-1", WIDE), av1], 1);
     assert_eq!(chunks.len(), 2);
     let made = &chunks[0].rungs[1];
