@@ -215,7 +215,25 @@ async fn what_transport_streams_cannot_carry_is_said() {
     said(&server, "transport streams cannot carry this AV1: watch it over HLS or DASH").await;
 }
 
-/// What is lost is sent again.
+/// How long packets are held for a reader that wants this, milliseconds.
+async fn held_for(url: &str, wanted: u32) -> u64 {
+    let dir = tempfile::tempdir().expect("a directory");
+    let stats = dir.path().join("stats.json");
+    let mut reader = Command::new("srt-live-transmit");
+    reader
+        .args(["-s", "1", "-pf", "json", "-statsout"])
+        .arg(&stats)
+        .args([&format!("{url}&latency={wanted}"), "file://con"]);
+    let _reader = Publisher::run(reader);
+    until("the reader's figures", PATIENCE, || async {
+        let told = std::fs::read_to_string(&stats).ok()?;
+        let first = serde_json::from_str::<Value>(told.lines().next()?).ok()?;
+        first["recv"]["msTsbPdDelay"].as_u64()
+    })
+    .await
+}
+
+/// What is lost is sent again, as long as the reader wants it.
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_over_a_line_that_loses_packets_miss_nothing() {
     let server = Server::start();
@@ -226,6 +244,8 @@ async fn readers_over_a_line_that_loses_packets_miss_nothing() {
     let address = format!("127.0.0.1:{}", url.port().expect("a port")).parse().expect("an address");
     let lossy = Lossy { lost_per_mille: 50, lost_back_per_mille: 50, round_trip: Duration::from_millis(20), seed: 11 };
     let line = LossyLine::start(address, lossy).await;
+    let held = [held_for(url.as_str(), 50).await, held_for(url.as_str(), 2000).await];
+    assert_eq!(held, [120, 2000], "what the side wants that wants more");
     let through = format!("srt://{}?{}&latency=2000000", line.address, url.query().expect("a query"));
     assert_eq!(tokio::task::spawn_blocking(move || decode(&through, 6)).await.expect("a reader"), "");
     let metrics = reqwest::get(format!("{}/metrics", server.url())).await.unwrap().text().await.unwrap();

@@ -11,7 +11,7 @@ use super::packager::{Packaged, Packager, PackagerSettings};
 use super::part::{Part, PartTarget, segment_type};
 use super::periods::Periods;
 use super::ring::{Beginning, MICROS, Ring, Stored};
-use super::slate::SlateClip;
+use super::slate::{SlateClip, silence_among};
 use super::tap::Tap;
 use super::timeline::{Stamp, Timeline, TrackClock};
 use crate::domain::asset::{TIMELINE_ORIGIN_SECS, Ticks, TrackKind};
@@ -156,8 +156,8 @@ struct Ongoing {
     /// Rendition of each of the visit's tracks.
     renditions: Vec<usize>,
     timescales: Vec<u32>,
-    /// How long the tracks' packets are.
-    packets: Vec<PacketLength>,
+    /// How long the tracks' packets are, and one of silence.
+    packets: Vec<(PacketLength, Option<Bytes>)>,
     /// The track of pictures that leads.
     leader: Option<usize>,
     /// How far the slate is shown, when it is that and no publisher.
@@ -165,6 +165,25 @@ struct Ongoing {
     /// When the last key frame is shown, and the distance of the last two; ticks of the pictures' track.
     key: Option<i64>,
     gop: Option<Ticks>,
+}
+
+impl Ongoing {
+    /// Sound ends with the pictures: what had not come of it when the publisher left is silence. The next publisher's begins
+    /// where the pictures end, and players stumble over holes.
+    fn fill_sound(&mut self, out: &mut Vec<Packaged>) {
+        for (track, (length, silence)) in self.packets.iter().enumerate() {
+            let Some((payload, (mut dts, mut left))) = silence.as_ref().zip(self.packager.missing(track)) else {
+                continue;
+            };
+            while left > 0 {
+                let duration = length.samples(payload).clamp(1, left);
+                let frame = Frame { dts, pts: dts, duration, keyframe: true, payload: payload.clone() };
+                self.packager.push(track, frame, out);
+                dts += i64::from(duration);
+                left -= duration;
+            }
+        }
+    }
 }
 
 /// A broadcast.
@@ -350,7 +369,8 @@ impl Broadcast {
             tracks: visit.tracks.iter().map(|config| (config.kind(), config.timescale)).collect(),
         };
         let timescales = visit.tracks.iter().map(|config| config.timescale).collect();
-        let packets = visit.tracks.iter().map(|config| PacketLength::of(&config.codec)).collect();
+        let packets = |config: &TrackConfig| (PacketLength::of(&config.codec), silence_among(&config.codec));
+        let packets = visit.tracks.iter().map(packets).collect();
         let leader = visit.tracks.iter().position(|config| config.kind() == TrackKind::Video);
         let packager = Packager::new(settings);
         let (key, gop) = (None, None);
@@ -411,7 +431,7 @@ impl Broadcast {
     fn take(&mut self, track: usize, stamp: Stamp, payload: Bytes, now: Timestamp, out: &mut Vec<Cut>) {
         let Some(ongoing) = &mut self.ongoing else { return };
         self.last_frame = now;
-        let length = ongoing.packets.get(track).map_or(0, |packets| packets.samples(&payload));
+        let length = ongoing.packets.get(track).map_or(0, |(length, _)| length.samples(&payload));
         let Some(placed) = ongoing.timeline.place((track, length), stamp) else { return };
         let rendition = ongoing.renditions.get(track).and_then(|index| self.renditions.get(*index));
         let is_sound = rendition.is_some_and(|rendition| rendition.kind == TrackKind::Audio);
@@ -434,6 +454,7 @@ impl Broadcast {
     pub fn end_visit(&mut self, out: &mut Vec<Cut>) {
         let mut packaged = Vec::new();
         if let Some(ongoing) = &mut self.ongoing {
+            ongoing.fill_sound(&mut packaged);
             ongoing.packager.finish(&mut packaged);
         }
         self.health = self.health();

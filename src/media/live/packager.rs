@@ -183,6 +183,19 @@ impl Track {
         end.filter(is_room).unwrap_or(frame.pts)
     }
 
+    /// Where the last frame that came ends, as far as that is known.
+    fn end(&self) -> Option<Ticks> {
+        let last = self.held.as_ref().or(self.waiting.back());
+        let last = last.map(|last| last.pts + i64::from(if last.duration > 0 { last.duration } else { self.usual() }));
+        let placed = self.placed.map(|placed| placed + i64::from(self.length));
+        last.max(placed).map(|end| self.ticks(end))
+    }
+
+    /// How long a frame is that nothing tells of: as long as the one before it.
+    fn usual(&self) -> u32 {
+        if self.length > 0 { self.length } else { self.timescale / 25 }
+    }
+
     /// Followers: where the leader has to be before this frame is placed.
     fn needed(&self, frame: &Frame) -> Ticks {
         self.ticks(match self.kind {
@@ -460,8 +473,7 @@ impl Packager {
 
     /// The latest end of what came.
     fn end_of_all(&self) -> Option<Ticks> {
-        let ends = self.tracks.iter().filter_map(|track| Some(track.ticks(track.placed? + i64::from(track.length))));
-        ends.reduce(|latest, end| if end > latest { end } else { latest })
+        self.tracks.iter().filter_map(Track::end).reduce(|latest, end| if end > latest { end } else { latest })
     }
 
     fn begin_segment(&mut self, track: usize, frame: &Frame, out: &mut Vec<Packaged>) {
@@ -501,13 +513,20 @@ impl Packager {
         out.push(Packaged::End { track });
     }
 
+    /// Where a track ends, and how much it lacks of the longest; ticks of its own. `None` when it has gaps there already.
+    pub fn missing(&self, track: usize) -> Option<(i64, u32)> {
+        let state = self.tracks.get(track).filter(|state| state.open.is_some())?;
+        let end = state.end()?.value;
+        let missing = self.end_of_all()?.rescale(state.timescale) - end;
+        Some((end, u32::try_from(missing).ok().filter(|missing| *missing > 0)?))
+    }
+
     /// The epoch is over: everything that came is cut, and all tracks end with the same segment.
     pub fn finish(&mut self, out: &mut Vec<Packaged>) {
         for track in 0..self.tracks.len() {
             let Some(state) = self.tracks.get_mut(track) else { continue };
             if let Some(held) = state.held.take() {
-                // As long as the one before it: nothing will tell better.
-                let duration = if state.length > 0 { state.length } else { state.timescale / 25 };
+                let duration = state.usual();
                 self.take(track, Frame { duration, ..held }, out);
             }
         }

@@ -4,6 +4,8 @@ use std::io::Cursor;
 use bytes::Bytes;
 
 use crate::domain::asset::TrackKind;
+use crate::media::codecs::aac::{AacConfig, OBJECT_LC};
+use crate::media::codecs::opus::OpusConfig;
 use crate::media::frames::{CodecConfig, TrackConfig};
 use crate::media::movie::{Movie, MovieError, MovieLimits};
 
@@ -20,6 +22,28 @@ const SILENCE_RATE: u32 = 48_000;
 const TIMESCALE: u32 = 90_000;
 /// Most frames of a clip: the longest TARGETDURATION has two hundred and fifty.
 const FRAMES_MAX: u32 = 1000;
+
+/// The same of one channel: an element of no spectrum, and the end.
+const SILENCE_MONO: Bytes = Bytes::from_static(&[0x00, 0x00, 0x00, 0x07]);
+/// 20 ms of Opus: of CELT's whole band, and nothing in it (RFC 6716, 3.1).
+const SILENCE_OPUS: Bytes = Bytes::from_static(&[0xf8, 0xff, 0xfe]);
+
+/// A packet of silence among those of a publisher, where one is known that fits.
+pub(super) fn silence_among(codec: &CodecConfig) -> Option<Bytes> {
+    match codec {
+        CodecConfig::Aac { config } => {
+            let aac = AacConfig::parse(config)?;
+            let is_plain = aac.object_type == OBJECT_LC && aac.packet_samples == SILENCE_SAMPLES;
+            match aac.channels {
+                1 if is_plain => Some(SILENCE_MONO),
+                2 if is_plain => Some(SILENCE),
+                _ => None,
+            }
+        }
+        CodecConfig::Opus { dops } => OpusConfig::parse(dops).filter(|opus| opus.channels <= 2).map(|_| SILENCE_OPUS),
+        _ => None,
+    }
+}
 
 /// The configuration of silence.
 pub fn silence() -> TrackConfig {
@@ -94,5 +118,53 @@ impl SlateClip {
     /// Its picture number `index`; `None` when it has not so many.
     pub(super) fn frame(&self, index: u32) -> Option<Bytes> {
         self.frames.get(index as usize).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::asset::TrackKind;
+    use crate::media::frames::Frame;
+    use crate::media::live::part::{PartBuilder, PartTarget};
+    use crate::media::packager::init_segment;
+    use crate::media::testing::run;
+
+    /// What ffmpeg says of a file of half a second of this silence.
+    fn heard(config: &TrackConfig, samples: u32) -> String {
+        let payload = silence_among(&config.codec).unwrap();
+        let mut file = init_segment(config).unwrap().to_vec();
+        let mut builder = PartBuilder::new(TrackKind::Audio, PartTarget::for_frame_rate(None).ticks(config.timescale));
+        for number in 0..(config.timescale / 2 / samples) {
+            let dts = i64::from(number * samples);
+            let frame = Frame { dts, pts: dts, duration: samples, keyframe: true, payload: payload.clone() };
+            builder.push(frame).into_iter().flatten().for_each(|part| file.extend_from_slice(&part.bytes));
+        }
+        file.extend_from_slice(&builder.finish().unwrap().bytes);
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("silence.mp4");
+        std::fs::write(&path, file).unwrap();
+        run("ffmpeg", &["-i", path.to_str().unwrap(), "-af", "volumedetect", "-f", "null", "-"]).1
+    }
+
+    #[test]
+    fn silence_of_every_codec_is_decoded_and_silent() {
+        let aac = |config: &'static [u8], rate| {
+            TrackConfig::new(CodecConfig::Aac { config: Bytes::from_static(config) }, rate)
+        };
+        let opus = |channels| {
+            let dops = OpusConfig::of_channels(channels).unwrap().to_bytes();
+            TrackConfig::new(CodecConfig::Opus { dops }, 48_000)
+        };
+        let stereo_and_mono =
+            [silence(), aac(&[0x11, 0x88], 48_000), aac(&[0x12, 0x08], 44_100), aac(&[0x12, 0x10], 44_100)];
+        let all = stereo_and_mono.map(|config| (config, 1024)).into_iter().chain([(opus(1), 960), (opus(2), 960)]);
+        for (config, samples) in all {
+            let said = heard(&config, samples);
+            assert!(said.contains("max_volume: -91.0 dB"), "{said}");
+            assert!(!said.to_lowercase().contains("error") && !said.contains("invalid"), "{said}");
+        }
+        let surround = silence_among(&opus(6).codec).or(silence_among(&aac(&[0x11, 0xb0], 48_000).codec));
+        assert_eq!(surround.or(silence_among(&aac(&[0x2b, 0x11, 0x88, 0], 48_000).codec)), None, "none that fits");
     }
 }

@@ -148,6 +148,17 @@ impl Conclusion {
         Ok(Some(KeySettings { key_size: self.info.key_size, passphrase }))
     }
 
+    /// Latencies of what the caller sends and of what it receives: at least this one, or longer if it wants that. It is told what
+    /// was agreed on, since it goes by that.
+    fn latencies(&self, least: Duration) -> (Duration, Duration) {
+        match &self.info.ext_hs {
+            Some(SrtControlPacket::HandshakeRequest(wanted)) => {
+                (least.max(wanted.send_latency), least.max(wanted.recv_latency))
+            }
+            _ => (least, least),
+        }
+    }
+
     /// Accepts the caller, who then has at least this latency: the connection, and the datagram that tells it.
     pub(super) fn accept(
         &mut self,
@@ -157,7 +168,7 @@ impl Conclusion {
     ) -> Result<(Connection, Bytes), Unfit> {
         let key_settings = self.key_settings(passphrase)?;
         let mut options = SocketOptions::default();
-        (options.receiver.latency, options.sender.peer_latency) = (latency, latency);
+        (options.receiver.latency, options.sender.peer_latency) = self.latencies(latency);
         let settings = ConnInitSettings { local_sockid: SocketId(self.local), ..ConnInitSettings::from(options) };
         let mut listen = Listen::new(settings, true);
         // The machine wants to have seen the first packet, and makes a cookie of its own.

@@ -66,6 +66,26 @@ fn a_publisher_that_comes_back_continues_the_playlist() {
     assert!((segment(9).beginning.start.as_secs_f64() - 17.5).abs() < 0.04);
 }
 
+/// A publisher that is killed has sent more of its pictures than of its sound.
+#[test]
+fn sound_ends_with_the_pictures_when_a_publisher_leaves() {
+    let mut broadcast = broadcast();
+    let out = &mut Vec::new();
+    broadcast.begin_visit(visit(vec![video(), audio()]), at(0), out).unwrap();
+    Publisher { base: 0, with_sound: true }.publish(&mut broadcast, 0, 5000, out);
+    Publisher { base: 0, with_sound: false }.publish(&mut broadcast, 5000, 5400, out);
+    broadcast.begin_visit(visit(vec![video(), audio()]), at(5400), out).unwrap();
+    Publisher { base: 0, with_sound: true }.publish(&mut broadcast, 5400, 9000, out);
+    broadcast.end(out);
+    for rendition in broadcast.renditions() {
+        let segments: Vec<_> = rendition.ring.segments().collect();
+        let second = segments.iter().position(|segment| segment.discontinuity).unwrap();
+        let end = segments[second - 1].beginning.start.rescale(MICROS) + segments[second - 1].micros();
+        let hole = segments[second].beginning.start.rescale(MICROS) - end;
+        assert!(hole.abs() < 22_000, "{}: {hole} µs, more than a packet of sound", rendition.name);
+    }
+}
+
 #[test]
 fn a_second_publisher_takes_over_without_a_gap() {
     let mut broadcast = broadcast();

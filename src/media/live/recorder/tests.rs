@@ -1,9 +1,11 @@
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::*;
 use crate::domain::asset::{Asset, SegmentBytes};
+use crate::media::frames::{CodecConfig, TrackConfig};
 use crate::media::live::broadcast::BroadcastSettings;
 use crate::media::live::recovery::recover;
 use crate::media::live::testing::{Publisher, at, audio, slate, video, visit};
@@ -39,10 +41,13 @@ impl Show {
     }
 
     fn visit(&mut self, tracks: usize, from: i64, to: i64) {
-        let cuts = &mut Vec::new();
-        let configs = [video(), audio()].into_iter().take(tracks).collect();
-        self.broadcast.begin_visit(visit(configs), at(from), cuts).unwrap();
-        Publisher { base: 0, with_sound: tracks == 2 }.publish(&mut self.broadcast, from, to, cuts);
+        self.visit_of([video(), audio()].into_iter().take(tracks).collect(), from, to);
+    }
+
+    fn visit_of(&mut self, tracks: Vec<TrackConfig>, from: i64, to: i64) {
+        let (cuts, with_sound) = (&mut Vec::new(), tracks.len() == 2);
+        self.broadcast.begin_visit(visit(tracks), at(from), cuts).unwrap();
+        Publisher { base: 0, with_sound }.publish(&mut self.broadcast, from, to, cuts);
         self.keep(cuts);
     }
 
@@ -156,15 +161,20 @@ async fn the_slate_is_not_part_of_the_video() {
 
 #[tokio::test]
 async fn a_visit_that_broke_off_ends_with_what_all_tracks_have() {
-    let mut show = Show::new();
-    show.visit(2, 0, 6000);
-    // Pictures of another segment, and nothing more.
-    let cuts = &mut Vec::new();
-    Publisher { base: 0, with_sound: false }.publish(&mut show.broadcast, 6000, 6700, cuts);
-    show.keep(cuts);
-    show.visit(2, 8000, 12_000);
-    show.end();
-    assert_eq!(pattern(&show.asset().await), ["mmm-mm", "mmm-mm"]);
+    let surround = CodecConfig::Aac { config: Bytes::from_static(&[0x11, 0xb0]) };
+    // There is silence to go with the pictures, or none.
+    let silent = (audio(), ["mmmm-mm", "mmmm-mm"]);
+    for (sound, expected) in [silent, (TrackConfig::new(surround, 48_000), ["mmm-mm", "mmm-mm"])] {
+        let mut show = Show::new();
+        show.visit_of(vec![video(), sound.clone()], 0, 6000);
+        // Pictures of another segment, and nothing more.
+        let cuts = &mut Vec::new();
+        Publisher { base: 0, with_sound: false }.publish(&mut show.broadcast, 6000, 6700, cuts);
+        show.keep(cuts);
+        show.visit_of(vec![video(), sound], 8000, 12_000);
+        show.end();
+        assert_eq!(pattern(&show.asset().await), expected);
+    }
 }
 
 #[tokio::test]
