@@ -22,13 +22,11 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// What has come since; `None` at the end.
-    fn read(&mut self) -> Option<Vec<Tapped>> {
+    /// What has come since, and whether more will.
+    fn read(&mut self) -> (Vec<Tapped>, bool) {
         self.moved.mark_unchanged();
-        self.stream.look(|broadcast| {
-            let frames: Vec<Tapped> = broadcast.tap().read(&mut self.cursor).collect();
-            (!frames.is_empty() || !Broadcast::has_ended(broadcast)).then_some(frames)
-        })
+        self.stream
+            .look(|broadcast| (broadcast.tap().read(&mut self.cursor).collect(), !Broadcast::has_ended(broadcast)))
     }
 }
 
@@ -53,7 +51,8 @@ impl Pusher {
         let mut source = Source { stream: &self.stream, cursor, moved: self.stream.tapped() };
         let mut publication = Publication::new(link.server().clone());
         let (mut messages, mut has_begun) = (Vec::new(), false);
-        while let Some(frames) = source.read() {
+        loop {
+            let (frames, goes_on) = source.read();
             for frame in &frames {
                 publication.take(frame, &mut messages)?;
                 for message in messages.drain(..) {
@@ -69,6 +68,9 @@ impl Pusher {
                 self.begin();
             }
             locked(&self.stats).skips = source.cursor.skips();
+            if !goes_on {
+                return Ok(());
+            }
             tokio::select! {
                 // The sender lives as long as the stream.
                 _ = source.moved.changed() => {}
@@ -76,7 +78,6 @@ impl Pusher {
                 () = stop.cancelled() => return Ok(()),
             }
         }
-        Ok(())
     }
 
     async fn flush(&self, link: &mut Link) -> Result<(), PushError> {
