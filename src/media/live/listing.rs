@@ -34,6 +34,10 @@ pub fn periods(broadcast: &Broadcast) -> Result<Vec<ListedPeriod>, InvalidConfig
         let end = periods.peek().map_or(u64::MAX, |next| next.first);
         listed.extend(listed_period(broadcast, period, end)?);
     }
+    // The one behind it may have begun without anything to be listed: a last period that ends is the end for players.
+    if let Some(last) = listed.last_mut().filter(|_| !broadcast.has_ended()) {
+        last.period.end_micros = None;
+    }
     Ok(listed)
 }
 

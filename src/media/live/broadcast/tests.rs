@@ -1,4 +1,5 @@
 use super::*;
+use crate::media::live::listing::periods;
 use crate::media::live::testing::{Publisher, at, audio, slate, video, visit};
 
 /// Checks what viewers rely on, and returns the kinds of segments by rendition: `m` media, `-` gap.
@@ -84,6 +85,28 @@ fn sound_ends_with_the_pictures_when_a_publisher_leaves() {
         let hole = segments[second].beginning.start.rescale(MICROS) - end;
         assert!(hole.abs() < 22_000, "{}: {hole} µs, more than a packet of sound", rendition.name);
     }
+}
+
+/// Players take a last period that ends for the end of everything, and never go on.
+#[test]
+fn the_last_period_listed_has_no_end_before_the_broadcast_has() {
+    let mut broadcast = broadcast();
+    let out = &mut Vec::new();
+    let ends = |broadcast: &Broadcast| {
+        let listed = periods(broadcast).unwrap();
+        listed.iter().map(|listed| listed.period.end_micros.is_some()).collect::<Vec<_>>()
+    };
+    broadcast.begin_visit(visit(vec![video(), audio()]), at(0), out).unwrap();
+    Publisher { base: 0, with_sound: true }.publish(&mut broadcast, 0, 6000, out);
+    broadcast.end_visit(out);
+    broadcast.begin_visit(visit(vec![video(), audio()]), at(9000), out).unwrap();
+    for ms in (9000..10_000).step_by(50) {
+        Publisher { base: 0, with_sound: true }.publish(&mut broadcast, ms, ms + 50, out);
+        assert_eq!(ends(&broadcast).last(), Some(&false), "after {} ms", ms - 9000);
+    }
+    assert_eq!(ends(&broadcast), [true, false]);
+    broadcast.end(out);
+    assert_eq!(ends(&broadcast), [true, true]);
 }
 
 #[test]
