@@ -5,14 +5,10 @@ import { complaints, withPlayer } from './lib/player-page.mjs';
 import { must, run, until } from './lib/run.mjs';
 
 const SPEED = 2;
-/** How near to its end, and for how long, hls.js may stand instead of telling the end: where a publisher's sound ended before its
-    pictures it has seeked over the hole in the sound, and does not end the media source then. */
-const [END_S, STANDS_MS] = [0.1, 5000];
 
 await run(['BASE', 'MANIFEST_URL'], { player: { type: 'string', default: 'hls.js' } }, (input, results) =>
   withPlayer(input, async (page) => {
     const heights = new Set();
-    let nearSince = null;
     const start = await look(page);
     await page.evaluate((speed) => {
       const video = document.querySelector('video');
@@ -25,11 +21,9 @@ await run(['BASE', 'MANIFEST_URL'], { player: { type: 'string', default: 'hls.js
       Object.assign(results, { at: round(now.time), ready: now.ready, buffered: await page.evaluate(buffered), errors: await complaints(page) });
       must(!now.error, `media error ${now.error}`);
       heights.add(now.height);
-      const isNear = input.player === 'hls.js' && now.duration - now.time < END_S;
-      nearSince = isNear ? nearSince ?? Date.now() : null;
-      return (now.ended || (isNear && Date.now() - nearSince > STANDS_MS)) && now;
+      return now.ended && now;
     }, 60_000);
-    Object.assign(results, { ended: end.ended, duration: round(start.duration), frames: end.frames, heights: [...heights].sort((a, b) => a - b) });
+    Object.assign(results, { duration: round(start.duration), frames: end.frames, heights: [...heights].sort((a, b) => a - b) });
   }),
 );
 
