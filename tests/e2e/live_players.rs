@@ -24,11 +24,13 @@ async fn every_player_goes_on_without_a_stall() {
     let live = make(&creator, json!({"title": "Match"})).await;
     let _publisher = Publisher::standard(text(&live, "/ingest/rtmp"));
     in_state(&creator, &live, "live").await;
+    until("low latency over DASH", PATIENCE, || async {
+        (show(&creator, &live).await["playback"]["low_latency_dash"] == json!(true)).then_some(())
+    })
+    .await;
     for (player, manifest) in PLAYERS {
         watch_live(&server.url(), text(&live, manifest), player, &["--seconds", &seconds, "--smooth"]).await;
     }
-    let shown = show(&creator, &live).await;
-    assert_eq!(shown["playback"]["low_latency_dash"], json!(true), "{shown}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

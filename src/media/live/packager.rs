@@ -513,12 +513,14 @@ impl Packager {
         out.push(Packaged::End { track });
     }
 
-    /// Where a track ends, and how much it lacks of the longest; ticks of its own. `None` when it has gaps there already.
+    /// Where a track ends, and how much it lacks of the longest; ticks of its own. `None` when it has gaps there already, or is so
+    /// late that it ought to.
     pub fn missing(&self, track: usize) -> Option<(i64, u32)> {
         let state = self.tracks.get(track).filter(|state| state.open.is_some())?;
         let end = state.end()?.value;
         let missing = self.end_of_all()?.rescale(state.timescale) - end;
-        Some((end, u32::try_from(missing).ok().filter(|missing| *missing > 0)?))
+        let most = LATE.1 * i64::from(state.timescale) / 1000;
+        Some((end, u32::try_from(missing).ok().filter(|_| (1..=most).contains(&missing))?))
     }
 
     /// The epoch is over: everything that came is cut, and all tracks end with the same segment.

@@ -256,7 +256,7 @@ impl LiveCatalog for CatalogStore {
 
     async fn lives_in(&self, state: LiveState, limit: u32) -> Result<Vec<Live>, CatalogError> {
         let query = format!("SELECT {COLUMNS} FROM lives WHERE state = :state ORDER BY created_at, id LIMIT :limit");
-        let query = Statement::new(query).bind("state", state).bind("limit", limit.min(PAGE_MAX));
+        let query = Statement::new(query).bind("state", state).bind("limit", limit);
         self.rows(query).await?.iter().map(live_from).collect()
     }
 

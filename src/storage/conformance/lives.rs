@@ -116,6 +116,21 @@ pub(in crate::storage) async fn lives_are_found_by_all_their_names(catalog: &Arc
     assert_eq!(found.iter().map(|found| &found.id).collect::<Vec<_>>(), [&live.id]);
 }
 
+/// A restarted node takes up all broadcasts, not a page of them.
+pub(in crate::storage) async fn everything_that_is_live_is_found(catalog: &Arc<dyn Catalog>) {
+    let user = registered(&**catalog, "dot").await;
+    let creating = (0..250).map(|number| {
+        let (catalog, user) = (Arc::clone(catalog), user.clone());
+        async move {
+            let live = created(&catalog, &user, &format!("live {number}"), number).await;
+            catalog.step_live(&live.id, LiveStep::Opened { recording: None }, at(1000)).await.unwrap();
+        }
+    });
+    futures::future::join_all(creating).await;
+    assert_eq!(catalog.lives_in(LiveState::Live, 1000).await.unwrap().len(), 250);
+    assert_eq!(catalog.lives_in(LiveState::Live, 10).await.unwrap().len(), 10);
+}
+
 pub(in crate::storage) async fn leases_count_up_until_the_end(catalog: &Arc<dyn Catalog>) {
     let user = registered(&**catalog, "cat").await;
     let live = created(catalog, &user, "leased", 1).await;
