@@ -18,7 +18,7 @@ use mp4_atom::{Atom, Decode, Header, Moof};
 use playhouse::cli::bench::clip::LoopedClip;
 use playhouse::protocols::dial::Dialer;
 use playhouse::protocols::rtmp::client::Link;
-use playhouse::protocols::rtmp::session::{ClientUrl, MediaMessage, Medium};
+use playhouse::protocols::rtmp::session::{ClientUrl, MediaMessage, Medium, Purpose};
 use reqwest::Url;
 use serde_json::json;
 use support::clips::ten_minutes_720p;
@@ -88,7 +88,7 @@ async fn publish(url: String, sent: Sent) {
     let track = clip.tracks.iter().find(|track| track.medium == Medium::Video).expect("pictures");
     let url = ClientUrl::parse(&url).expect("a URL");
     let dialer = Dialer::new(&url.host, url.port, None).expect("a dialer");
-    let mut link = Link::open(&dialer, &url).await.expect("a connection");
+    let mut link = Link::open(&dialer, &url, Purpose::Publish).await.expect("a connection");
     for (medium, payload) in clip.headers.iter().filter(|(medium, _)| *medium == Medium::Video) {
         link.send(MediaMessage { medium: *medium, timestamp_ms: 0, payload: payload.clone() }).expect("room");
     }

@@ -3,6 +3,7 @@
 //! The tree: [`node_root`] starts one supervisor per family and restarts it when it fails; each family's supervisor
 //! ([`supervisor::Supervisor`]) starts its children by key when they are asked for and restarts them by
 //! [`crate::domain::restart::RestartPolicy`].
+mod backoff;
 pub mod describe;
 pub mod dispatcher;
 pub mod janitor;
@@ -12,6 +13,7 @@ pub mod live_ladder;
 mod live_metrics;
 pub mod live_picture;
 pub mod live_priority;
+pub mod live_pull;
 pub mod live_push;
 mod live_realtime;
 mod live_recording;

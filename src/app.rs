@@ -15,6 +15,7 @@ use crate::actors::dispatcher::{self, Listener};
 use crate::actors::janitor::{JanitorContext, JanitorHandle};
 use crate::actors::live_keys::KeySealer;
 use crate::actors::live_priority::{self, PriorityContext};
+use crate::actors::live_pull::{PULLS_MAX, PullContext, PullsHandle};
 use crate::actors::lives::{LIVES_MAX, LadderConditions, Lives, LivesHandle, PushConditions, Streams};
 use crate::actors::media_tokens::MediaTokens;
 use crate::actors::node_root::{Branch, RootArguments, RootHandle, Tree};
@@ -118,6 +119,7 @@ impl Node {
         let uploads = UploadsHandle::new(Arc::new(uploads_context(&settings, &storage, transcodes.clone())));
         let playback = PlaybackHandle::new(Arc::new(playback_context(&settings, &storage)));
         let lives = LivesHandle::new(Arc::new(lives_context(&settings, &storage, workers.clone()).await?));
+        let pulls = PullsHandle::new(Arc::new(pull_context(&settings, &storage, lives.clone())));
         let tls = open_tls(&settings, &storage).await?;
         let media = MediaListeners::open(&settings, &lives, tls.as_ref(), ephemeral_ports).await?;
         let (root, janitor) = (RootHandle::default(), JanitorHandle::default());
@@ -127,6 +129,7 @@ impl Node {
             uploads: uploads.clone(),
             playback: playback.clone(),
             lives: lives.clone(),
+            pulls: pulls.clone(),
             transcodes: transcodes.clone(),
             root: root.clone(),
             janitor: janitor.clone(),
@@ -148,6 +151,7 @@ impl Node {
             family(uploads.family(), settings.uploads.sessions_max),
             family(playback.family(), settings.playback.sessions_max),
             family(lives.family(), LIVES_MAX),
+            family(pulls.family(), PULLS_MAX),
             live_priority::branch(PriorityContext {
                 lives: lives.clone(),
                 workers: workers.clone(),
@@ -158,7 +162,7 @@ impl Node {
         ];
         let arguments = RootArguments { branches, policy: RestartPolicy::default(), clock: Arc::new(SystemClock) };
         let tree = Tree::grow_behind(root, arguments).await.context("the supervisors cannot start")?;
-        resume((&transcodes, &playback, &lives)).await?;
+        resume((&transcodes, &playback), (&lives, &pulls)).await?;
         introduce_admin(&storage, &data_dir).await?;
         let pipeline = Pipeline::new(state.clone(), crate::http::router(state.clone()));
         let (server, https) = listen_http(&settings, (state, pipeline), tls.as_ref(), ephemeral_ports)?;
@@ -227,7 +231,10 @@ impl MediaListeners {
 }
 
 /// Takes up what was going on when the node ended.
-async fn resume((transcodes, playback, lives): (&TranscodesHandle, &PlaybackHandle, &LivesHandle)) -> Result<()> {
+async fn resume(
+    (transcodes, playback): (&TranscodesHandle, &PlaybackHandle),
+    (lives, pulls): (&LivesHandle, &PullsHandle),
+) -> Result<()> {
     let resumed = transcodes.resume().await.context("work on videos cannot be taken up")?;
     if resumed > 0 {
         tracing::info!(videos = resumed, "took up work on videos");
@@ -239,6 +246,10 @@ async fn resume((transcodes, playback, lives): (&TranscodesHandle, &PlaybackHand
     let live = lives.resume().await.context("broadcasts cannot be taken up")?;
     if live > 0 {
         tracing::info!(streams = live, "broadcasts wait for their publishers");
+    }
+    let pulled = pulls.resume().await.context("streams cannot be fetched from elsewhere")?;
+    if pulled > 0 {
+        tracing::info!(streams = pulled, "streams are fetched from elsewhere");
     }
     Ok(())
 }
@@ -357,6 +368,17 @@ async fn lives_context(settings: &Settings, storage: &Storage, workers: WorkerPo
         linger: settings.live.linger.0,
         streams: Streams::default(),
     })
+}
+
+fn pull_context(settings: &Settings, storage: &Storage, lives: LivesHandle) -> PullContext {
+    PullContext {
+        lives,
+        catalog: Arc::clone(&storage.catalog),
+        clock: Arc::new(SystemClock),
+        from_private: settings.live.pull_from_private,
+        srt_latency: settings.live.srt_latency.0,
+        silence_max: settings.live.idle_timeout.0,
+    }
 }
 
 async fn listen_rtmp(

@@ -362,6 +362,8 @@ section!(
         pushes_max: usize = 5,
         /// Whether streams may be pushed to this machine and others of its network; else to the public internet alone.
         push_to_private: bool = false,
+        /// Whether streams may be fetched from this machine and others of its network; else from the public internet alone.
+        pull_from_private: bool = false,
         /// How long a broadcast waits for its publisher's return before it ends.
         reconnect_grace: HumanDuration = HumanDuration::secs(30),
         /// How far back viewers can go unless the stream's owner chooses otherwise.

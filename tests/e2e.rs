@@ -40,6 +40,8 @@ mod playback;
 mod players;
 #[path = "e2e/privacy.rs"]
 mod privacy;
+#[path = "e2e/pull.rs"]
+mod pull;
 #[path = "e2e/push.rs"]
 mod push;
 #[path = "e2e/slate.rs"]

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::backoff::Backoff;
 use super::lives::Lives;
 use crate::domain::ids::{LiveId, PushId};
 use crate::domain::live::Live;
@@ -22,11 +22,6 @@ use crate::protocols::srt::call::CallError;
 
 mod rtmp;
 mod srt;
-
-/// First pause before a server is tried again, and the longest.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// A connection that lasted this long was no failed attempt.
-const SETTLED: Duration = Duration::from_secs(30);
 
 /// How pushes are made.
 #[derive(Debug, Clone, Copy)]
@@ -166,9 +161,9 @@ struct Pusher {
 impl Pusher {
     /// Until the broadcast is over, or nobody wants it any more.
     async fn run(&self, stop: &CancellationToken) {
-        let mut pause = RETRY.0;
+        let mut backoff = Backoff::new();
         loop {
-            let began = Instant::now();
+            backoff.begin();
             let Err(error) = self.publish(stop).await else { return };
             let error = error.to_string();
             let error = self.outlet().map_or(error.clone(), |outlet| outlet.without_secrets(&error));
@@ -178,14 +173,9 @@ impl Pusher {
                 stats.failures += 1;
                 stats.error = Some(error);
             });
-            if began.elapsed() > SETTLED {
-                pause = RETRY.0;
+            if !backoff.wait(stop).await {
+                return;
             }
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = stop.cancelled() => return,
-            }
-            pause = (pause * 2).min(RETRY.1);
         }
     }
 

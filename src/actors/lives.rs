@@ -273,6 +273,12 @@ impl LivesHandle {
 }
 
 impl LivesHandle {
+    /// The right to feed a stream that is fetched from elsewhere; nobody needs its key for that.
+    pub async fn feed(&self, live: &Live) -> Result<Feed, TurnedAway> {
+        let post = self.family.find_or_start(live.id.clone(), live.clone()).await;
+        post.map_err(|_| TurnedAway::Unavailable)?.ask(|reply| LiveMessage::Publish { reply }).await
+    }
+
     async fn by_key(&self, key: &str) -> Result<Live, TurnedAway> {
         if key.is_empty() || key.len() > KEY_BYTES_MAX {
             return Err(TurnedAway::UnknownKey);
@@ -306,8 +312,7 @@ impl Gate for LivesHandle {
         let Knock { key, protocol, address, agent } = knock;
         let live = self.by_key(&key).await?;
         tracing::info!(live.id = %live.id, protocol, %address, agent, "a publisher asks");
-        let post = self.family.find_or_start(live.id.clone(), live).await.map_err(|_| TurnedAway::Unavailable)?;
-        post.ask(|reply| LiveMessage::Publish { reply }).await
+        self.feed(&live).await
     }
 }
 

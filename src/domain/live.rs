@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use sha2::{Digest, Sha256};
 
+use self::pull::Pull;
 use self::push::Push;
 use super::asset::Extent;
 use super::ids::{ChannelId, LiveId, PlaybackId, UserId, VideoId};
@@ -12,6 +13,7 @@ use super::video::{InvalidField, MediaInfo, Rendition, VideoDetails, text_enum};
 
 pub mod machine;
 pub mod priority;
+pub mod pull;
 pub mod push;
 
 text_enum!(
@@ -216,6 +218,8 @@ pub struct Live {
     pub slate: Option<Slate>,
     /// Other servers that its broadcasts are pushed to.
     pub pushes: Vec<Push>,
+    /// Where it is fetched from, if nobody has to send it.
+    pub pull: Option<Pull>,
     /// How far it is.
     pub state: LiveState,
     /// Generation of the newest publishing lease; 0 before the first.
@@ -251,6 +255,8 @@ pub struct LivePatch {
     pub slate: Option<Option<Slate>>,
     /// All that it is pushed to.
     pub pushes: Option<Vec<Push>>,
+    /// Where it is fetched from, or from nowhere any more.
+    pub pull: Option<Option<Pull>>,
 }
 
 /// A step in a live stream's life; each is one transaction with its event.

@@ -407,6 +407,8 @@ pub trait LiveCatalog: Send + Sync {
     async fn step_live(&self, id: &LiveId, step: LiveStep, now: Timestamp) -> Result<Live, CatalogError>;
     /// Live streams in this state, oldest first: what a restarted node takes up again.
     async fn lives_in(&self, state: LiveState, limit: u32) -> Result<Vec<Live>, CatalogError>;
+    /// Live streams that may be fetched from elsewhere and have not ended: those that are live first, so many of each state.
+    async fn lives_pulled(&self, limit: u32) -> Result<Vec<Live>, CatalogError>;
     /// Deletes a live stream that is not live, with a `live.deleted` event; its videos stay. `Conflict("live")` while it is.
     async fn delete_live(&self, id: &LiveId, now: Timestamp) -> Result<(), CatalogError>;
 }

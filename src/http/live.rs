@@ -6,7 +6,9 @@ use axum::routing::{get, patch, post};
 use super::state::HttpState;
 
 mod change;
+mod pull;
 mod push;
+mod remote;
 mod show;
 mod slate;
 mod view;
@@ -18,6 +20,7 @@ pub(super) fn routes() -> Router<HttpState> {
         .route("/live/{id}", get(show::show).patch(change::update).delete(change::delete))
         .route("/live/{id}/end", post(change::end))
         .route("/live/{id}/key", post(change::rotate_key))
+        .route("/live/{id}/pull", get(pull::show).put(pull::replace).delete(pull::remove))
         .route("/live/{id}/pushes", get(push::list).post(push::create))
         .route("/live/{id}/pushes/{push}", patch(push::update).delete(push::remove))
         .route(

@@ -184,6 +184,7 @@ fn describe_live() {
             Unit::Count,
             "Workers that encode for viewers by WebRTC that ended before these did",
         ),
+        ("playhouse_live_pull_failures_total", Unit::Count, "Times that a stream could not be fetched, or no more"),
         ("playhouse_live_push_bytes_total", Unit::Bytes, "Bytes of broadcasts sent to other servers"),
         (
             "playhouse_live_push_failures_total",

@@ -15,6 +15,7 @@ use super::delivery::{Delivery, DeliveryContext};
 use super::rates::Rates;
 use super::videos::memory::Videos;
 use crate::actors::janitor::JanitorHandle;
+use crate::actors::live_pull::PullsHandle;
 use crate::actors::lives::LivesHandle;
 use crate::actors::node_root::RootHandle;
 use crate::actors::playback::PlaybackHandle;
@@ -50,6 +51,8 @@ pub struct HttpActors {
     pub playback: PlaybackHandle,
     /// Live streams.
     pub lives: LivesHandle,
+    /// What is fetched for them from elsewhere.
+    pub pulls: PullsHandle,
     /// The whole tree, to describe it.
     pub root: RootHandle,
     /// Clean-up rounds.

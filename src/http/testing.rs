@@ -15,6 +15,7 @@ use super::server::Server;
 use super::state::{HttpActors, HttpPorts, HttpServices, HttpState, IngestPorts};
 use crate::actors::janitor::JanitorHandle;
 use crate::actors::live_keys::KeySealer;
+use crate::actors::live_pull::{PullContext, PullsHandle};
 use crate::actors::lives::{LadderConditions, Lives, LivesHandle, PushConditions, Streams};
 use crate::actors::media_tokens::MediaTokens;
 use crate::actors::node_root::{Branch, RootArguments, Tree};
@@ -129,6 +130,18 @@ pub(super) async fn idle_lives(storage: &Storage) -> LivesHandle {
     }))
 }
 
+/// Nothing is fetched from elsewhere.
+pub(super) fn idle_pulls(storage: &Storage, lives: &LivesHandle) -> PullsHandle {
+    PullsHandle::new(Arc::new(PullContext {
+        lives: lives.clone(),
+        catalog: storage.catalog.clone(),
+        clock: Arc::new(SystemClock),
+        from_private: false,
+        srt_latency: Duration::from_millis(120),
+        silence_max: Duration::from_secs(20),
+    }))
+}
+
 /// The port of WebRTC, on which nothing comes.
 pub(super) async fn webrtc_of(lives: &LivesHandle) -> WebrtcHandle {
     let publish = PublishContext {
@@ -155,6 +168,7 @@ impl World {
         let settings = settings_in(dir.path(), adjust);
         let storage = Embedded::open(dir.path(), EmbeddedOptions::default()).await.unwrap();
         let (tree, playback) = grow(&storage).await;
+        let lives = idle_lives(&storage).await;
         let actors = HttpActors {
             playback,
             root: tree.handle.clone(),
@@ -162,7 +176,8 @@ impl World {
             uploads: uploads_of(&settings, &storage),
             thumbnails: thumbnails_of(&storage, dir.path()),
             transcodes: idle_transcodes(&settings, &storage),
-            lives: idle_lives(&storage).await,
+            pulls: idle_pulls(&storage, &lives),
+            lives,
         };
         let ports = HttpPorts {
             catalog: storage.catalog.clone(),

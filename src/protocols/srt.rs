@@ -6,6 +6,7 @@ pub mod call;
 mod handshake;
 pub mod listener;
 mod reader;
+mod receiver;
 mod sender;
 pub mod server;
 pub mod wire;

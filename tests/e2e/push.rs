@@ -52,7 +52,7 @@ fn application_and_key(live: &Value) -> (&str, &str) {
 }
 
 /// What a server tells of the copy it gets, once there is a segment of it; ffmpeg decodes that without a complaint.
-async fn arrives(other: &Client, copy: &Value) -> Value {
+pub(crate) async fn arrives(other: &Client, copy: &Value) -> Value {
     let stats = until("the copy's first segment", PATIENCE, || async {
         Some(show(other, copy).await["ingest_stats"].clone()).filter(|stats| stats["gop_secs"] == json!(2.0))
     })

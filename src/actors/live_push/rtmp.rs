@@ -9,7 +9,7 @@ use crate::media::live::tap::{Cursor, Tapped};
 use crate::protocols::dial::{Dialer, TlsChoice};
 use crate::protocols::rtmp::client::{Ended, Link};
 use crate::protocols::rtmp::publication::Publication;
-use crate::protocols::rtmp::session::ClientUrl;
+use crate::protocols::rtmp::session::{ClientUrl, Purpose};
 
 /// Bytes that are queued before they are sent.
 const QUEUED_BYTES: usize = 256 << 10;
@@ -36,7 +36,7 @@ impl Pusher {
         let dialer = Dialer::new(&url.host, url.port, tls).map_err(Ended::from)?;
         let dialer = if self.lives.push.to_private { dialer } else { dialer.to_the_public() };
         let mut link = tokio::select! {
-            link = Link::open(&dialer, url) => link?,
+            link = Link::open(&dialer, url, Purpose::Publish) => link?,
             () = stop.cancelled() => return Ok(()),
         };
         let sent = self.send(&mut link, stop).await;

@@ -17,7 +17,7 @@ use crate::cli::client::Client;
 use crate::media::pipelines::synthetic::{ClipSpec, make_clip};
 use crate::protocols::dial::{Dialer, TlsChoice};
 use crate::protocols::rtmp::client::{Ended, Link};
-use crate::protocols::rtmp::session::{ClientUrl, MediaMessage};
+use crate::protocols::rtmp::session::{ClientUrl, MediaMessage, Purpose};
 
 /// A message sent this long after it was due is late.
 const LATE_AFTER: Duration = Duration::from_millis(100);
@@ -190,7 +190,7 @@ impl Publisher {
     }
 
     async fn connect_and_send(&self) -> Ended {
-        let mut link = match Link::open(&self.dialer, &self.url).await {
+        let mut link = match Link::open(&self.dialer, &self.url, Purpose::Publish).await {
             Ok(link) => link,
             Err(ended) => return ended,
         };

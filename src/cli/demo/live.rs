@@ -11,7 +11,7 @@ use crate::cli::client::Client;
 use crate::media::pipelines::synthetic::{ClipSpec, LiveClip, LiveUnit};
 use crate::protocols::dial::{Dialer, TlsChoice};
 use crate::protocols::rtmp::client::{Ended, Link};
-use crate::protocols::rtmp::session::{ClientUrl, MediaMessage, Medium};
+use crate::protocols::rtmp::session::{ClientUrl, MediaMessage, Medium, Purpose};
 use crate::protocols::rtmp::wire::flv::audio::AudioCodec;
 use crate::protocols::rtmp::wire::flv::emit::{AudioTrackWriter, VideoTrackWriter};
 use crate::protocols::rtmp::wire::flv::video::VideoCodec;
@@ -80,7 +80,7 @@ async fn publish(ingest: &str) -> anyhow::Result<()> {
 
 /// Publishes over one connection; why it ended. An error when nothing can be encoded here.
 async fn send(dialer: &Dialer, url: &ClientUrl) -> anyhow::Result<Ended> {
-    let mut link = match Link::open(dialer, url).await {
+    let mut link = match Link::open(dialer, url, Purpose::Publish).await {
         Ok(link) => link,
         Err(ended) => return Ok(ended),
     };

@@ -4,6 +4,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
+use super::pull;
 use super::show::visible_live;
 use super::view::LiveView;
 use crate::domain::ids::{LiveId, PlaybackId};
@@ -84,6 +85,7 @@ pub(super) async fn create(
         passphrase: body.srt_passphrase.map(|text| sealed(&state, text)).transpose()?,
         slate: None,
         pushes: Vec::new(),
+        pull: None,
         state: LiveState::Idle,
         generation: 0,
         video_id: None,
@@ -190,6 +192,7 @@ pub(super) async fn end(
     IdPath(id): IdPath<LiveId>,
 ) -> Result<StatusCode, Problem> {
     let live = own_live(&state, &viewer, &id).await?;
+    pull::switch_off(&state, &live).await?;
     state.actors.lives.end(&live).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -200,7 +203,8 @@ pub(super) async fn delete(
     viewer: Viewer,
     IdPath(id): IdPath<LiveId>,
 ) -> Result<StatusCode, Problem> {
-    own_live(&state, &viewer, &id).await?;
+    let live = own_live(&state, &viewer, &id).await?;
+    pull::switch_off(&state, &live).await?;
     match state.ports.catalog.delete_live(&id, state.ports.clock.now()).await {
         Err(CatalogError::Conflict(_)) => {
             Err(Problem::new(StatusCode::CONFLICT, "live", "End the broadcast before you delete the stream."))

@@ -6,16 +6,16 @@ use http::header::LOCATION;
 use serde::{Deserialize, Serialize};
 
 use super::change::own_live;
+use super::remote::Remote;
 use crate::actors::lives::PushStats;
 use crate::domain::ids::{LiveId, PushId};
-use crate::domain::live::push::{Push, SealedText, check_name};
+use crate::domain::live::push::{Push, check_name};
 use crate::domain::live::{Live, LivePatch};
 use crate::domain::ports::CatalogError;
 use crate::http::auth::Viewer;
 use crate::http::extract::{IdPath, Json};
 use crate::http::problem::Problem;
 use crate::http::state::HttpState;
-use crate::protocols::outlet::Outlet;
 
 /// How often a change is made on top of another one.
 const ATTEMPTS: usize = 5;
@@ -56,38 +56,16 @@ pub(super) struct PushBody {
     enabled: Option<bool>,
 }
 
-/// A URL that has been looked at.
-struct Target {
-    url: SealedText,
-    shown: String,
-}
-
 impl PushBody {
     /// `None` when it says no URL.
-    fn target(&self, state: &HttpState, live: &Live) -> Result<Option<Target>, Problem> {
-        let invalid = |detail: String| Problem::invalid_field("/url", "invalid", detail);
-        let Some(url) = &self.url else {
-            let alone = "Give the URL together with its key.";
-            return match self.stream_key {
-                Some(_) => Err(Problem::invalid_field("/stream_key", "invalid", alone)),
-                None => Ok(None),
-            };
-        };
-        let url = match self.stream_key.as_deref().map(str::trim) {
-            Some(key) if !key.is_empty() => Outlet::with_key(url.trim(), key),
-            _ => url.trim().to_owned(),
-        };
-        let outlet = Outlet::parse(&url).map_err(|error| invalid(error.to_string()))?;
-        let own = state.actors.lives.keys().open(&live.key);
-        if own.is_some_and(|own| url.contains(own.as_str())) {
-            return Err(invalid("leads back to this stream".to_owned()));
+    fn target(&self, state: &HttpState, live: &Live) -> Result<Option<Remote>, Problem> {
+        match (&self.url, &self.stream_key) {
+            (Some(url), key) => Remote::of(state, live, (url, key.as_deref())).map(Some),
+            (None, None) => Ok(None),
+            (None, Some(_)) => {
+                Err(Problem::invalid_field("/stream_key", "invalid", "Give the URL together with its key."))
+            }
         }
-        let shown = outlet.shown();
-        let url = state.actors.lives.keys().store_url(&url).map_err(|_| {
-            tracing::error!("a URL cannot be sealed");
-            Problem::internal()
-        })?;
-        Ok(Some(Target { url, shown }))
     }
 
     fn name(&self) -> Result<Option<String>, Problem> {
@@ -118,7 +96,7 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     let live = own_live(&state, &viewer, &id).await?;
     let target = body.target(&state, &live)?;
-    let Target { url, shown } = target.ok_or_else(|| Problem::invalid_field("/url", "required", "is required"))?;
+    let Remote { url, shown } = target.ok_or_else(|| Problem::invalid_field("/url", "required", "is required"))?;
     let (name, enabled) = (body.name()?.unwrap_or_default(), body.enabled.unwrap_or(true));
     let push = Push { id: PushId::random(&*state.ports.entropy), name, url, shown, enabled };
     let most = state.settings.live.pushes_max;
@@ -150,7 +128,7 @@ pub(super) async fn update(
         let push = pushes.iter_mut().find(|known| known.id == push).ok_or_else(Problem::not_found)?;
         push.name = name.clone().unwrap_or(std::mem::take(&mut push.name));
         push.enabled = body.enabled.unwrap_or(push.enabled);
-        if let Some(Target { url, shown }) = &target {
+        if let Some(Remote { url, shown }) = &target {
             (push.url, push.shown) = (url.clone(), shown.clone());
         }
         Ok(())

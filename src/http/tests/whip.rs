@@ -42,6 +42,7 @@ async fn live(world: &World, owner: &str) -> String {
         passphrase: None,
         slate: None,
         pushes: Vec::new(),
+        pull: None,
         state: LiveState::Idle,
         generation: 0,
         video_id: None,

@@ -1,4 +1,4 @@
-//! A publisher's connection by RTMP or RTMPS, as encoders make them.
+//! A client's connection by RTMP or RTMPS, as encoders and players make them.
 use std::io;
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use crate::protocols::dial::{Dialer, Stream};
 
 /// A server that takes nothing for this long is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes read at once: a server says little.
-const READ_BYTES: usize = 4096;
+/// Bytes read at once: little of what a server says, or much of what it sends.
+const READ_BYTES: usize = 16 << 10;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -52,15 +52,19 @@ pub struct Link {
     /// What the server says it can do.
     server: Capabilities,
     input: BytesMut,
+    purpose: Purpose,
+    /// What has come of a stream that is played.
+    media: Vec<MediaMessage>,
 }
 
 impl Link {
-    /// Connects, and goes through handshake and commands until the stream may be sent.
-    pub async fn open(dialer: &Dialer, url: &ClientUrl) -> Result<Self, Ended> {
+    /// Connects, and goes through handshake and commands until the stream may be sent, or is about to come.
+    pub async fn open(dialer: &Dialer, url: &ClientUrl, purpose: Purpose) -> Result<Self, Ended> {
         let stream = dialer.dial().await?;
-        let config = ClientConfig::new(url.clone(), Purpose::Publish);
+        let config = ClientConfig::new(url.clone(), purpose);
         let session = ClientSession::new(config, rand::rng().random(), std::time::Instant::now());
-        let mut link = Self { stream, session, server: Capabilities::none(), input: BytesMut::new() };
+        let (server, input, media) = (Capabilities::none(), BytesMut::new(), Vec::new());
+        let mut link = Self { stream, session, server, input, purpose, media };
         loop {
             let is_started = link.take_events()?;
             link.flush().await?;
@@ -80,6 +84,11 @@ impl Link {
     /// Queues a message.
     pub fn send(&mut self, message: MediaMessage) -> Result<(), Ended> {
         self.session.send(message).map_err(|error| closed(&error.to_string()))
+    }
+
+    /// What has come of the stream that is played.
+    pub fn media(&mut self) -> impl Iterator<Item = MediaMessage> {
+        self.media.drain(..)
     }
 
     /// Bytes that are queued.
@@ -151,6 +160,7 @@ impl Link {
                 ClientEvent::Rejected(rejection) => return Err(Ended::Refused(rejection)),
                 ClientEvent::ReconnectRequested { .. } => return Err(closed("the server asks to connect anew")),
                 ClientEvent::Ended => return Err(closed("the server ended the stream")),
+                ClientEvent::Media(message) if self.purpose == Purpose::Play => self.media.push(message),
                 ClientEvent::Media(_) => {}
             }
         }

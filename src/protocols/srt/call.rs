@@ -19,9 +19,12 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::handshake::datagram;
 use super::reader::{Reader, Reading};
+use super::receiver::{Receiver, Receiving};
 use super::server::{BATCH, Caller, Ended, say_goodbye};
 use super::wire::LISTENER;
 use crate::domain::live::Passphrase;
+use crate::domain::ports::Clock;
+use crate::media::live::gate::Feed;
 use crate::media::live::programme::Programme;
 use crate::media::live::stream::LiveStream;
 use crate::protocols::dial::resolve;
@@ -152,21 +155,16 @@ impl From<Ended> for CallError {
 }
 
 /// A listener that has taken the call.
-pub struct Call {
-    reader: Reader,
-    _receiving: AbortOnDropHandle<()>,
+struct Taken {
+    connection: Connection,
+    /// What the listener takes for our clock, and since when.
+    clock: (TimeStamp, Instant),
+    caller: Caller,
+    receiving: AbortOnDropHandle<()>,
 }
 
-impl Call {
-    /// Calls, to send this stream; `tell` hears once a second how many bytes were sent.
-    pub async fn open(
-        url: &CallUrl,
-        (latency, is_public_only): (Duration, bool),
-        stream: &Arc<LiveStream>,
-        mut tell: impl FnMut(u64) + Send + 'static,
-    ) -> Result<Self, CallError> {
-        let programme = Programme::of(stream);
-        programme.pull(Instant::now()).map_err(|not_carried| CallError::Ended(not_carried.to_string()))?;
+impl Taken {
+    async fn by(url: &CallUrl, (latency, is_public_only): (Duration, bool)) -> Result<Self, CallError> {
         let addresses = resolve((&url.host, url.port), is_public_only).await?;
         let address = *addresses.first().ok_or(CallError::NoAnswer)?;
         let unspecified = match address {
@@ -183,6 +181,27 @@ impl Call {
         let receiving = AbortOnDropHandle::new(tokio::spawn(receive(Arc::clone(&socket), datagrams)));
         let number = connection.settings.local_sockid.0;
         let caller = Caller { socket, address, number, datagrams: receiver };
+        Ok(Self { connection, clock: (clock, accepted), caller, receiving })
+    }
+}
+
+/// A listener that is sent a stream.
+pub struct Call {
+    reader: Reader,
+    _receiving: AbortOnDropHandle<()>,
+}
+
+impl Call {
+    /// Calls, to send this stream; `tell` hears once a second how many bytes were sent.
+    pub async fn open(
+        url: &CallUrl,
+        conditions: (Duration, bool),
+        stream: &Arc<LiveStream>,
+        mut tell: impl FnMut(u64) + Send + 'static,
+    ) -> Result<Self, CallError> {
+        let programme = Programme::of(stream);
+        programme.pull(Instant::now()).map_err(|not_carried| CallError::Ended(not_carried.to_string()))?;
+        let Taken { connection, clock: (clock, accepted), caller, receiving } = Taken::by(url, conditions).await?;
         let watch = Box::new(move |sent: super::sender::Sent| {
             tell(sent.bytes);
             Ok(())
@@ -202,6 +221,35 @@ impl Call {
     /// Tells the listener that nothing more comes.
     pub async fn close(self) {
         say_goodbye(self.reader.caller(), self.reader.settings()).await;
+    }
+}
+
+/// A listener that sends a stream.
+pub struct Fetch {
+    taken: Taken,
+}
+
+impl Fetch {
+    /// Calls, to be sent what the URL names; with at least this latency, and the public internet alone if so.
+    pub async fn open(url: &CallUrl, conditions: (Duration, bool)) -> Result<Self, CallError> {
+        Ok(Self { taken: Taken::by(url, conditions).await? })
+    }
+
+    /// Feeds a stream with what comes, until it ends or `stop` does.
+    pub async fn run(
+        self,
+        (feed, clock): (Feed, Arc<dyn Clock>),
+        silence_max: Duration,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), CallError> {
+        let Taken { connection, caller, receiving: _receiving, .. } = self.taken;
+        let mut receiver = Receiver::new(caller, (connection, None), Receiving { feed, clock, silence_max });
+        let ended = tokio::select! {
+            ended = receiver.run() => Err(ended.into()),
+            () = stop => Ok(()),
+        };
+        say_goodbye(receiver.caller(), receiver.settings()).await;
+        ended
     }
 }
 

@@ -4,21 +4,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use srt_protocol::connection::{Connection, ConnectionSettings, DuplexConnection};
-use srt_protocol::packet::{
-    Acknowledgement, ControlPacket, ControlTypes, Packet, RejectReason, ServerRejectReason, TimeStamp,
-};
+use srt_protocol::connection::{Connection, ConnectionSettings};
+use srt_protocol::packet::{ControlPacket, ControlTypes, RejectReason, ServerRejectReason, TimeStamp};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
 use super::handshake::{Conclusion, Unfit, datagram};
 use super::reader::{Reader, Reading};
-use super::wire::{Head, InvalidStreamId, Mode, StreamRequest, is_publishers};
+use super::receiver::{Receiver, Receiving};
+use super::wire::{InvalidStreamId, Mode, StreamRequest};
 use crate::domain::live::machine::Refusal;
 use crate::domain::ports::Clock;
-use crate::media::live::gate::{Audience, Counted, Feed, Gate, Knock, LinkStats, NotAdmitted, Ticket, TurnedAway};
+use crate::media::live::gate::{Audience, Feed, Gate, Knock, NotAdmitted, Ticket, TurnedAway};
 use crate::media::live::programme::Programme;
-use crate::media::mpegts::ingest::TsIngest;
 use crate::media::mpegts::mux::NotCarried;
 
 /// How this protocol is called.
@@ -141,24 +139,12 @@ pub(super) async fn serve(caller: Caller, second: Bytes, context: SrtContext) {
 }
 
 async fn publish(caller: Caller, (link, reply): (Connection, Bytes), feed: Feed, context: SrtContext) {
-    let (address, now) = (caller.address, Instant::now());
-    let mut session = Session {
-        caller,
-        connection: DuplexConnection::new(link),
-        reply,
-        feed,
-        ingest: TsIngest::default(),
-        started: now,
-        heard: now,
-        fed: now,
-        told: now,
-        link: LinkStats::default(),
-        context,
-        _counted: Counted::new(PROTOCOL),
-    };
-    let ended = session.run().await;
+    let address = caller.address;
+    let receiving = Receiving { feed, clock: context.clock, silence_max: context.silence_max };
+    let mut receiver = Receiver::new(caller, (link, Some(reply)), receiving);
+    let ended = receiver.run().await;
     tracing::info!(%address, reason = %ended, "srt connection ended");
-    say_goodbye(&session.caller, session.connection.settings()).await;
+    say_goodbye(receiver.caller(), receiver.settings()).await;
 }
 
 /// What a caller is let in for.
@@ -200,144 +186,6 @@ async fn let_in(
         let datagram = conclusion.rejection(rejected.reason());
         (rejected, datagram)
     })
-}
-
-struct Session {
-    caller: Caller,
-    connection: DuplexConnection,
-    /// What the caller was answered; it asks again when that was lost.
-    reply: Bytes,
-    feed: Feed,
-    ingest: TsIngest,
-    started: Instant,
-    /// When anything came last.
-    heard: Instant,
-    /// When media came last.
-    fed: Instant,
-    /// When the link's figures were told last.
-    told: Instant,
-    link: LinkStats,
-    context: SrtContext,
-    _counted: Counted,
-}
-
-impl Session {
-    async fn run(&mut self) -> Ended {
-        loop {
-            let now = Instant::now();
-            self.connection.check_timers(now);
-            while let Some((packet, address)) = self.connection.next_packet(now) {
-                self.note_sent(&packet);
-                let _ = self.caller.socket.send_to(&datagram(&packet), address).await;
-            }
-            if let Err(ended) = self.feed(now) {
-                return ended;
-            }
-            if !self.connection.is_open() {
-                return Ended::Left;
-            }
-            if now.duration_since(self.told) >= TOLD_EVERY {
-                self.tell(now);
-            }
-            if now.duration_since(self.heard) >= GONE_AFTER {
-                return Ended::Gone(GONE_AFTER);
-            }
-            if now.duration_since(self.fed) >= self.context.silence_max {
-                return Ended::Silent(self.context.silence_max);
-            }
-            if let Some(ended) = self.wait(now).await {
-                return ended;
-            }
-        }
-    }
-
-    /// What is due goes into the stream.
-    fn feed(&mut self, now: Instant) -> Result<(), Ended> {
-        let mut fed = Vec::new();
-        while let Some((_, bytes)) = self.connection.next_data(now) {
-            self.fed = now;
-            metrics::counter!("playhouse_live_ingest_bytes_total", "protocol" => PROTOCOL)
-                .increment(bytes.len() as u64);
-            self.ingest.take(&bytes, now.duration_since(self.started), &mut fed);
-        }
-        let wall = self.context.clock.now();
-        for fed in fed {
-            self.feed.give(fed, wall).map_err(|refused| Ended::Refused(refused.to_string()))?;
-        }
-        match self.ingest.refusal() {
-            Some(reason) => Err(Ended::Refused(reason.to_owned())),
-            None => Ok(()),
-        }
-    }
-
-    async fn wait(&mut self, now: Instant) -> Option<Ended> {
-        let due = self.connection.next_timer(now).min(self.told + TOLD_EVERY).max(now + PAUSE);
-        tokio::select! {
-            datagram = self.caller.datagrams.recv() => {
-                let Some(datagram) = datagram else { return Some(Ended::Stopping) };
-                self.take(datagram).await;
-                for _ in 1..BATCH {
-                    let Ok(datagram) = self.caller.datagrams.try_recv() else { break };
-                    self.take(datagram).await;
-                }
-                None
-            }
-            refusal = self.feed.fenced() => Some(Ended::Fenced(refusal)),
-            () = tokio::time::sleep_until(due.into()) => None,
-        }
-    }
-
-    async fn take(&mut self, mut datagram: Bytes) {
-        if !matches!(Head::read(&datagram), Some(Head::Connected(_))) {
-            let _ = self.caller.socket.send_to(&self.reply, self.caller.address).await;
-            return;
-        }
-        if !is_publishers(&datagram) {
-            return;
-        }
-        let address = self.caller.address;
-        if let Ok(packet) = Packet::parse(&mut datagram, address.is_ipv6()) {
-            let now = Instant::now();
-            self.heard = now;
-            self.connection.handle_packet_input(now, Ok((packet, address)));
-        }
-    }
-
-    /// Acknowledgements tell the round-trip time and how full the buffer is.
-    fn note_sent(&mut self, packet: &Packet) {
-        let Some(control) = packet.control() else { return };
-        match &control.control_type {
-            ControlTypes::Ack(Acknowledgement::Full(_, figures, _)) => {
-                self.link.rtt_ms = f64::from(figures.rtt.mean().as_micros()) / 1000.0;
-                self.link.buffer_packets_free = u64::from(figures.buffer_available);
-            }
-            ControlTypes::Nak(_) => self.link.loss_reports += 1,
-            _ => {}
-        }
-    }
-
-    /// Tells how the link does.
-    fn tell(&mut self, now: Instant) {
-        self.told = now;
-        self.connection.update_statistics(now);
-        let before = self.link;
-        let latency = self.connection.settings().recv_tsbpd_latency;
-        let unusable = self.ingest.unusable();
-        let figures = self.connection.statistics();
-        self.link = LinkStats {
-            latency_ms: u64::try_from(latency.as_millis()).unwrap_or(u64::MAX),
-            packets: figures.rx_unique_data + figures.rx_retransmit_data,
-            packets_recovered: figures.rx_retransmit_data,
-            packets_dropped: figures.rx_dropped_data,
-            packets_undecrypted: figures.rx_decrypt_errors,
-            buffered_ms: u64::try_from(figures.rx_acknowledged_time.as_millis()).unwrap_or(u64::MAX),
-            media_gaps: unusable.gaps,
-            media_damaged: unusable.damaged,
-            ..self.link
-        };
-        self.link.count_since(&before, PROTOCOL);
-        self.feed.note_link(self.link);
-    }
 }
 
 /// Tells a peer that nothing more comes, nor is heard.

@@ -14,7 +14,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::video::Privacy;
 
 const COLUMNS: &str = "id, playback_id, user_id, channel_id, details, choices, key_hash, sealed_key, \
-    sealed_passphrase, slate, pushes, state, generation, \
+    sealed_passphrase, slate, pushes, pull, state, generation, \
     video_id, recording, started_at, ended_at, revision, created_at, updated_at";
 /// Most items of one answer.
 const PAGE_MAX: u32 = 200;
@@ -33,6 +33,7 @@ fn live_from(row: &Row) -> Result<Live, CatalogError> {
         passphrase: row.optional_blob("sealed_passphrase")?.map(SealedPassphrase),
         slate: row.optional_json("slate")?,
         pushes: row.json("pushes")?,
+        pull: row.optional_json("pull")?,
         state: row.one_of("state", LiveState::parse)?,
         generation: row.number("generation")?,
         video_id: row.optional_id("video_id")?,
@@ -57,6 +58,7 @@ fn bind_changing(statement: Statement, live: &Live) -> Result<Statement, Catalog
         .bind("sealed_passphrase", live.passphrase.as_ref().map(|sealed| sealed.0.clone()))
         .bind("slate", live.slate.as_ref().map(to_json).transpose()?)
         .bind("pushes", to_json(&live.pushes)?)
+        .bind("pull", live.pull.as_ref().map(to_json).transpose()?)
         .bind("state", live.state)
         .bind("is_listed", is_listed)
         .bind("video_id", live.video_id.as_ref())
@@ -69,8 +71,8 @@ fn bind_changing(statement: Statement, live: &Live) -> Result<Statement, Catalog
 
 fn insert(live: &Live) -> Result<Statement, CatalogError> {
     let insert = "INSERT INTO lives (id, playback_id, user_id, channel_id, details, choices, key_hash, sealed_key, \
-        sealed_passphrase, slate, pushes, state, is_listed, video_id, recording, started_at, ended_at, revision, created_at, updated_at) VALUES (:id, :playback_id, \
-        :user_id, :channel_id, :details, :choices, :key_hash, :sealed_key, :sealed_passphrase, :slate, :pushes, :state, :is_listed, :video_id, :recording, \
+        sealed_passphrase, slate, pushes, pull, state, is_listed, video_id, recording, started_at, ended_at, revision, created_at, updated_at) VALUES (:id, :playback_id, \
+        :user_id, :channel_id, :details, :choices, :key_hash, :sealed_key, :sealed_passphrase, :slate, :pushes, :pull, :state, :is_listed, :video_id, :recording, \
         :started_at, :ended_at, :revision, :created_at, :updated_at)";
     let insert = Statement::new(insert)
         .bind("playback_id", &live.playback_id)
@@ -83,7 +85,7 @@ fn insert(live: &Live) -> Result<Statement, CatalogError> {
 /// Writes a changed record, if the row is still as it was read. The lease has a writer of its own.
 fn save(live: &Live, read_revision: u64) -> Result<Statement, CatalogError> {
     let update = "UPDATE lives SET details = :details, choices = :choices, key_hash = :key_hash, sealed_key = :sealed_key, \
-        sealed_passphrase = :sealed_passphrase, slate = :slate, pushes = :pushes, state = :state, is_listed = :is_listed, video_id = :video_id, recording = :recording, started_at = :started_at, ended_at = :ended_at, \
+        sealed_passphrase = :sealed_passphrase, slate = :slate, pushes = :pushes, pull = :pull, state = :state, is_listed = :is_listed, video_id = :video_id, recording = :recording, started_at = :started_at, ended_at = :ended_at, \
         revision = :revision, updated_at = :updated_at WHERE id = :id AND revision = :read_revision";
     let update = bind_changing(Statement::new(update), live)?;
     Ok(update.bind("read_revision", read_revision).one_row("revision"))
@@ -104,6 +106,7 @@ fn patched(mut live: Live, patch: &LivePatch) -> Live {
     live.passphrase = patch.passphrase.clone().unwrap_or(live.passphrase);
     live.slate = patch.slate.clone().unwrap_or(live.slate);
     live.pushes = patch.pushes.clone().unwrap_or(live.pushes);
+    live.pull = patch.pull.clone().unwrap_or(live.pull);
     live
 }
 
@@ -258,6 +261,19 @@ impl LiveCatalog for CatalogStore {
         let query = format!("SELECT {COLUMNS} FROM lives WHERE state = :state ORDER BY created_at, id LIMIT :limit");
         let query = Statement::new(query).bind("state", state).bind("limit", limit);
         self.rows(query).await?.iter().map(live_from).collect()
+    }
+
+    async fn lives_pulled(&self, limit: u32) -> Result<Vec<Live>, CatalogError> {
+        let mut lives = Vec::new();
+        for state in [LiveState::Live, LiveState::Idle] {
+            let query = format!(
+                "SELECT {COLUMNS} FROM lives WHERE state = :state AND pull IS NOT NULL \
+                 ORDER BY created_at, id LIMIT :limit"
+            );
+            let query = Statement::new(query).bind("state", state).bind("limit", limit);
+            lives.extend(self.rows(query).await?.iter().map(live_from).collect::<Result<Vec<_>, _>>()?);
+        }
+        Ok(lives)
     }
 
     async fn delete_live(&self, id: &LiveId, now: Timestamp) -> Result<(), CatalogError> {

@@ -23,6 +23,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 9, name: "slate", sqlite: include_str!("migrations/0009_slate.sqlite.sql") },
     Migration { version: 10, name: "passphrases", sqlite: include_str!("migrations/0010_passphrases.sqlite.sql") },
     Migration { version: 11, name: "pushes", sqlite: include_str!("migrations/0011_pushes.sqlite.sql") },
+    Migration { version: 12, name: "pulls", sqlite: include_str!("migrations/0012_pulls.sqlite.sql") },
 ];
 
 const CREATE_HISTORY: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (

@@ -5,6 +5,8 @@ use super::{Counting, at, events, registered};
 use crate::domain::account::User;
 use crate::domain::asset::{BlobKey, Extent};
 use crate::domain::ids::{LiveId, PlaybackId};
+use crate::domain::live::pull::Pull;
+use crate::domain::live::push::SealedText;
 use crate::domain::live::{Live, LiveChoices, LivePatch, LiveState, LiveStep, Slate, StoredKey};
 use crate::domain::ports::{Catalog, CatalogError, PageRequest};
 use crate::domain::video::{Privacy, VideoDetails};
@@ -32,6 +34,7 @@ fn new_live(user: &User, name: &str, secs: i64) -> Live {
         passphrase: None,
         slate: None,
         pushes: Vec::new(),
+        pull: None,
         state: LiveState::Idle,
         generation: 0,
         video_id: None,
@@ -129,6 +132,26 @@ pub(in crate::storage) async fn everything_that_is_live_is_found(catalog: &Arc<d
     futures::future::join_all(creating).await;
     assert_eq!(catalog.lives_in(LiveState::Live, 1000).await.unwrap().len(), 250);
     assert_eq!(catalog.lives_in(LiveState::Live, 10).await.unwrap().len(), 10);
+}
+
+pub(in crate::storage) async fn what_is_fetched_from_elsewhere_is_found(catalog: &Arc<dyn Catalog>) {
+    let user = registered(&**catalog, "fay").await;
+    let pull = |text: &str| Pull { url: SealedText(text.into()), shown: "rtmp://…".into(), enabled: true };
+    for (number, name) in (1..).zip(["first", "none", "ended"]) {
+        let live = created(catalog, &user, name, number).await;
+        let patch = LivePatch { pull: (name != "none").then(|| Some(pull(name))), ..LivePatch::default() };
+        let changed = catalog.update_live(&live.id, patch, None, at(10)).await.unwrap();
+        assert_eq!(changed.pull, (name != "none").then(|| pull(name)));
+        if name == "ended" {
+            catalog.step_live(&live.id, LiveStep::Opened { recording: None }, at(11)).await.unwrap();
+            catalog.step_live(&live.id, LiveStep::Closed { archive: None }, at(12)).await.unwrap();
+        }
+    }
+    let found = catalog.lives_pulled(10).await.unwrap();
+    assert_eq!(found.iter().map(|live| live.details.title.as_str()).collect::<Vec<_>>(), ["first"]);
+    let none = LivePatch { pull: Some(None), ..LivePatch::default() };
+    assert_eq!(catalog.update_live(&found[0].id, none, None, at(13)).await.unwrap().pull, None);
+    assert_eq!(catalog.lives_pulled(10).await.unwrap(), []);
 }
 
 pub(in crate::storage) async fn leases_count_up_until_the_end(catalog: &Arc<dyn Catalog>) {

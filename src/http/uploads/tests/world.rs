@@ -114,6 +114,7 @@ impl World {
                 janitor: JanitorHandle::default(),
                 thumbnails: crate::http::testing::thumbnails_of(&storage, dir.path()),
                 transcodes,
+                pulls: crate::http::testing::idle_pulls(&storage, &lives),
                 lives: lives.clone(),
             },
             metrics: PrometheusBuilder::new().build_recorder().handle(),

@@ -90,7 +90,7 @@ conformance_tests!(ladders, catalog();
     attempts_at_units_are_counted_by_their_end, what_units_made_is_kept_until_they_are_abandoned,
     progress_and_failed_renditions_are_told);
 conformance_tests!(lives, catalog();
-    a_slate_keeps_its_files, a_live_stream_goes_its_way, lives_are_found_by_all_their_names, everything_that_is_live_is_found, leases_count_up_until_the_end,
+    a_slate_keeps_its_files, a_live_stream_goes_its_way, lives_are_found_by_all_their_names, everything_that_is_live_is_found, what_is_fetched_from_elsewhere_is_found, leases_count_up_until_the_end,
     owners_edit_by_revision, lists_show_what_is_live, only_what_is_not_live_is_deleted);
 conformance_tests!(watch, catalog();
     positions_move_with_time_only, a_session_is_one_view, a_session_is_recorded_once);

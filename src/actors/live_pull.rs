@@ -1,0 +1,370 @@
+//! A live stream that is fetched from another server, by RTMP or SRT, as if that were its publisher: one actor for each, with a
+//! task that connects, feeds the stream, and tries again after ever longer pauses. It steps back for publishers who come with
+//! the stream's key.
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
+use serde::Serialize;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::backoff::Backoff;
+use super::describe::{DescribeReply, Description};
+use super::lives::LivesHandle;
+use super::reply::{AskError, Reply};
+use super::supervisor::{ChildError, Family, FamilyHandle};
+use crate::domain::ids::LiveId;
+use crate::domain::live::machine::Refusal;
+use crate::domain::live::pull::Pull;
+use crate::domain::live::{Live, LiveState};
+use crate::domain::ports::{Catalog, CatalogError, Clock};
+use crate::domain::time::Timestamp;
+use crate::media::live::broadcast::Broadcast;
+use crate::media::live::gate::{Feed, NotTaken, TurnedAway};
+use crate::protocols::outlet::{InvalidOutlet, Outlet};
+use crate::protocols::rtmp::client::Ended;
+use crate::protocols::srt::call::{CallError, Fetch};
+
+mod rtmp;
+
+/// Most streams that are fetched at once.
+pub const PULLS_MAX: usize = 1000;
+/// How often it is looked whether somebody else still feeds the stream.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What pulls need.
+pub struct PullContext {
+    /// Whom they feed.
+    pub lives: LivesHandle,
+    /// Where they are listed.
+    pub catalog: Arc<dyn Catalog>,
+    /// Wall-clock time.
+    pub clock: Arc<dyn Clock>,
+    /// Whether servers may be on this machine or in its network.
+    pub from_private: bool,
+    /// How long what comes by SRT is held at least, so that what is lost can be sent again.
+    pub srt_latency: Duration,
+    /// A server that sends nothing for this long is hung up on.
+    pub silence_max: Duration,
+}
+
+/// How far a pull is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PullState {
+    /// Somebody else feeds the stream.
+    #[default]
+    Waiting,
+    /// The server is being asked.
+    Connecting,
+    /// The stream comes.
+    Receiving,
+    /// It did not; it is tried again.
+    Failed,
+    /// The stream has ended, and cannot be fed any more.
+    Over,
+}
+
+/// How a pull does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PullStats {
+    /// How far it is.
+    pub state: PullState,
+    /// Since when.
+    pub since: Timestamp,
+    /// Why it failed the last time.
+    pub error: Option<String>,
+    /// How often it failed.
+    pub failures: u64,
+}
+
+/// What a pull is told.
+pub enum PullMessage {
+    /// Its owner has changed it; `None`: the stream is not to be fetched any more.
+    Change {
+        /// As it is now.
+        live: Option<Box<Live>>,
+        /// Answered once it is so.
+        reply: Reply<(), AskError>,
+    },
+    /// How does it do?
+    Ask {
+        /// Its figures; `None` when nothing is fetched.
+        reply: Reply<Option<PullStats>, AskError>,
+    },
+    /// Describe yourself.
+    Describe {
+        /// The description.
+        reply: DescribeReply,
+    },
+}
+
+/// The family: what its supervisor starts children with.
+pub struct PullFamily(Arc<PullContext>);
+
+impl Family for PullFamily {
+    type Key = LiveId;
+    type Seed = Live;
+    type Message = PullMessage;
+    const NAME: &'static str = "pulls";
+
+    async fn spawn(&self, _: &LiveId, live: &Live, supervisor: ActorCell) -> Result<ActorRef<PullMessage>, SpawnErr> {
+        Ok(Actor::spawn_linked(None, PullActor, (live.clone(), Arc::clone(&self.0)), supervisor).await?.0)
+    }
+
+    fn describe(reply: DescribeReply) -> PullMessage {
+        PullMessage::Describe { reply }
+    }
+}
+
+/// The only way in.
+#[derive(Clone)]
+pub struct PullsHandle {
+    family: FamilyHandle<PullFamily>,
+    context: Arc<PullContext>,
+}
+
+impl PullsHandle {
+    /// A handle to the family that will be started with `context`.
+    pub fn new(context: Arc<PullContext>) -> Self {
+        Self { family: FamilyHandle::default(), context }
+    }
+
+    /// The family behind it, for its supervisor.
+    pub fn family(&self) -> (FamilyHandle<PullFamily>, Arc<PullFamily>) {
+        (self.family.clone(), Arc::new(PullFamily(Arc::clone(&self.context))))
+    }
+
+    /// Has the stream fetched as its record says, or not.
+    pub async fn change(&self, live: &Live) -> Result<(), ChildError> {
+        let post = match self.family.find(live.id.clone()).await? {
+            Some(post) => post,
+            None if is_wanted(live) => {
+                self.family.find_or_start(live.id.clone(), live.clone()).await?;
+                return Ok(());
+            }
+            None => return Ok(()),
+        };
+        let live = is_wanted(live).then(|| Box::new(live.clone()));
+        Ok(post.ask(|reply| PullMessage::Change { live, reply }).await?)
+    }
+
+    /// How the pull of a stream does; `None` when it is not fetched.
+    pub async fn stats(&self, id: &LiveId) -> Result<Option<PullStats>, ChildError> {
+        let Some(post) = self.family.find(id.clone()).await? else { return Ok(None) };
+        let stats: Result<Option<PullStats>, AskError> = post.ask(|reply| PullMessage::Ask { reply }).await;
+        Ok(stats?)
+    }
+
+    /// Begins with what the catalog says is to be fetched. Returns how many streams.
+    pub async fn resume(&self) -> Result<usize, CatalogError> {
+        let mut begun = 0;
+        for live in self.context.catalog.lives_pulled(PULLS_MAX as u32).await? {
+            begun += usize::from(is_wanted(&live) && self.change(&live).await.is_ok());
+        }
+        Ok(begun)
+    }
+}
+
+fn is_wanted(live: &Live) -> bool {
+    live.state != LiveState::Ended && live.pull.as_ref().is_some_and(|pull| pull.enabled)
+}
+
+/// A pull under way. Its task ends when this is dropped, with a farewell to the server.
+struct Running {
+    pull: Pull,
+    stats: Arc<Mutex<PullStats>>,
+    _stop: DropGuard,
+}
+
+impl Running {
+    fn start(context: &Arc<PullContext>, live: &Live, pull: &Pull) -> Self {
+        let since = context.clock.now();
+        let stats = PullStats { state: PullState::default(), since, error: None, failures: 0 };
+        let (stats, stop) = (Arc::new(Mutex::new(stats)), CancellationToken::new());
+        let puller =
+            Puller { live: live.clone(), pull: pull.clone(), context: Arc::clone(context), stats: Arc::clone(&stats) };
+        let stopped = stop.clone();
+        tokio::spawn(async move { puller.run(&stopped).await });
+        Self { pull: pull.clone(), stats, _stop: stop.drop_guard() }
+    }
+}
+
+/// A pull's own state.
+pub struct PullActorState {
+    id: LiveId,
+    context: Arc<PullContext>,
+    running: Option<Running>,
+}
+
+impl PullActorState {
+    fn set(&mut self, live: Option<&Live>) {
+        let wanted = live.and_then(|live| Some((live, live.pull.as_ref()?)));
+        let is_running = |pull: &Pull| self.running.as_ref().is_some_and(|running| running.pull == *pull);
+        match wanted {
+            Some((_, pull)) if is_running(pull) => {}
+            Some((live, pull)) => self.running = Some(Running::start(&self.context, live, pull)),
+            None => self.running = None,
+        }
+    }
+
+    fn stats(&self) -> Option<PullStats> {
+        self.running.as_ref().map(|running| locked(&running.stats).clone())
+    }
+}
+
+fn locked(stats: &Mutex<PullStats>) -> MutexGuard<'_, PullStats> {
+    stats.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One live stream that is fetched.
+pub struct PullActor;
+
+impl Actor for PullActor {
+    type Msg = PullMessage;
+    type State = PullActorState;
+    type Arguments = (Live, Arc<PullContext>);
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<PullMessage>,
+        (live, context): Self::Arguments,
+    ) -> Result<PullActorState, ActorProcessingErr> {
+        let mut state = PullActorState { id: live.id.clone(), context, running: None };
+        state.set(Some(&live));
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        me: ActorRef<PullMessage>,
+        message: PullMessage,
+        state: &mut PullActorState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            PullMessage::Change { live, reply } => {
+                state.set(live.as_deref());
+                reply.send(Ok(()));
+                if state.running.is_none() {
+                    me.stop(None);
+                }
+            }
+            PullMessage::Ask { reply } => reply.send(Ok(state.stats())),
+            PullMessage::Describe { reply } => reply.send(Ok(Description::leaf("pull", &state.id, &state.stats()))),
+        }
+        Ok(())
+    }
+}
+
+/// Why a pull failed.
+#[derive(Debug, thiserror::Error)]
+enum PullError {
+    #[error("its URL was sealed under another secret: give it anew")]
+    Sealed,
+    #[error(transparent)]
+    Url(#[from] InvalidOutlet),
+    #[error(transparent)]
+    Rtmp(#[from] Ended),
+    #[error("nothing came for {} s", .0.as_secs_f64())]
+    Silent(Duration),
+    #[error("{0}")]
+    Unfit(String),
+    #[error(transparent)]
+    NotTaken(#[from] NotTaken),
+    #[error(transparent)]
+    TurnedAway(#[from] TurnedAway),
+    #[error(transparent)]
+    Fenced(Refusal),
+    #[error(transparent)]
+    Srt(#[from] CallError),
+}
+
+/// What a pull is made with.
+struct Puller {
+    live: Live,
+    pull: Pull,
+    context: Arc<PullContext>,
+    stats: Arc<Mutex<PullStats>>,
+}
+
+impl Puller {
+    /// Until the stream has ended, or nobody wants it any more.
+    async fn run(&self, stop: &CancellationToken) {
+        let mut backoff = Backoff::new();
+        while self.is_free(stop).await {
+            backoff.begin();
+            let error = match self.fetch(stop).await {
+                Ok(()) => return,
+                Err(PullError::TurnedAway(TurnedAway::Refused(Refusal::Ended))) => break,
+                Err(error) => error.to_string(),
+            };
+            let error = self.outlet().map_or(error.clone(), |outlet| outlet.without_secrets(&error));
+            tracing::warn!(live.id = %self.live.id, from = self.pull.shown, error, "a pull failed");
+            metrics::counter!("playhouse_live_pull_failures_total").increment(1);
+            self.note(PullState::Failed, |stats| {
+                stats.failures += 1;
+                stats.error = Some(error);
+            });
+            if !backoff.wait(stop).await {
+                return;
+            }
+        }
+        self.note(PullState::Over, |_| {});
+    }
+
+    /// Waits until nobody else feeds the stream.
+    async fn is_free(&self, stop: &CancellationToken) -> bool {
+        let is_fed = || {
+            let watched = self.context.lives.find(&self.live.playback_id);
+            watched.is_some_and(|watched| watched.stream.look(Broadcast::is_fed))
+        };
+        while is_fed() {
+            self.note(PullState::Waiting, |_| {});
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = stop.cancelled() => return false,
+            }
+        }
+        !stop.is_cancelled()
+    }
+
+    /// Over one connection.
+    async fn fetch(&self, stop: &CancellationToken) -> Result<(), PullError> {
+        let outlet = self.outlet()?;
+        self.note(PullState::Connecting, |_| {});
+        match outlet {
+            Outlet::Rtmp(url) => self.by_rtmp(&url, stop).await,
+            Outlet::Srt(url) => {
+                let conditions = (self.context.srt_latency, !self.context.from_private);
+                let fetch = tokio::select! {
+                    fetch = Fetch::open(&url, conditions) => fetch?,
+                    () = stop.cancelled() => return Ok(()),
+                };
+                let feed = self.feed("srt").await?;
+                let fed = (feed, Arc::clone(&self.context.clock));
+                Ok(fetch.run(fed, self.context.silence_max, stop.cancelled()).await?)
+            }
+        }
+    }
+
+    fn outlet(&self) -> Result<Outlet, PullError> {
+        let url = self.context.lives.keys().open_url(&self.pull.url).ok_or(PullError::Sealed)?;
+        Ok(Outlet::parse(&url)?)
+    }
+
+    /// The right to feed the stream, now that something will come.
+    async fn feed(&self, protocol: &'static str) -> Result<Feed, PullError> {
+        let feed = self.context.lives.feed(&self.live).await?;
+        tracing::info!(live.id = %self.live.id, from = self.pull.shown, protocol, "pulling");
+        self.note(PullState::Receiving, |stats| stats.error = None);
+        Ok(feed)
+    }
+
+    fn note(&self, state: PullState, change: impl FnOnce(&mut PullStats)) {
+        let mut stats = locked(&self.stats);
+        if stats.state != state {
+            (stats.state, stats.since) = (state, self.context.clock.now());
+        }
+        change(&mut stats);
+    }
+}

@@ -1,0 +1,133 @@
+//! Streams that are fetched from other servers.
+use std::net::TcpListener;
+use std::process::Command;
+
+use playhouse::cli::client::Client;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::kill::signed_in;
+use crate::live::{H264, PATIENCE, Publisher, ask, in_state, make, show, text};
+use crate::push::arrives;
+use crate::support::server::{Server, ServerOptions};
+use crate::support::tools::until;
+
+fn private() -> Server {
+    ServerOptions::new().set("live.pull_from_private", "true").start()
+}
+
+fn path(live: &Value) -> String {
+    format!("/api/v1/live/{}/pull", text(live, "/id"))
+}
+
+async fn pull_from(creator: &Client, live: &Value, body: Value) -> Value {
+    ask(creator, creator.request(Method::PUT, &path(live)).json(&body)).await
+}
+
+/// What is known of a pull once it is so.
+async fn pull_in(creator: &Client, live: &Value, state: &str) -> Value {
+    until(&format!("the pull to be {state}"), PATIENCE, || async {
+        let shown = ask(creator, creator.request(Method::GET, &path(live))).await;
+        Some(shown).filter(|pull| pull["stats"]["state"] == state)
+    })
+    .await
+}
+
+/// What RTMP servers of others do: they send a stream to whoever plays it.
+fn sends(url: &str) -> Publisher {
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-nostdin", "-v", "error", "-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30"]);
+    ffmpeg.args(["-re", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"]);
+    ffmpeg.args(H264.split_whitespace()).args(["-c:a", "aac", "-t", "120", "-f", "flv", "-listen", "1", url]);
+    Publisher::run(ffmpeg)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_fetched_by_srt_whatever_happens_there() {
+    let (here, there) = (private(), Server::start());
+    let (creator, other) = (here.account("creator").await, there.account("other").await);
+    let origin = make(&other, json!({"title": "Origin", "permanent": true, "srt_passphrase": "correct-horse"})).await;
+    let live = make(&creator, json!({"title": "Fetched"})).await;
+    let publisher = Publisher::standard(text(&origin, "/ingest/rtmp"));
+    in_state(&other, &origin, "live").await;
+    let url = format!("{}&passphrase=correct-horse", text(&origin, "/playback/srt"));
+    let made = pull_from(&creator, &live, json!({"url": url})).await;
+    let shown = format!("srt://127.0.0.1:{}?…", there.port_of("srt"));
+    assert_eq!((&made["url"], &made["enabled"]), (&json!(shown), &json!(true)));
+    in_state(&creator, &live, "live").await;
+    let stats = arrives(&creator, &live).await;
+    assert!(stats["link"]["packets"].as_u64() > Some(100), "{stats}");
+    // Whoever has the key comes first, and the pull comes back when they leave.
+    let own = Publisher::standard(text(&live, "/ingest/rtmp"));
+    pull_in(&creator, &live, "waiting").await;
+    drop(own);
+    pull_in(&creator, &live, "receiving").await;
+    // The server there is gone for a moment, and its broadcast with it.
+    drop(publisher);
+    let end = format!("/api/v1/live/{}/end", text(&origin, "/id"));
+    other.send(other.request(Method::POST, &end)).await.expect("its end");
+    pull_in(&creator, &live, "failed").await;
+    let _publisher = Publisher::standard(text(&origin, "/ingest/rtmp"));
+    let again = pull_in(&creator, &live, "receiving").await;
+    assert!(again["stats"]["failures"].as_u64() > Some(1), "{again}");
+    assert_eq!(show(&creator, &live).await["state"], json!("live"), "the broadcast has waited for it");
+    // Who ends the broadcast does not want it to begin anew.
+    let end = format!("/api/v1/live/{}/end", text(&live, "/id"));
+    creator.send(creator.request(Method::POST, &end)).await.expect("the end");
+    in_state(&creator, &live, "ended").await;
+    let off = ask(&creator, creator.request(Method::GET, &path(&live))).await;
+    assert_eq!((&off["enabled"], &off["stats"]), (&json!(false), &Value::Null), "{off}");
+    assert!(!here.log_text().contains("correct-horse"), "passphrases are secrets");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_fetched_by_rtmp_also_after_a_restart() {
+    let mut here = private();
+    let creator = here.account("creator").await;
+    let live = make(&creator, json!({"title": "Fetched"})).await;
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
+    let application = format!("rtmp://127.0.0.1:{port}/live");
+    let made = pull_from(&creator, &live, json!({"url": application, "stream_key": "secret-name"})).await;
+    assert_eq!(made["url"], json!(format!("{application}/…")));
+    // Nobody is there yet.
+    let failed = pull_in(&creator, &live, "failed").await;
+    assert!(text(&failed, "/stats/error").contains("refused"), "{failed}");
+    let url = format!("{application}/secret-name");
+    let sender = sends(&url);
+    pull_in(&creator, &live, "receiving").await;
+    in_state(&creator, &live, "live").await;
+    arrives(&creator, &live).await;
+    here.kill9();
+    drop(sender);
+    let _sender = sends(&url);
+    here.restart();
+    let creator = signed_in(&here).await;
+    pull_in(&creator, &live, "receiving").await;
+    let gone = creator.send(creator.request(Method::DELETE, &path(&live))).await.expect("its deletion");
+    assert_eq!(gone.status(), StatusCode::NO_CONTENT);
+    assert!(!format!("{failed}{}", here.log_text()).contains("secret-name"), "names of streams may be keys");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_fetched_is_said() {
+    let server = Server::start();
+    let creator = server.account("creator").await;
+    let live = make(&creator, json!({"title": "Fetched"})).await;
+    let own = text(&live, "/playback/hls").rsplit('/').nth(1).expect("a playback id").to_owned();
+    for (url, said) in [
+        ("ftp://host/stream".to_owned(), "must begin with"),
+        ("srt://host".to_owned(), "no host and port"),
+        (format!("srt://localhost:1?streamid=read:{own}"), "leads back to this stream"),
+    ] {
+        let answer =
+            creator.request(Method::PUT, &path(&live)).json(&json!({"url": url})).send().await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::UNPROCESSABLE_ENTITY, "{url}");
+        let refused = answer.text().await.expect("a problem");
+        assert!(refused.contains(said), "{url}: {refused}");
+    }
+    pull_from(&creator, &live, json!({"url": "rtmp://127.0.0.1/live/name"})).await;
+    let failed = pull_in(&creator, &live, "failed").await;
+    assert!(text(&failed, "/stats/error").contains("not an address of the public internet"), "{failed}");
+    let off = pull_from(&creator, &live, json!({"enabled": false})).await;
+    assert_eq!((&off["enabled"], &off["stats"]), (&json!(false), &Value::Null), "{off}");
+}
