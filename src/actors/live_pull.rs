@@ -29,6 +29,8 @@ mod rtmp;
 
 /// Most streams that are fetched at once.
 pub const PULLS_MAX: usize = 1000;
+/// How long an actor stays that fetches nothing: it may be switched on again.
+const IDLE_MAX: Duration = Duration::from_secs(60);
 /// How often it is looked whether somebody else still feeds the stream.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -92,6 +94,8 @@ pub enum PullMessage {
         /// Its figures; `None` when nothing is fetched.
         reply: Reply<Option<PullStats>, AskError>,
     },
+    /// Nothing has been asked for a while.
+    LeaveIfIdle,
     /// Describe yourself.
     Describe {
         /// The description.
@@ -152,8 +156,11 @@ impl PullsHandle {
     /// How the pull of a stream does; `None` when it is not fetched.
     pub async fn stats(&self, id: &LiveId) -> Result<Option<PullStats>, ChildError> {
         let Some(post) = self.family.find(id.clone()).await? else { return Ok(None) };
-        let stats: Result<Option<PullStats>, AskError> = post.ask(|reply| PullMessage::Ask { reply }).await;
-        Ok(stats?)
+        match post.ask(|reply| PullMessage::Ask { reply }).await {
+            // It has just left, since there was nothing to be fetched.
+            Err(AskError::Gone) => Ok(None),
+            stats => Ok(stats?),
+        }
     }
 
     /// Begins with what the catalog says is to be fetched. Returns how many streams.
@@ -245,6 +252,9 @@ impl Actor for PullActor {
             PullMessage::Change { live, reply } => {
                 state.set(live.as_deref());
                 reply.send(Ok(()));
+                me.send_after(IDLE_MAX, || PullMessage::LeaveIfIdle);
+            }
+            PullMessage::LeaveIfIdle => {
                 if state.running.is_none() {
                     me.stop(None);
                 }
