@@ -63,17 +63,17 @@ pub(super) async fn replace(
     if live.state == LiveState::Ended {
         return Err(Problem::new(StatusCode::CONFLICT, "ended", "This stream has ended: make a new one."));
     }
-    let required = || Problem::invalid_field("/url", "required", "is required");
-    let (Remote { url, shown }, before) = match (&body.url, live.pull.clone()) {
-        (Some(url), before) => (Remote::of(&state, &live, (url, body.stream_key.as_deref()))?, before),
-        (None, Some(Pull { url, shown, enabled })) => {
-            (Remote { url: url.clone(), shown: shown.clone() }, Some(Pull { url, shown, enabled }))
+    let enabled = body.enabled.unwrap_or(true);
+    let pull = match (&body.url, &live.pull) {
+        (Some(url), _) => {
+            let Remote { url, shown } = Remote::of(&state, &live, (url, body.stream_key.as_deref()))?;
+            Pull { url, shown, enabled }
         }
-        (None, None) => return Err(required()),
+        (None, Some(before)) => Pull { enabled, ..before.clone() },
+        (None, None) => return Err(Problem::invalid_field("/url", "required", "is required")),
     };
-    let pull = Pull { url, shown, enabled: body.enabled.unwrap_or(true) };
     let changed = change(&state, &live, Some(pull)).await?;
-    let status = if before.is_some() { StatusCode::OK } else { StatusCode::CREATED };
+    let status = if live.pull.is_some() { StatusCode::OK } else { StatusCode::CREATED };
     Ok((status, PullView::of(&state, &changed).await?).into_response())
 }
 
