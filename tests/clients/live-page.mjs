@@ -10,7 +10,7 @@ import { signIn } from './lib/sign-in.mjs';
 const PHASES = { waiting, plays: playsLive, away, returns, ends };
 /** How long whoever runs this may take to start or stop the publisher, and the server to notice. */
 const PATIENCE_MS = 60_000;
-/** How much there must be to go back in, seconds. */
+/** How much there must be to go back in, seconds: ten, and the oldest three that a page does not go to. */
 const WINDOW_S = 14;
 /** How far a key may miss while the stream goes on, seconds. */
 const TOLERANCE_S = 1.5;
@@ -106,8 +106,8 @@ async function isLive(page, latencyMax, when) {
 /** Goes back by keys: by ten seconds, and to the oldest there is. */
 async function goesBack(page) {
   await until(`${WINDOW_S} s to go back in`, async () => {
-    const { start, end } = await edge(page);
-    return end - start >= WINDOW_S;
+    const { start, time } = await edge(page);
+    return time - start >= WINDOW_S;
   }, PATIENCE_MS);
   await inPlayer(page).getByRole('button', { name: 'Pause' }).focus();
   await page.evaluate(noteLeap);

@@ -155,6 +155,7 @@ class HlsEngine implements Engine {
       maxBufferLength: 30,
       backBufferLength: 60,
       startFragPrefetch: !live,
+      audioStreamController: promptAudio(this.Hls),
       ...(live && { ...LIVE_CONFIG, lowLatencyMode: live === 'low' }),
     });
   }
@@ -276,6 +277,21 @@ class HlsEngine implements Engine {
     this.#next?.destroy();
     this.#hls.destroy();
   }
+}
+
+/**
+ * Sound that came before the first picture of its epoch is set aside until that is known. hls.js 1.7 looks for it once in
+ * 100 ms only; when a further part of the sound comes sooner, it forgets the one set aside and loads no sound any more.
+ */
+function promptAudio({ DefaultConfig }: typeof HlsClass): HlsConfig['audioStreamController'] {
+  const Base = DefaultConfig.audioStreamController;
+  if (!Base) return undefined;
+  return class extends Base {
+    override onInitPtsFound(...found: Parameters<typeof Base.prototype.onInitPtsFound>): void {
+      super.onInitPtsFound(...found);
+      if (this.state === 'WAITING_INIT_PTS') this.tick();
+    }
+  };
 }
 
 function sideOf(level: Level): number {
