@@ -375,8 +375,10 @@ fn pull_context(settings: &Settings, storage: &Storage, lives: LivesHandle) -> P
         lives,
         catalog: Arc::clone(&storage.catalog),
         clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
         from_private: settings.live.pull_from_private,
         srt_latency: settings.live.srt_latency.0,
+        webrtc_latency: settings.live.webrtc_latency.0,
         silence_max: settings.live.idle_timeout.0,
     }
 }

@@ -107,6 +107,8 @@ pub enum Load {
     Publishers(PublishersArgs),
     /// Watch a live stream by low-latency HLS, as players do.
     Viewers(ViewersArgs),
+    /// Viewers of a live stream by WebRTC.
+    Whep(WhepArgs),
 }
 
 /// Arguments of `bench publishers`.
@@ -168,6 +170,23 @@ pub struct ViewersArgs {
     /// Take any certificate, for HTTPS with a self-signed one.
     #[arg(long)]
     pub insecure: bool,
+    /// How long.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    pub duration: Duration,
+    /// Time over which they start, one after the other.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
+    pub ramp: Duration,
+}
+
+/// Arguments of `bench whep`.
+#[derive(Debug, Clone, Args)]
+pub struct WhepArgs {
+    /// The stream's WHEP endpoint, with a bearer token before `@` perhaps.
+    #[arg(long)]
+    pub url: String,
+    /// Viewers.
+    #[arg(long, default_value_t = 1)]
+    pub count: usize,
     /// How long.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     pub duration: Duration,

@@ -1,4 +1,4 @@
-//! A live stream that is fetched from another server, by RTMP or SRT, as if that were its publisher: one actor for each, with a
+//! A live stream that is fetched from another server, by RTMP, SRT or WHEP, as if that were its publisher: one actor for each, with a
 //! task that connects, feeds the stream, and tries again after ever longer pauses. It steps back for publishers who come with
 //! the stream's key.
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,15 +17,17 @@ use crate::domain::ids::LiveId;
 use crate::domain::live::machine::Refusal;
 use crate::domain::live::pull::Pull;
 use crate::domain::live::{Live, LiveState};
-use crate::domain::ports::{Catalog, CatalogError, Clock};
+use crate::domain::ports::{Catalog, CatalogError, Clock, Entropy};
 use crate::domain::time::Timestamp;
 use crate::media::live::broadcast::Broadcast;
 use crate::media::live::gate::{Feed, NotTaken, TurnedAway};
-use crate::protocols::outlet::{InvalidOutlet, Outlet};
+use crate::protocols::outlet::{InvalidOutlet, Outlet, Way};
 use crate::protocols::rtmp::client::Ended;
 use crate::protocols::srt::call::{CallError, Fetch};
+use crate::protocols::webrtc::call::CallError as WebrtcCallError;
 
 mod rtmp;
+mod whep;
 
 /// Most streams that are fetched at once.
 pub const PULLS_MAX: usize = 1000;
@@ -42,10 +44,14 @@ pub struct PullContext {
     pub catalog: Arc<dyn Catalog>,
     /// Wall-clock time.
     pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
     /// Whether servers may be on this machine or in its network.
     pub from_private: bool,
     /// How long what comes by SRT is held at least, so that what is lost can be sent again.
     pub srt_latency: Duration,
+    /// The same of what comes by WHEP.
+    pub webrtc_latency: Duration,
     /// A server that sends nothing for this long is hung up on.
     pub silence_max: Duration,
 }
@@ -287,9 +293,25 @@ enum PullError {
     Fenced(Refusal),
     #[error(transparent)]
     Srt(#[from] CallError),
+    #[error(transparent)]
+    Webrtc(#[from] WebrtcCallError),
+}
+
+impl PullError {
+    /// Whether the stream cannot be fed any more.
+    fn is_over(&self) -> bool {
+        use crate::protocols::webrtc::publishing::Ended;
+        let turned_away = match self {
+            Self::TurnedAway(turned_away)
+            | Self::Webrtc(WebrtcCallError::Receiving(Ended::TurnedAway(turned_away))) => turned_away,
+            _ => return false,
+        };
+        matches!(turned_away, TurnedAway::Refused(Refusal::Ended))
+    }
 }
 
 /// What a pull is made with.
+#[derive(Clone)]
 struct Puller {
     live: Live,
     pull: Pull,
@@ -305,7 +327,7 @@ impl Puller {
             backoff.begin();
             let error = match self.fetch(stop).await {
                 Ok(()) => return,
-                Err(PullError::TurnedAway(TurnedAway::Refused(Refusal::Ended))) => break,
+                Err(error) if error.is_over() => break,
                 Err(error) => error.to_string(),
             };
             let error = self.outlet().map_or(error.clone(), |outlet| outlet.without_secrets(&error));
@@ -354,16 +376,17 @@ impl Puller {
                 let fed = (feed, Arc::clone(&self.context.clock));
                 Ok(fetch.run(fed, self.context.silence_max, stop.cancelled()).await?)
             }
+            Outlet::Webrtc(url) => self.by_whep(&url, stop).await,
         }
     }
 
     fn outlet(&self) -> Result<Outlet, PullError> {
         let url = self.context.lives.keys().open_url(&self.pull.url).ok_or(PullError::Sealed)?;
-        Ok(Outlet::parse(&url)?)
+        Ok(Outlet::parse(&url, Way::From)?)
     }
 
     /// The right to feed the stream, now that something will come.
-    async fn feed(&self, protocol: &'static str) -> Result<Feed, PullError> {
+    async fn feed(&self, protocol: &'static str) -> Result<Feed, TurnedAway> {
         let feed = self.context.lives.feed(&self.live).await?;
         tracing::info!(live.id = %self.live.id, from = self.pull.shown, protocol, "pulling");
         self.note(PullState::Receiving, |stats| stats.error = None);

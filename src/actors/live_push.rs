@@ -1,4 +1,4 @@
-//! A broadcast on its way to other servers, by RTMP and SRT: one task for each of them. What fails is tried again, after ever longer
+//! A broadcast on its way to other servers, by RTMP, SRT and WHIP: one task for each of them. What fails is tried again, after ever longer
 //! pauses, for as long as the broadcast goes on; the broadcast itself notices nothing.
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,13 +15,15 @@ use crate::domain::live::push::{Push, SealedText};
 use crate::domain::time::Timestamp;
 use crate::media::live::broadcast::Broadcast;
 use crate::media::live::stream::LiveStream;
-use crate::protocols::outlet::{InvalidOutlet, Outlet};
+use crate::protocols::outlet::{InvalidOutlet, Outlet, Way};
 use crate::protocols::rtmp::client::Ended;
 use crate::protocols::rtmp::publication::NotTaken;
 use crate::protocols::srt::call::CallError;
+use crate::protocols::webrtc::call::CallError as WebrtcCallError;
 
 mod rtmp;
 mod srt;
+mod whip;
 
 /// How pushes are made.
 #[derive(Debug, Clone, Copy)]
@@ -147,9 +149,12 @@ enum PushError {
     NotTaken(#[from] NotTaken),
     #[error(transparent)]
     Srt(#[from] CallError),
+    #[error(transparent)]
+    Webrtc(#[from] WebrtcCallError),
 }
 
 /// What a push is made with.
+#[derive(Clone)]
 struct Pusher {
     live: LiveId,
     push: Push,
@@ -190,6 +195,7 @@ impl Pusher {
         match outlet {
             Outlet::Rtmp(url) => self.by_rtmp(&url, stop).await,
             Outlet::Srt(url) => self.by_srt(&url, stop).await,
+            Outlet::Webrtc(url) => self.by_whip(&url, stop).await,
         }
     }
 
@@ -213,7 +219,7 @@ impl Pusher {
 
     fn outlet(&self) -> Result<Outlet, PushError> {
         let url = self.lives.keys.open_url(&self.push.url).ok_or(PushError::Sealed)?;
-        Ok(Outlet::parse(&url)?)
+        Ok(Outlet::parse(&url, Way::To)?)
     }
 
     fn begin(&self) {

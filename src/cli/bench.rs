@@ -10,12 +10,14 @@ pub mod clip;
 pub mod histogram;
 pub mod publishers;
 pub mod viewers;
+pub mod whep;
 
 /// Runs the load asked for.
 pub async fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     match &args.load {
         Load::Publishers(args) => publishers::run(args).await,
         Load::Viewers(args) => viewers::run(args).await,
+        Load::Whep(args) => whep::run(args).await,
     }
 }
 

@@ -136,8 +136,10 @@ pub(super) fn idle_pulls(storage: &Storage, lives: &LivesHandle) -> PullsHandle 
         lives: lives.clone(),
         catalog: storage.catalog.clone(),
         clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
         from_private: false,
         srt_latency: Duration::from_millis(120),
+        webrtc_latency: Duration::from_millis(300),
         silence_max: Duration::from_secs(20),
     }))
 }

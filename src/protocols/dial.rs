@@ -91,7 +91,7 @@ fn server_name(host: &str) -> io::Result<ServerName<'static>> {
 }
 
 /// Whether everybody on the internet means the same by it (IANA's registries of special-purpose addresses).
-fn is_public(address: IpAddr) -> bool {
+pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
             let [a, b, c, _] = v4.octets();

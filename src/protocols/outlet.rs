@@ -1,6 +1,9 @@
-//! Other servers that a live stream can be pushed to, by their URLs.
+//! Other servers that a live stream can be pushed to, or fetched from, by their URLs.
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
 use super::rtmp::session::{ClientUrl, UrlError};
 use super::srt::call::{CallUrl, CallUrlError};
+use super::webrtc::endpoint::{EndpointUrl, EndpointUrlError};
 
 /// Longest URL, bytes.
 const URL_BYTES_MAX: usize = 2000;
@@ -8,9 +11,9 @@ const URL_BYTES_MAX: usize = 2000;
 /// Why text is no such URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidOutlet {
-    /// A protocol that streams are not pushed by.
-    #[error("must begin with rtmp://, rtmps:// or srt://")]
-    Scheme,
+    /// A protocol that streams do not go by, or not that way.
+    #[error("must begin with rtmp://, rtmps://, srt://, {0}:// or {0}s://")]
+    Scheme(&'static str),
     /// What no URL has.
     #[error("must be at most {URL_BYTES_MAX} characters of ASCII, without spaces")]
     Characters,
@@ -26,20 +29,49 @@ pub enum InvalidOutlet {
     /// No URL of SRT.
     #[error("{0}")]
     Srt(#[from] CallUrlError),
+    /// No URL of WHIP or WHEP.
+    #[error("{0}")]
+    Webrtc(#[from] EndpointUrlError),
 }
 
-/// A server that takes streams.
+/// Which way a stream goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// To the other server.
+    To,
+    /// From there.
+    From,
+}
+
+impl Way {
+    /// By WebRTC, without TLS and with it.
+    fn schemes(self) -> [&'static str; 2] {
+        match self {
+            Self::To => ["whip", "whips"],
+            Self::From => ["whep", "wheps"],
+        }
+    }
+}
+
+/// A server that takes streams, or gives them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outlet {
     /// By RTMP or RTMPS.
     Rtmp(ClientUrl),
     /// By SRT.
     Srt(CallUrl),
+    /// By WHIP or WHEP.
+    Webrtc(EndpointUrl),
 }
 
 impl Outlet {
-    /// A URL, and the key that services tell beside it, as one: the last part of the path, or the stream id.
+    /// A URL, and the key that services tell beside it, as one: the last part of the path, the stream id, or the bearer token.
     pub fn with_key(url: &str, key: &str) -> String {
+        if let Some((scheme, rest)) =
+            url.split_once("://").filter(|(scheme, _)| scheme.starts_with("whip") || scheme.starts_with("whep"))
+        {
+            return format!("{scheme}://{}@{rest}", utf8_percent_encode(key, NON_ALPHANUMERIC));
+        }
         let separator = match (url.starts_with("srt://"), url.contains('?')) {
             (true, true) => "&streamid=",
             (true, false) => "?streamid=",
@@ -48,12 +80,17 @@ impl Outlet {
         format!("{}{separator}{key}", url.trim_end_matches('/'))
     }
 
-    /// Reads a URL.
-    pub fn parse(url: &str) -> Result<Self, InvalidOutlet> {
+    /// Reads a URL of a server that a stream goes to, or comes from.
+    pub fn parse(url: &str, way: Way) -> Result<Self, InvalidOutlet> {
         if url.len() > URL_BYTES_MAX || !url.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(InvalidOutlet::Characters);
         }
-        let (scheme, rest) = url.split_once("://").ok_or(InvalidOutlet::Scheme)?;
+        let of_webrtc = way.schemes();
+        let unknown = InvalidOutlet::Scheme(of_webrtc[0]);
+        let (scheme, rest) = url.split_once("://").ok_or(unknown.clone())?;
+        if of_webrtc.contains(&scheme) {
+            return Ok(Self::Webrtc(EndpointUrl::parse(url, &of_webrtc)?));
+        }
         let authority = rest.split(['/', '?']).next().unwrap_or_default();
         if authority.contains('@') {
             return Err(InvalidOutlet::User);
@@ -64,7 +101,7 @@ impl Outlet {
                 let url = ClientUrl::parse(url)?;
                 if url.stream.is_empty() { Err(InvalidOutlet::NoKey) } else { Ok(Self::Rtmp(url)) }
             }
-            _ => Err(InvalidOutlet::Scheme),
+            _ => Err(unknown),
         }
     }
 
@@ -74,16 +111,19 @@ impl Outlet {
             Self::Rtmp(url) => format!("{}/…", url.tc_url),
             Self::Srt(url) if url.host.contains(':') => format!("srt://[{}]:{}?…", url.host, url.port),
             Self::Srt(url) => format!("srt://{}:{}?…", url.host, url.port),
+            Self::Webrtc(url) => format!("{}://{}/…", if url.is_tls { "https" } else { "http" }, url.authority()),
         }
     }
 
     /// Text without what is secret: servers are known that repeat the key in what they say.
     pub fn without_secrets(&self, text: &str) -> String {
-        let secret = match self {
-            Self::Rtmp(url) => url.stream.as_str(),
-            Self::Srt(url) => url.stream_id.as_deref().unwrap_or_default(),
+        let secrets = match self {
+            Self::Rtmp(url) => [Some(url.stream.as_str()), None],
+            Self::Srt(url) => [url.stream_id.as_deref(), None],
+            Self::Webrtc(url) => [url.token.as_deref(), url.path.rsplit('/').next()],
         };
-        if secret.is_empty() { text.to_owned() } else { text.replace(secret, "…") }
+        let secrets = secrets.into_iter().flatten().filter(|secret| !secret.is_empty());
+        secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "…"))
     }
 }
 
@@ -97,9 +137,10 @@ mod tests {
             ("rtmps://host/live2/", "key", "rtmps://host/live2/key", "rtmps://host/live2/…"),
             ("srt://host:9000", "publish:key", "srt://host:9000?streamid=publish:key", "srt://host:9000?…"),
             ("srt://[::1]:9000?pbkeylen=16", "key", "srt://[::1]:9000?pbkeylen=16&streamid=key", "srt://[::1]:9000?…"),
+            ("whips://host/whip", "k/y", "whips://k%2Fy@host/whip", "https://host:443/…"),
         ] {
             assert_eq!(Outlet::with_key(url, key), whole);
-            let outlet = Outlet::parse(whole).unwrap();
+            let outlet = Outlet::parse(whole, Way::To).unwrap();
             assert_eq!(outlet.shown(), shown);
             assert_eq!(outlet.without_secrets(&format!("no {key} here")), "no … here");
         }
@@ -108,8 +149,10 @@ mod tests {
     #[test]
     fn what_is_no_server_is_told() {
         for (url, error) in [
-            ("http://host/live/key", InvalidOutlet::Scheme),
-            ("host/live/key", InvalidOutlet::Scheme),
+            ("http://host/live/key", InvalidOutlet::Scheme("whip")),
+            ("host/live/key", InvalidOutlet::Scheme("whip")),
+            ("wheps://host/live/key", InvalidOutlet::Scheme("whip")),
+            ("whip://host:x/live", InvalidOutlet::Webrtc(EndpointUrlError::Host)),
             ("rtmp://host/live/", InvalidOutlet::NoKey),
             ("rtmp://user:password@host/live/key", InvalidOutlet::User),
             ("srt://user@host:1", InvalidOutlet::User),
@@ -117,7 +160,7 @@ mod tests {
             ("rtmp://host", InvalidOutlet::Rtmp(UrlError::App)),
             ("srt://host", InvalidOutlet::Srt(CallUrlError::Host)),
         ] {
-            assert_eq!(Outlet::parse(url), Err(error), "{url}");
+            assert_eq!(Outlet::parse(url, Way::To), Err(error), "{url}");
         }
     }
 }

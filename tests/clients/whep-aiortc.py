@@ -1,6 +1,7 @@
 """Watches by WHEP with aiortc: decodes pictures and sound for some seconds, or until the server ends it.
 
 usage: whep-aiortc.py URL [--token TOKEN] [--seconds N] [--until-ended]
+Where a flash and a beep begin together, now and then, it tells how far they are apart by the server's sender reports.
 What has been passed is told on the error stream, line by line; what was decoded is printed as one JSON line at the end.
 """
 import argparse
@@ -9,39 +10,14 @@ import json
 import sys
 from urllib.parse import urljoin
 
-import numpy
 from aiortc import RTCPeerConnection, RTCSessionDescription
-from aiortc.mediastreams import MediaStreamError
 
+from flashes import Decoded
 from signalling import ask
 
 
 def passed(what):
     print(f"passed: {what}", file=sys.stderr, flush=True)
-
-
-class Decoded:
-    """Counts what one track brings."""
-
-    def __init__(self):
-        self.frames = 0
-        self.loud = 0.0
-        self.sizes = []
-        self.last = None
-
-    async def take(self, track):
-        while True:
-            try:
-                frame = await track.recv()
-            except MediaStreamError:
-                return
-            self.frames += 1
-            self.last = asyncio.get_running_loop().time()
-            if track.kind == "audio":
-                samples = frame.to_ndarray().astype(numpy.float64)
-                self.loud = max(self.loud, float(numpy.abs(samples).max()) / 32768)
-            elif [frame.width, frame.height] not in self.sizes:
-                self.sizes.append([frame.width, frame.height])
 
 
 async def watch(options):
@@ -86,6 +62,11 @@ async def watch(options):
             pass
     for kind, track in decoded.items():
         results[kind] = {"frames": track.frames - before[kind], "loud": track.loud, "sizes": track.sizes}
+    flashes, beeps = (decoded[kind].times(kind) for kind in ("video", "audio"))
+    apart = [min((beep - flash for flash in flashes), key=abs, default=1) for beep in beeps]
+    apart = sorted(skew for skew in apart if abs(skew) < 0.5)
+    median = apart[len(apart) // 2] * 1000 if apart else None
+    results["skew"] = {"flashes": len(flashes), "beeps": len(beeps), "median_ms": median}
     results["ended"] = ended.is_set()
     if not ended.is_set():
         results["deleted"] = (await asyncio.to_thread(ask, "DELETE", session, **authorization))[0]

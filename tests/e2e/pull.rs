@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use crate::kill::signed_in;
 use crate::live::{H264, PATIENCE, Publisher, ask, in_state, make, show, text};
-use crate::push::arrives;
-use crate::support::server::{Server, ServerOptions};
+use crate::push::{Aiortc, arrives};
+use crate::support::clients::client;
+use crate::support::server::{PASSWORD, Server, ServerOptions};
 use crate::support::tools::until;
 
 fn private() -> Server {
@@ -106,6 +107,60 @@ async fn a_stream_is_fetched_by_rtmp_also_after_a_restart() {
     let gone = creator.send(creator.request(Method::DELETE, &path(&live))).await.expect("its deletion");
     assert_eq!(gone.status(), StatusCode::NO_CONTENT);
     assert!(!format!("{failed}{}", here.log_text()).contains("secret-name"), "names of streams may be keys");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_are_fetched_by_whep() {
+    let (here, there) = (private(), Server::start());
+    let (creator, other) = (here.account("creator").await, there.account("other").await);
+    let origin = make(&other, json!({"title": "Origin", "privacy": "private"})).await;
+    let live = make(&creator, json!({"title": "Fetched"})).await;
+    let _publisher = Publisher::standard(text(&origin, "/ingest/rtmp"));
+    in_state(&other, &origin, "live").await;
+    let whep = text(&show(&other, &origin).await, "/playback/whep").replace("http://", "whep://");
+    let made = pull_from(&creator, &live, json!({"url": whep})).await;
+    assert!(text(&made, "/url").ends_with("/…"), "{made}");
+    pull_in(&creator, &live, "receiving").await;
+    let stats = until("the copy", PATIENCE, || async {
+        Some(show(&creator, &live).await["ingest_stats"].clone()).filter(|stats| stats["gop_secs"].as_f64() > Some(1.9))
+    })
+    .await;
+    assert_eq!((&stats["width"], &stats["link"]["media_damaged"]), (&json!(320), &json!(0)), "{stats}");
+    let token = whep.split("/t/").nth(1).and_then(|rest| rest.split('/').next()).expect("a token");
+    assert!(!here.log_text().contains(token), "tokens are secrets");
+    // Another stack, which asks for a token.
+    let server = Aiortc::start(&["--token", "hush-hush"]);
+    let url = format!("whep://127.0.0.1:{}/whep", server.port);
+    pull_from(&creator, &live, json!({"url": url, "stream_key": "another-token"})).await;
+    let failed = until("its refusal", PATIENCE, || async {
+        let failed = pull_in(&creator, &live, "failed").await;
+        text(&failed, "/stats/error").contains("401").then_some(failed)
+    })
+    .await;
+    assert!(text(&failed, "/stats/error").contains("this token is not known here"), "{failed}");
+    pull_from(&creator, &live, json!({"url": url, "stream_key": "hush-hush"})).await;
+    pull_in(&creator, &live, "receiving").await;
+    until("its pictures", PATIENCE, || async {
+        let stats = show(&creator, &live).await["ingest_stats"].clone();
+        (stats["link"]["packets"].as_u64() > Some(200) && stats["frame_rate"].as_f64() > Some(25.0)).then_some(())
+    })
+    .await;
+    pull_from(&creator, &live, json!({"enabled": false})).await;
+    until("the farewell", PATIENCE, || async { server.told().await.filter(|told| told["ended"] == 1) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_fetches_a_stream_from_elsewhere() {
+    let server = private();
+    let creator = server.account("creator").await;
+    let live = make(&creator, json!({"title": "Fetched"})).await;
+    let sender = Aiortc::start(&["--token", "hush-hush"]);
+    let url = format!("whep://127.0.0.1:{}/whep", sender.port);
+    until("the server", PATIENCE, || sender.told()).await;
+    let who = ["--user", "creator", "--password", PASSWORD, "--key", "hush-hush"];
+    let page = [server.url(), text(&live, "/id").to_owned(), url];
+    let page = move || client("pull-page.mjs", &[&page.each_ref().map(String::as_str)[..], &who].concat());
+    tokio::task::spawn_blocking(page).await.expect("the page");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::live::{PATIENCE, Publisher, ask, in_state, make, media_url, playlist, show, text};
 use crate::support::clients::client;
 use crate::support::server::{PASSWORD, Server, ServerOptions};
-use crate::support::tools::{ffmpeg_complaints, ffprobe, output, until};
+use crate::support::tools::{ffmpeg_complaints, ffprobe, of_cache, output, until};
 
 fn private() -> Server {
     ServerOptions::new().set("live.push_to_private", "true").start()
@@ -174,6 +174,68 @@ async fn servers_are_pushed_to_by_srt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn servers_are_pushed_to_by_whip() {
+    let ((here, creator, live), (_there, other, copy)) = two_servers(json!({"title": "Copy"})).await;
+    let (endpoint, key) = text(&copy, "/ingest/whip").rsplit_once('/').expect("an address with a key");
+    let url = endpoint.replace("http://", "whip://");
+    let made = push_to(&creator, &live, json!({"url": url, "stream_key": key})).await;
+    assert_eq!(made["url"], json!(format!("{}/…", endpoint.split("/api").next().expect("a server"))));
+    let _publisher = Publisher::standard(text(&live, "/ingest/rtmp"));
+    in_state(&other, &copy, "live").await;
+    push_in(&creator, &live, "sending").await;
+    let stats = until("the copy", PATIENCE, || async {
+        Some(show(&other, &copy).await["ingest_stats"].clone()).filter(|stats| stats["gop_secs"].as_f64() > Some(1.9))
+    })
+    .await;
+    assert_eq!((&stats["width"], &stats["link"]["media_damaged"]), (&json!(320), &json!(0)), "{stats}");
+    let path = format!("{}/{}", pushes(&live), text(&made, "/id"));
+    let wrong = json!({"url": url, "stream_key": format!("{key}x")});
+    ask(&creator, creator.request(Method::PATCH, &path).json(&wrong)).await;
+    let failed = push_in(&creator, &live, "failed").await;
+    assert!(text(&failed, "/stats/error").starts_with("the server answers 401"), "{failed}");
+    assert!(!format!("{failed}{}", here.log_text()).contains(key), "keys are secrets");
+    creator.send(creator.request(Method::DELETE, &path)).await.expect("its deletion");
+    // Another stack, which makes checks of its own and sends on once.
+    let server = Aiortc::start(&["--token", "hush-hush"]);
+    let url = format!("whip://127.0.0.1:{}/moved/whip", server.port);
+    let made = push_to(&creator, &live, json!({"url": url, "stream_key": "hush-hush"})).await;
+    let told = until("pictures and sound", PATIENCE, || async {
+        let told = server.told().await?;
+        let frames = |kind: &str| told[kind]["frames"].as_u64();
+        (frames("video") > Some(90) && frames("audio") > Some(150)).then_some(told)
+    })
+    .await;
+    assert_eq!((&told["video"]["sizes"], &told["refused"]), (&json!([[320, 180]]), &json!(0)), "{told}");
+    assert!(told["audio"]["loud"].as_f64() > Some(0.05), "{told}");
+    let path = format!("{}/{}", pushes(&live), text(&made, "/id"));
+    creator.send(creator.request(Method::DELETE, &path)).await.expect("its deletion");
+    until("the farewell", PATIENCE, || async { server.told().await.filter(|told| told["ended"] == 1) }).await;
+    assert!(!here.log_text().contains("hush-hush"), "tokens are secrets");
+}
+
+/// A server by WHIP and WHEP that shares no code with ours.
+pub(crate) struct Aiortc {
+    pub(crate) port: u16,
+    _process: Publisher,
+}
+
+impl Aiortc {
+    pub(crate) fn start(further: &[&str]) -> Self {
+        let port =
+            TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/webrtc-server-aiortc.py");
+        let mut command = Command::new(of_cache("aiortc/bin/python"));
+        command.args([script, &port.to_string()]).args(further);
+        Self { port, _process: Publisher::run(command) }
+    }
+
+    /// What it tells of itself, once it is there.
+    pub(crate) async fn told(&self) -> Option<Value> {
+        reqwest::get(format!("http://127.0.0.1:{}/", self.port)).await.ok()?.json().await.ok()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_pushed_to_is_told() {
     let server = ServerOptions::new().set("live.pushes_max", "2").start();
     let (creator, stranger) = (server.account("creator").await, server.account("stranger").await);
@@ -184,6 +246,7 @@ async fn what_cannot_be_pushed_to_is_told() {
         (json!({"stream_key": "key"}), "/stream_key"),
         (json!({"url": "http://example.org/live/key"}), "/url"),
         (json!({"url": "rtmp://example.org/live/"}), "/url"),
+        (json!({"url": "wheps://example.org/live/key"}), "/url"),
         (json!({"url": "rtmp://user:password@example.org/live/key"}), "/url"),
         (json!({"url": own}), "/url"),
         (json!({"url": "rtmp://example.org/live/key", "name": "two\nlines"}), "/name"),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use playhouse::protocols::webrtc::ingest::RtpIngest;
 use playhouse::protocols::webrtc::mux::Arrived;
-use playhouse::protocols::webrtc::peer::{Flow, Peer, RtpPacket, Source};
+use playhouse::protocols::webrtc::peer::{Call, Flow, Peer, RtpPacket, Source};
 use playhouse::protocols::webrtc::wire::fragment::Fragment;
 use playhouse::protocols::webrtc::wire::links::IceServer;
 use playhouse::protocols::webrtc::wire::offer::{Choice, Codec, Offer, Section};
@@ -36,6 +36,7 @@ pub(crate) fn targets() -> Vec<Target> {
     let mut targets = vec![
         Target { name: "WebRTC offers", samples: vec![OFFER.into()], read: read_offer },
         Target { name: "WebRTC offers of viewers", samples: vec![viewers_offer().into()], read: read_viewers_offer },
+        Target { name: "WebRTC answers", samples: vec![answer().into()], read: read_answer },
         Target {
             name: "fragments of session descriptions",
             samples: vec![FRAGMENT.into()],
@@ -88,6 +89,24 @@ fn read_viewers_offer(input: &[u8]) -> bool {
     let sources = (1..).take(choices.len()).map(|ssrc| Source { ssrc, repair_ssrc: 100 + ssrc }).collect();
     let address = SocketAddr::from(([127, 0, 0, 1], 8189));
     let _ = Peer::answer(offer, (choices, Flow::Send(sources)), &[address], Instant::now());
+    true
+}
+
+fn answer() -> String {
+    let candidate = "a=candidate:1 1 udp 2122260223 192.0.2.1 61764 typ host\r\n";
+    OFFER.replace("a=setup:actpass", "a=ice-lite\r\na=setup:passive") + candidate
+}
+
+/// What servers answer to an offer of ours.
+fn read_answer(input: &[u8]) -> bool {
+    if Offer::read(input).is_err() {
+        return false;
+    }
+    let offer = Offer::read(OFFER.as_bytes()).expect("an offer");
+    let offered = choices(&offer).expect("choices").into_iter().map(|choice| vec![choice]).collect();
+    let (address, now) = (SocketAddr::from(([127, 0, 0, 1], 4000)), Instant::now());
+    let call = Call::new(offered, &Flow::Receive, address, now).expect("a call");
+    let _ = call.answered(input, |_| true, now);
     true
 }
 

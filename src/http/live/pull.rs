@@ -14,6 +14,7 @@ use crate::http::auth::Viewer;
 use crate::http::extract::{IdPath, Json};
 use crate::http::problem::Problem;
 use crate::http::state::HttpState;
+use crate::protocols::outlet::Way;
 
 /// A pull as its owner sees it.
 #[derive(Debug, Serialize)]
@@ -37,7 +38,7 @@ impl PullView {
 #[derive(Deserialize)]
 pub(super) struct PullBody {
     url: Option<String>,
-    /// As services tell it beside the URL: its last part, or the stream id by SRT.
+    /// As services tell it beside the URL: its last part, the stream id by SRT, or the bearer token by WHEP.
     stream_key: Option<String>,
     enabled: Option<bool>,
 }
@@ -66,7 +67,7 @@ pub(super) async fn replace(
     let enabled = body.enabled.unwrap_or(true);
     let pull = match (&body.url, &live.pull) {
         (Some(url), _) => {
-            let Remote { url, shown } = Remote::of(&state, &live, (url, body.stream_key.as_deref()))?;
+            let Remote { url, shown } = Remote::of(&state, &live, (url, body.stream_key.as_deref()), Way::From)?;
             Pull { url, shown, enabled }
         }
         (None, Some(before)) => Pull { enabled, ..before.clone() },

@@ -16,6 +16,7 @@ use crate::http::auth::Viewer;
 use crate::http::extract::{IdPath, Json};
 use crate::http::problem::Problem;
 use crate::http::state::HttpState;
+use crate::protocols::outlet::Way;
 
 /// How often a change is made on top of another one.
 const ATTEMPTS: usize = 5;
@@ -51,7 +52,7 @@ struct PushList {
 pub(super) struct PushBody {
     name: Option<String>,
     url: Option<String>,
-    /// As services tell it beside the URL: its last part, or the stream id by SRT.
+    /// As services tell it beside the URL: its last part, the stream id by SRT, or the bearer token by WHIP.
     stream_key: Option<String>,
     enabled: Option<bool>,
 }
@@ -60,7 +61,7 @@ impl PushBody {
     /// `None` when it says no URL.
     fn target(&self, state: &HttpState, live: &Live) -> Result<Option<Remote>, Problem> {
         match (&self.url, &self.stream_key) {
-            (Some(url), key) => Remote::of(state, live, (url, key.as_deref())).map(Some),
+            (Some(url), key) => Remote::of(state, live, (url, key.as_deref()), Way::To).map(Some),
             (None, None) => Ok(None),
             (None, Some(_)) => {
                 Err(Problem::invalid_field("/stream_key", "invalid", "Give the URL together with its key."))

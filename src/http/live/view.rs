@@ -58,6 +58,17 @@ pub(super) struct LiveView {
     ingest: Option<Ingest>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ingest_stats: Option<IngestStats>,
+    /// The server that it is fetched from; how that goes is told at `/live/{id}/pull`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pull: Option<Pulled>,
+}
+
+/// A server that a stream is fetched from.
+#[derive(Debug, Serialize)]
+struct Pulled {
+    /// Without what may be a secret.
+    url: String,
+    enabled: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -166,6 +177,7 @@ impl LiveView {
             srt_passphrase: None,
             ingest: None,
             ingest_stats: None,
+            pull: None,
         };
         if viewer.is_some_and(|viewer| viewer.user_id == live.user_id) {
             let keys = state.actors.lives.keys();
@@ -179,6 +191,8 @@ impl LiveView {
             view.srt_passphrase = passphrase.map(|passphrase| passphrase.as_str().to_owned());
             view.stream_key = key.map(|key| key.as_str().to_owned());
             view.ingest_stats = state.actors.lives.stats(&live.id).await?;
+            let pulled = live.pull.as_ref();
+            view.pull = pulled.map(|pull| Pulled { url: pull.shown.clone(), enabled: pull.enabled });
         }
         Ok(view)
     }

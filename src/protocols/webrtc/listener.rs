@@ -13,7 +13,7 @@ use super::peer::{Answer, Flow, Peer, Source as Ssrc, Unanswerable};
 use super::programme::{RtpProgramme, Source};
 use super::publishing::{PublishContext, Publisher, knock, serve};
 use super::sessions::{Opening, Sessions};
-use super::watching::{Outgoing, Viewer, WatchContext, lane, needs, serve as serve_viewer};
+use super::watching::{Outgoing, Viewer, WatchContext, Watcher, lane, needs, serve as serve_viewer};
 use super::wire::offer::{Choice, Codec, Direction, InvalidOffer, Media, Offer};
 use crate::domain::ports::Entropy;
 use crate::media::live::gate::{NotAdmitted, Ticket, TurnedAway};
@@ -26,7 +26,7 @@ const FIRST_MEDIA: Duration = Duration::from_secs(5);
 /// Bytes of randomness for what is counted from anywhere: sources, timestamps and sequence numbers.
 const RANDOM_BYTES: usize = 14;
 /// `profile_idc` of what is encoded for viewers: High.
-const ENCODED_PROFILE: u8 = 100;
+pub(super) const ENCODED_PROFILE: u8 = 100;
 /// Codecs of pictures that can be published, the one that every player takes first.
 const PICTURES: &[Codec] = &[Codec::H264, Codec::Av1, Codec::Vp9, Codec::Hevc];
 /// The same of sound.
@@ -208,7 +208,7 @@ impl WebrtcHandle {
         let mut outgoing = Vec::new();
         let mut sources = Vec::new();
         for (section, choice) in choices.iter().enumerate() {
-            let (source, counts) = self.random();
+            let (source, counts) = random_source(&*shared.entropy);
             sources.push(source);
             outgoing.push(Outgoing::new((section, choice.codec), source, counts));
         }
@@ -218,8 +218,10 @@ impl WebrtcHandle {
         let mut attendance = Attendance::new(seat.stream);
         // Whoever encodes begins while the viewer still connects.
         attendance.need(needs(&source, &outgoing));
-        let viewer = Viewer { line, programme, attendance, ticket: viewing.ticket, outgoing };
-        self.spawn(serve_viewer(viewer, shared.contexts.watch.clone(), shared.stopping.clone()));
+        let WatchContext { audience, clock } = shared.contexts.watch.clone();
+        let (address, watcher) = (viewing.ticket.address.ip(), Watcher::Guest(viewing.ticket, audience));
+        let viewer = Viewer { line, programme, attendance, watcher, clock, outgoing };
+        self.spawn(serve_viewer(viewer, address, shared.stopping.clone()));
         Ok(begun)
     }
 
@@ -246,18 +248,18 @@ impl WebrtcHandle {
         let begun = Begun { id: place.id().to_owned(), tag: name.clone(), description };
         Ok((Line::new((peer, route, place), name), begun))
     }
+}
 
-    /// A source, and where its timestamps and sequence numbers begin.
-    fn random(&self) -> (Ssrc, (u32, u16)) {
-        let mut bytes = [0; RANDOM_BYTES];
-        self.0.entropy.fill(&mut bytes);
-        let word = |at: usize| bytes.iter().skip(at).take(4).fold(0u32, |word, byte| word << 8 | u32::from(*byte));
-        (Ssrc { ssrc: word(0), repair_ssrc: word(4) }, (word(8), word(10) as u16))
-    }
+/// A source, and where its timestamps and sequence numbers begin.
+pub(super) fn random_source(entropy: &dyn Entropy) -> (Ssrc, (u32, u16)) {
+    let mut bytes = [0; RANDOM_BYTES];
+    entropy.fill(&mut bytes);
+    let word = |at: usize| bytes.iter().skip(at).take(4).fold(0u32, |word, byte| word << 8 | u32::from(*byte));
+    (Ssrc { ssrc: word(0), repair_ssrc: word(4) }, (word(8), word(10) as u16))
 }
 
 /// What a stream has, once something of it has come.
-async fn first_media(programme: &RtpProgramme) -> Result<Source, NotAnswered> {
+pub(super) async fn first_media(programme: &RtpProgramme) -> Result<Source, NotAnswered> {
     let mut moved = programme.moved();
     let source = tokio::time::timeout(FIRST_MEDIA, async {
         loop {

@@ -3,7 +3,7 @@
 //! queue; of one that is full the newest is left out and counted, which is a loss like any other on the way.
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -51,6 +51,8 @@ struct Routes {
     by_name: HashMap<String, u64>,
     by_address: HashMap<SocketAddr, u64>,
     addresses: HashMap<u64, HashSet<SocketAddr>>,
+    /// The session that all belongs to, of a port that has one alone.
+    sole: Option<u64>,
     next: u64,
 }
 
@@ -63,6 +65,9 @@ enum Way {
 impl Routes {
     fn way(&mut self, datagram: &[u8], from: SocketAddr) -> Way {
         let Some(kind) = Kind::of(datagram) else { return Way::Nowhere("foreign") };
+        if let Some(queue) = self.sole.and_then(|sole| self.queues.get(&sole)) {
+            return Way::To(queue.clone());
+        }
         let named = addressee(datagram).map(|name| self.by_name.get(name).copied());
         let number = match (kind, named) {
             (_, Some(None)) => None,
@@ -107,6 +112,18 @@ impl Mux {
         let addresses = if advertised.is_empty() { own_addresses(address.ip()) } else { advertised.to_vec() };
         let advertised = addresses.into_iter().map(|ip| SocketAddr::new(ip, address.port())).collect();
         Ok(Self(Arc::new(Shared { socket, address, advertised, routes: Mutex::default() })))
+    }
+
+    /// A port for one session alone, which speaks to a server that is reached at this address or near it.
+    pub async fn dial(server: SocketAddr) -> io::Result<(Self, Route)> {
+        let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        // Nothing is sent by that: the system tells which of its addresses such datagrams come from.
+        let towards = UdpSocket::bind((any, 0)).await?;
+        towards.connect(server).await?;
+        let mux = Self::bind((towards.local_addr()?.ip(), 0).into(), &[]).await?;
+        let route = mux.open();
+        mux.routes().sole = Some(route.number);
+        Ok((mux, route))
     }
 
     /// Where it listens.

@@ -17,7 +17,7 @@ use rtc::interceptor::{
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::RTCConfigurationBuilder;
 use rtc::peer_connection::configuration::media_engine::MediaEngine;
-use rtc::peer_connection::configuration::setting_engine::SettingEngineBuilder;
+use rtc::peer_connection::configuration::setting_engine::{SettingEngine, SettingEngineBuilder};
 use rtc::peer_connection::event::RTCPeerConnectionEvent;
 use rtc::peer_connection::message::{RTCMessage, TaggedRTCMessage};
 use rtc::peer_connection::sdp::RTCSessionDescription;
@@ -40,8 +40,10 @@ use rtc::sansio::Protocol;
 use rtc::shared::marshal::Marshal;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
+mod call;
 mod control;
 
+pub use call::Call;
 pub use control::Control;
 use control::Heard;
 pub use rtc::rtp::Packet as RtpPacket;
@@ -58,8 +60,11 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 const ESTIMATE: (f64, f64, f64) = (3e6, 1e5, 1e8);
 /// What this side calls itself in feedback: it has no source of its own when it receives.
 const OWN_SOURCE: u32 = 1;
-/// Names all that one client is sent: it plays sources of one name in step.
-const STREAM: &str = "live";
+/// Names all that one client is sent: it plays sources of one name in step. A name of five letters ends at a word of 32 bits: the
+/// machine fills up others with a count where there have to be zeros (RFC 3550, section 6.5), and strict receivers then take none
+/// of the reports beside it.
+const STREAM: &str = "house";
+const _: () = assert!((4 + 2 + STREAM.len() + 1).is_multiple_of(4));
 /// Extensions of RTP's head that are understood.
 const TRANSPORT_SEQUENCE: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 const PLAYOUT_DELAY: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
@@ -173,12 +178,7 @@ impl Peer {
             // Who is gone is judged here: the machine looks at the first path alone, and clients move.
             .with_ice_timeouts(Some(Duration::ZERO), Some(Duration::ZERO), None)
             .build();
-        let machine = RTCPeerConnectionBuilder::new()
-            .with_configuration(RTCConfigurationBuilder::new().build())
-            .with_media_engine(media_engine(&choices)?)
-            .with_setting_engine(settings)
-            .with_interceptor_registry(registry(&heard, &flow))
-            .build(now)?;
+        let machine = machine(&choices, settings, registry(&heard, &flow), now)?;
         let advertised = advertised.to_vec();
         let mut peer = Self {
             machine,
@@ -223,15 +223,7 @@ impl Peer {
             }
         }
         for address in &self.advertised {
-            let base_config = CandidateConfig {
-                network: "udp".into(),
-                address: address.ip().to_string(),
-                port: address.port(),
-                component: 1,
-                ..Default::default()
-            };
-            let candidate = CandidateHostConfig { base_config, ..Default::default() }.new_candidate_host()?;
-            self.machine.add_local_candidate(RTCIceCandidate::from(&candidate).to_json()?)?;
+            self.machine.add_local_candidate(host_candidate(*address)?)?;
         }
         self.machine.add_local_candidate(RTCIceCandidateInit::default())?;
         let answer = self.machine.create_answer(None)?;
@@ -254,6 +246,9 @@ impl Peer {
             ecn: None,
         };
         self.now = self.now.max(arrived.at);
+        if is_good_check(&arrived.bytes) {
+            self.good = self.now;
+        }
         self.path.note(&arrived.bytes, arrived.from);
         let message = BytesMut::from(arrived.bytes);
         if let Err(error) = self.machine.handle_read(TaggedBytesMut { now: arrived.at, transport, message }) {
@@ -384,7 +379,35 @@ impl Peer {
     }
 }
 
-/// The formats that were chosen, and nothing else.
+/// A machine that knows these formats.
+fn machine(
+    formats: &[Choice],
+    settings: SettingEngine,
+    registry: Registry,
+    now: Instant,
+) -> Result<RTCPeerConnection, Unanswerable> {
+    let machine = RTCPeerConnectionBuilder::new()
+        .with_configuration(RTCConfigurationBuilder::new().build())
+        .with_media_engine(media_engine(formats)?)
+        .with_setting_engine(settings)
+        .with_interceptor_registry(registry);
+    Ok(machine.build(now)?)
+}
+
+/// Where this side is reached.
+fn host_candidate(address: SocketAddr) -> Result<RTCIceCandidateInit, Unanswerable> {
+    let base_config = CandidateConfig {
+        network: "udp".into(),
+        address: address.ip().to_string(),
+        port: address.port(),
+        component: 1,
+        ..Default::default()
+    };
+    let candidate = CandidateHostConfig { base_config, ..Default::default() }.new_candidate_host()?;
+    Ok(RTCIceCandidate::from(&candidate).to_json()?)
+}
+
+/// The formats that are known, and nothing else.
 fn media_engine(choices: &[Choice]) -> Result<MediaEngine, Unanswerable> {
     let mut engine = MediaEngine::default();
     for choice in choices {
@@ -483,10 +506,15 @@ fn read_answer(description: String) -> Result<Answer, Unanswerable> {
     let find = |name: &str| description.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
     let credentials = find("a=ice-ufrag:").zip(find("a=ice-pwd:"));
     let (name, password) = credentials.ok_or_else(|| Unanswerable("the answer has no credentials".into()))?;
-    if description.lines().any(|line| line.starts_with("m=") && line.split(' ').nth(1) == Some("0")) {
+    if refuses_a_section(&description) {
         return Err(Unanswerable("not every section can be answered".into()));
     }
     Ok(Answer { description, name, password })
+}
+
+/// Whether a section of an answer has no port (RFC 9429, section 5.3.1).
+fn refuses_a_section(description: &str) -> bool {
+    description.lines().any(|line| line.starts_with("m=") && line.split(' ').nth(1) == Some("0"))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use super::pace::Pace;
 use super::payloads::Payloads;
 use super::wire::offer::Codec;
 use crate::domain::asset::TrackKind;
@@ -49,6 +50,8 @@ pub enum Lane {
 pub struct Unit {
     /// When it came.
     pub made: Instant,
+    /// When it is to be sent.
+    pub due: Instant,
     /// When it is shown or heard, ticks of its lane's clock on the stream's timeline.
     pub time: i64,
     /// Whether decoding can start here.
@@ -123,6 +126,7 @@ struct Feeding {
     has_begun: bool,
     /// When the last packet of sound ends.
     heard_until: Option<i64>,
+    pace: Pace,
 }
 
 /// In which order pictures come.
@@ -163,6 +167,7 @@ impl Feeding {
             order: Order::default(),
             has_begun: false,
             heard_until: None,
+            pace: Pace::default(),
         };
     }
 
@@ -185,7 +190,8 @@ impl Feeding {
         if let Some((_, payloads)) = self.sound.as_mut().filter(|(number, _)| *number == tapped.track) {
             let payloads = payloads.make(frame).into();
             let time = self.heard_at(tapped);
-            return Some((TrackKind::Audio, Unit { made, time, keyframe: true, payloads }));
+            let due = self.pace.due(made, time, SOUND_RATE);
+            return Some((TrackKind::Audio, Unit { made, due, time, keyframe: true, payloads }));
         }
         let (_, payloads) = self.pictures.as_mut().filter(|(number, _)| *number == tapped.track)?;
         let is_other = self.order.take(frame.dts, frame.pts);
@@ -196,7 +202,8 @@ impl Feeding {
         self.has_begun = told.unfit.is_none() && (self.has_begun || frame.keyframe);
         let payloads: Arc<[Bytes]> = payloads.as_mut().filter(|_| self.has_begun)?.make(frame).into();
         let time = tapped.pts(PICTURE_RATE);
-        (!payloads.is_empty()).then_some((TrackKind::Video, Unit { made, time, keyframe: frame.keyframe, payloads }))
+        let unit = Unit { made, due: made, time, keyframe: frame.keyframe, payloads };
+        (!unit.payloads.is_empty()).then_some((TrackKind::Video, unit))
     }
 }
 
@@ -349,10 +356,13 @@ impl Made {
             if feeding.is_new(one) {
                 feeding.begin(&one.tracks);
             }
-            match feeding.take(one, now) {
+            let unit = feeding.take(one, now);
+            // Who encodes begins late and catches up: players who heard that would hold all sound for long. And what was under way
+            // when the source began to send what needs no encoding is sent to nobody.
+            let is_heard = self.source.told.sound_unfit && feeding.pace.is_known();
+            match unit {
                 Some((TrackKind::Video, unit)) => push(&mut self.encoded_pictures, unit),
-                // What was under way when the source began to send what needs no encoding.
-                Some((TrackKind::Audio, unit)) if self.source.told.sound_unfit => push(&mut self.sound, unit),
+                Some((TrackKind::Audio, unit)) if is_heard => push(&mut self.sound, unit),
                 Some((TrackKind::Audio, _)) | None => {}
             }
         }
@@ -469,11 +479,15 @@ mod tests {
         realtime.begin_pictures(1, video());
         realtime.begin_sound(1, opus());
         let frame = |dts, payload| Frame { dts, pts: dts, duration: 0, keyframe: true, payload };
+        let now = Instant::now();
         realtime.push_picture(&frame(9000, Bytes::from_static(&[0, 0, 0, 2, 0x65, 1])));
         realtime.push_sound(&frame(4800, Bytes::from_static(&[0xfc, 1])));
-        programme.pull(Instant::now());
+        programme.pull(now);
+        assert!(units(&programme, Lane::Sound).is_empty(), "it is not known yet how late it is");
+        realtime.push_sound(&frame(52_800, Bytes::from_static(&[0xfc, 1])));
+        programme.pull(now + Duration::from_secs(1));
         let (pictures, sound) = (units(&programme, Lane::Encoded), units(&programme, Lane::Sound));
-        assert_eq!((pictures[0].time, sound[0].time), (9000, 4800));
+        assert_eq!((pictures[0].time, sound[0].time), (9000, 52_800));
         assert_eq!(programme.newest(Lane::Encoded).unwrap().time, 9000);
     }
 

@@ -43,21 +43,28 @@ pub struct PublishContext {
 
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
-enum Ended {
+pub enum Ended {
+    /// The other side says so.
     #[error("the publisher has left")]
     Left,
+    /// Checks or the handshake do not get through.
     #[error(
         "the publisher cannot be reached, or cannot reach this server: UDP, or the addresses that are told, may be blocked"
     )]
     NotConnected,
+    /// It is there, and sends nothing.
     #[error("no media came for {} s", .0.as_secs_f64())]
     Silent(Duration),
+    /// Another one feeds the stream.
     #[error(transparent)]
     Fenced(Refusal),
+    /// It may not feed the stream.
     #[error(transparent)]
     TurnedAway(TurnedAway),
+    /// What it sends cannot be used.
     #[error("{0}")]
     Refused(String),
+    /// Nobody wants it any more.
     #[error("the server stops")]
     Stopping,
 }
@@ -69,10 +76,16 @@ pub(super) struct Publisher {
     pub(super) knock: Knock,
 }
 
-/// Serves a publisher until it ends.
+/// Serves a publisher who has come until it ends.
 pub(super) async fn serve(publisher: Publisher, context: PublishContext, stopping: CancellationToken) {
-    let now = Instant::now();
     let (address, id) = (publisher.knock.address, publisher.line.place.id().to_owned());
+    let ended = receive(publisher, context, &stopping).await;
+    tracing::info!(session.id = id, %address, reason = %ended, "whip session ended");
+}
+
+/// Takes in what a publisher sends until it ends.
+pub(super) async fn receive(publisher: Publisher, context: PublishContext, stopping: &CancellationToken) -> Ended {
+    let now = Instant::now();
     let mut session = Session {
         ingest: RtpIngest::new(publisher.line.peer.choices(), context.latency, now),
         stage: Stage::Connecting { until: now + CONNECT_TIMEOUT },
@@ -87,8 +100,8 @@ pub(super) async fn serve(publisher: Publisher, context: PublishContext, stoppin
         ended = session.run() => ended,
         () = stopping.cancelled() => Ended::Stopping,
     };
-    tracing::info!(session.id = id, %address, reason = %ended, "whip session ended");
     session.publisher.line.close();
+    ended
 }
 
 /// How far a session is.
@@ -147,7 +160,8 @@ impl Session {
                 PeerEvent::Rtp(section, packet, at) => {
                     self.fed = now;
                     let bytes = packet.payload.len() as u64;
-                    metrics::counter!("playhouse_live_ingest_bytes_total", "protocol" => PROTOCOL).increment(bytes);
+                    let protocol = self.publisher.knock.protocol;
+                    metrics::counter!("playhouse_live_ingest_bytes_total", "protocol" => protocol).increment(bytes);
                     self.ingest.take(section, packet, at, &mut fed);
                 }
                 PeerEvent::Control(Control::Clock { ssrc, ntp, rtp }) => self.ingest.take_clock(ssrc, (ntp, rtp)),
@@ -177,7 +191,8 @@ impl Session {
             Ended::TurnedAway(turned_away)
         })?;
         self.publisher.line.place.settle();
-        self.stage = Stage::Feeding { keys: feed.keys_asked(), feed, _counted: Counted::new(PROTOCOL) };
+        let counted = Counted::new(self.publisher.knock.protocol);
+        self.stage = Stage::Feeding { keys: feed.keys_asked(), feed, _counted: counted };
         self.fed = Instant::now();
         Ok(())
     }
@@ -272,7 +287,7 @@ impl Session {
             media_damaged: unusable.damaged,
             ..before
         };
-        self.link.count_since(&before, PROTOCOL);
+        self.link.count_since(&before, self.publisher.knock.protocol);
         feed.note_link(self.link);
     }
 }

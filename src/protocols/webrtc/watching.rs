@@ -1,6 +1,7 @@
 //! One viewer by WHEP, from the answer to its offer to the end. What it is sent is the stream's one programme; of its own it has
 //! places in that, heads of packets, and the encryption. It begins with the newest key frame: what came since is sent at once, as
 //! if it were shown within moments, so that the viewer sees a picture immediately and is live with the next one.
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,8 +24,9 @@ mod outgoing;
 pub(super) use outgoing::Outgoing;
 use outgoing::{Anchor, Passed};
 
-/// How this protocol is called.
+/// How this protocol is called, and how it is when this side calls.
 pub(super) const PROTOCOL: &str = "whep";
+const PUSH_PROTOCOL: &str = "whip";
 /// How long a client has until media can flow: checks and handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// How often it is looked at whether it may still watch, clocks are reported, and the link's figures told.
@@ -50,7 +52,7 @@ const SOUND_RECENT: Duration = Duration::from_millis(500);
 /// Units of NTP in a second, in the middle bits that receivers repeat.
 const MIDDLE_PER_SEC: f64 = 65_536.0;
 
-/// What every viewer needs.
+/// What every viewer needs who comes by itself.
 #[derive(Clone)]
 pub struct WatchContext {
     /// Who decides.
@@ -61,31 +63,55 @@ pub struct WatchContext {
 
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
-enum Ended {
+pub enum Ended {
+    /// The other side says so.
     #[error("the viewer has left")]
     Left,
+    /// Checks or the handshake do not get through.
     #[error(
         "the viewer cannot be reached, or cannot reach this server: UDP, or the addresses that are told, may be blocked"
     )]
     NotConnected,
+    /// All was sent.
     #[error("the stream is over")]
     Over,
+    /// It may not watch any more.
     #[error(transparent)]
     NotAdmitted(#[from] NotAdmitted),
+    /// It has to begin anew.
     #[error("the stream has pictures now that were not agreed upon: a new session gets them")]
     OtherCodec,
+    /// Nobody wants it any more.
     #[error("the server stops")]
     Stopping,
 }
 
-/// A viewer whose offer was answered.
+/// Who is sent the stream.
+pub(super) enum Watcher {
+    /// Somebody who has come, and is asked for a ticket again and again.
+    Guest(Ticket, Arc<dyn Audience>),
+    /// A server that this side has called; it is told how many bytes were sent, once media can flow.
+    Called(Box<dyn FnMut(u64) + Send>),
+}
+
+/// A viewer with whom it is agreed what is sent.
 pub(super) struct Viewer {
     pub(super) line: Line,
     pub(super) programme: Arc<RtpProgramme>,
     pub(super) attendance: Attendance,
-    pub(super) ticket: Ticket,
+    pub(super) watcher: Watcher,
+    pub(super) clock: Arc<dyn Clock>,
     /// What is sent in each section.
     pub(super) outgoing: Vec<Outgoing>,
+}
+
+impl Watcher {
+    fn protocol(&self) -> &'static str {
+        match self {
+            Self::Guest(..) => PROTOCOL,
+            Self::Called(_) => PUSH_PROTOCOL,
+        }
+    }
 }
 
 /// Which lane of pictures a viewer of this codec is sent, and why it has to be encoded for it, if so. `None`: neither will do.
@@ -122,10 +148,16 @@ fn name(codec: Codec) -> &'static str {
     }
 }
 
-/// Serves a viewer until it ends.
-pub(super) async fn serve(viewer: Viewer, context: WatchContext, stopping: CancellationToken) {
+/// Serves a viewer who has come until it ends.
+pub(super) async fn serve(viewer: Viewer, address: IpAddr, stopping: CancellationToken) {
+    let id = viewer.line.place.id().to_owned();
+    let ended = watch(viewer, &stopping).await;
+    tracing::info!(session.id = id, %address, reason = %ended, "whep session ended");
+}
+
+/// Sends a viewer the stream until it ends.
+pub(super) async fn watch(viewer: Viewer, stopping: &CancellationToken) -> Ended {
     let now = Instant::now();
-    let (address, id) = (viewer.ticket.address.ip(), viewer.line.place.id().to_owned());
     let moved = (viewer.programme.moved(), viewer.programme.stream().realtime().moved());
     let mut session = Session {
         stage: Stage::Connecting { until: now + CONNECT_TIMEOUT },
@@ -137,15 +169,14 @@ pub(super) async fn serve(viewer: Viewer, context: WatchContext, stopping: Cance
         bytes: 0,
         moved,
         viewer,
-        context,
     };
     let ended = tokio::select! {
         ended = session.run() => ended,
         () = stopping.cancelled() => Ended::Stopping,
     };
-    tracing::info!(session.id = id, %address, reason = %ended, "whep session ended");
     session.count();
     session.viewer.line.close();
+    ended
 }
 
 /// How far a session is.
@@ -168,7 +199,6 @@ struct Session {
     counted: LinkStats,
     bytes: u64,
     moved: (watch::Receiver<u64>, watch::Receiver<u64>),
-    context: WatchContext,
 }
 
 impl Session {
@@ -201,8 +231,10 @@ impl Session {
         if now.duration_since(self.told) >= TOLD_EVERY {
             self.told = now;
             // Of a stream that is over the rest is sent.
-            if !self.viewer.programme.has_ended() {
-                self.context.audience.admit(&self.viewer.ticket)?;
+            if let Watcher::Guest(ticket, audience) = &self.viewer.watcher
+                && !self.viewer.programme.has_ended()
+            {
+                audience.admit(ticket)?;
             }
             self.hold(now);
             self.count();
@@ -228,8 +260,12 @@ impl Session {
     /// Media can flow.
     fn enter(&mut self, now: Instant) {
         self.viewer.line.place.settle();
-        let anchor = Anchor::new(now, self.context.clock.now());
-        self.stage = Stage::Watching { anchor, reported: 0, _counted: Counted::reader(PROTOCOL) };
+        let anchor = Anchor::new(now, self.viewer.clock.now());
+        let counted = Counted::reader(self.viewer.watcher.protocol());
+        self.stage = Stage::Watching { anchor, reported: 0, _counted: counted };
+        if let Watcher::Called(tell) = &mut self.viewer.watcher {
+            tell(0);
+        }
     }
 
     fn take_control(&mut self, control: Control, now: Instant) {
@@ -248,7 +284,8 @@ impl Session {
                 self.lost = Some(now);
             }
             Control::Estimate { bits_per_sec } => {
-                metrics::histogram!("playhouse_link_estimated_bits_per_second", "protocol" => PROTOCOL)
+                let protocol = self.viewer.watcher.protocol();
+                metrics::histogram!("playhouse_link_estimated_bits_per_second", "protocol" => protocol)
                     .record(bits_per_sec);
             }
             Control::Received { last_report: (report, held), at, .. } => {
@@ -304,9 +341,13 @@ impl Session {
 
     fn count(&mut self) {
         let before = std::mem::replace(&mut self.counted, self.link);
-        self.link.count_since(&before, PROTOCOL);
+        let protocol = self.viewer.watcher.protocol();
+        self.link.count_since(&before, protocol);
         let bytes = std::mem::take(&mut self.bytes);
-        metrics::counter!("playhouse_live_egress_bytes_total", "protocol" => PROTOCOL).increment(bytes);
+        metrics::counter!("playhouse_live_egress_bytes_total", "protocol" => protocol).increment(bytes);
+        if let (Watcher::Called(tell), Stage::Watching { .. }) = (&mut self.viewer.watcher, &self.stage) {
+            tell(bytes);
+        }
     }
 
     async fn wait(&mut self, now: Instant, due: Option<Instant>) -> Option<Ended> {

@@ -2,6 +2,7 @@
 //! the payloads of RTP packets.
 use std::net::SocketAddr;
 
+pub mod candidates;
 pub mod fragment;
 pub mod links;
 pub mod offer;

@@ -1,7 +1,7 @@
 /** Calls about live streams. */
 import type { Reply } from './api';
 import { session } from './session.svelte';
-import type { Details, Live, LiveChoices, Page, Push } from './types';
+import type { Details, Live, LiveChoices, Page, Pull, Push } from './types';
 
 const PAGE_LIMIT = 24;
 
@@ -70,4 +70,17 @@ export async function changePush(id: string, push: string, change: { enabled: bo
 
 export async function removePush(id: string, push: string): Promise<void> {
   await session.call('DELETE', `/live/${id}/pushes/${push}`);
+}
+
+/** Another server that it is fetched from. */
+export async function getPull(id: string): Promise<Pull> {
+  return (await session.call<Pull>('GET', `/live/${id}/pull`)).data;
+}
+
+export async function setPull(id: string, pull: { url?: string; stream_key?: string; enabled?: boolean }): Promise<Pull> {
+  return (await session.call<Pull>('PUT', `/live/${id}/pull`, { body: pull })).data;
+}
+
+export async function removePull(id: string): Promise<void> {
+  await session.call('DELETE', `/live/${id}/pull`);
 }

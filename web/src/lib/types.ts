@@ -200,6 +200,15 @@ export interface Push {
   enabled: boolean;
 }
 
+/** Another server that a stream is fetched from. */
+export interface Pull {
+  /** Without its key. */
+  url: string;
+  enabled: boolean;
+  /** How it does, while it is on. */
+  stats?: { state: 'waiting' | 'connecting' | 'receiving' | 'failed' | 'over'; error: string | null; failures: number };
+}
+
 export interface Live extends Details, LiveChoices {
   id: string;
   state: LiveState;
@@ -220,6 +229,8 @@ export interface Live extends Details, LiveChoices {
   stream_key?: string;
   ingest?: { rtmp: string; rtmps?: string; srt: string; whip: string };
   ingest_stats?: IngestStats | null;
+  /** The server that it is fetched from; for its owner. */
+  pull?: Pull;
 }
 
 /** Whether renditions are still being made: it may be ready, and more have been asked for. */

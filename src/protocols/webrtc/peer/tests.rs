@@ -4,6 +4,7 @@ use rtc::interceptor::SenderReportBuilder;
 
 use super::*;
 use crate::protocols::webrtc::wire::addressee;
+use crate::protocols::webrtc::wire::offer::{Direction, Format};
 
 const SERVER: &str = "192.0.2.1:8189";
 const CLIENT: &str = "198.51.100.7:4242";
@@ -54,6 +55,90 @@ impl Client {
         self.0.add_local_candidate(RTCIceCandidateInit::default()).unwrap();
         self.0.local_description().unwrap().sdp
     }
+}
+
+/// Both sides are ours: one calls, the other one answers.
+fn called(is_sent: bool) -> (Peer, Peer, Instant) {
+    let (now, source) = (Instant::now(), Source { ssrc: SSRC, repair_ssrc: SSRC + 1 });
+    let flows = [Flow::Send(vec![source]), Flow::Receive];
+    let [there, back] = if is_sent {
+        flows
+    } else {
+        let [there, back] = flows;
+        [back, there]
+    };
+    let offered = vec![vec![choice(102, "64001f"), choice(104, "42e01f")]];
+    // What is sent has one form.
+    let offered = if is_sent { vec![offered[0][1..].to_vec()] } else { offered };
+    let call = Call::new(offered, &there, CLIENT.parse().unwrap(), now).unwrap();
+    let offer = Offer::read(call.offer().description.as_bytes()).unwrap();
+    assert_eq!(offer.sections[0].direction, if is_sent { Direction::Send } else { Direction::Receive });
+    let choices = vec![offer.sections[0].choose(&[Codec::H264]).unwrap()];
+    let server_at: SocketAddr = SERVER.parse().unwrap();
+    let (server, answer) = Peer::answer(offer, (choices, back), &[server_at], now).unwrap();
+    let caller = call.answered(answer.description.as_bytes(), |to| to == server_at, now).unwrap();
+    assert_eq!(caller.choices()[0].format.payload_type, 104, "constrained baseline is liked best");
+    (caller, server, now)
+}
+
+fn pass_on(from: &mut Peer, (to, address): (&mut Peer, &str), now: Instant) {
+    if from.next_timer().is_some_and(|due| due <= now) {
+        from.on_timer(now);
+    }
+    while let Some((message, _)) = from.next_datagram() {
+        to.take(Arrived { bytes: message.freeze(), from: address.parse().unwrap(), at: now });
+    }
+}
+
+#[test]
+fn a_call_is_answered_and_media_go_the_way_that_was_agreed_upon() {
+    for is_sent in [true, false] {
+        let (mut caller, mut server, mut now) = called(is_sent);
+        let (mut sequence, mut received) = (0u16, 0);
+        for _ in 0..2000 {
+            now += Duration::from_millis(5);
+            pass_on(&mut caller, (&mut server, CLIENT), now);
+            pass_on(&mut server, (&mut caller, SERVER), now);
+            let (sender, receiver) = if is_sent { (&mut caller, &mut server) } else { (&mut server, &mut caller) };
+            while sender.next_event().is_some() {}
+            if sender.told_connected {
+                sequence += 1;
+                sender.send((0, SSRC), packet(sequence), now);
+            }
+            while let Some(event) = receiver.next_event() {
+                received += usize::from(matches!(event, PeerEvent::Rtp(0, ..)));
+            }
+        }
+        assert!(received > 1000, "{received} of {sequence} packets");
+    }
+}
+
+#[test]
+fn answers_that_are_of_no_use_say_why() {
+    let now = Instant::now();
+    let call = || Call::new(vec![vec![choice(104, "42e01f")]], &Flow::Receive, CLIENT.parse().unwrap(), now).unwrap();
+    let offer = Offer::read(call().offer().description.as_bytes()).unwrap();
+    let choices = vec![offer.sections[0].choose(&[Codec::H264]).unwrap()];
+    let source = Source { ssrc: SSRC, repair_ssrc: SSRC + 1 };
+    let server = SERVER.parse().unwrap();
+    let (_, answer) = Peer::answer(offer, (choices, Flow::Send(vec![source])), &[server], now).unwrap();
+    let answer = answer.description;
+    for (answer, may_reach, said) in [
+        (answer.clone(), false, "no address"),
+        (answer.replace("m=video 9", "m=video 0"), true, "does not take all"),
+        (answer.replace("104", "120"), true, "none of the formats"),
+        ("hello".into(), true, "no session description"),
+    ] {
+        let refused = call().answered(answer.as_bytes(), |_| may_reach, now).err().unwrap();
+        assert!(refused.to_string().contains(said), "{said}: {refused}");
+    }
+}
+
+fn choice(payload_type: u8, level_id: &str) -> Choice {
+    let parameters = format!("level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={level_id}");
+    let name = "H264".to_owned();
+    let format = Format { payload_type, name, clock_rate: 90_000, channels: 1, parameters, feedback: Vec::new() };
+    Choice { codec: Codec::H264, format, repair: Some(payload_type + 1) }
 }
 
 /// A client and a peer, and what has happened.

@@ -151,7 +151,8 @@ impl Outgoing {
                 self.next = Some(next);
                 return Some(now + PAUSE);
             }
-            if let Some(due) = self.held_until(&unit, next, sound).filter(|due| *due > now) {
+            let due = self.held_until(&unit, next, sound);
+            if due > now {
                 self.next = Some(next);
                 return Some(due);
             }
@@ -179,10 +180,10 @@ impl Outgoing {
     }
 
     /// Pictures wait a little for sound that is still being encoded: players would have them wait, too, but take seconds to find
-    /// out how long.
-    fn held_until(&self, unit: &Unit, number: u64, sound: Option<i64>) -> Option<Instant> {
+    /// out how long. Sound is sent at an even pace.
+    fn held_until(&self, unit: &Unit, number: u64, sound: Option<i64>) -> Instant {
         let waits = self.codec.media() == Media::Video && number >= self.edge.0;
-        (waits && sound.is_some_and(|until| unit.time > until)).then(|| unit.made + HELD_MAX)
+        if waits && sound.is_some_and(|until| unit.time > until) { unit.made + HELD_MAX } else { unit.due }
     }
 
     /// When a unit is shown, as the viewer is told. What had come before it is shown in a rush, just before what was the newest
@@ -246,7 +247,8 @@ mod tests {
 
     fn unit(time: i64) -> Unit {
         let payloads = vec![Bytes::from_static(&[1])].into();
-        Unit { made: Instant::now(), time, keyframe: false, payloads }
+        let now = Instant::now();
+        Unit { made: now, due: now, time, keyframe: false, payloads }
     }
 
     #[test]
@@ -270,11 +272,12 @@ mod tests {
     fn pictures_wait_for_their_sound_but_not_for_long() {
         let (mut video, sound, one) = (outgoing(Codec::H264), outgoing(Codec::Opus), unit(90_000));
         video.edge = (5, 0);
-        assert_eq!(video.held_until(&one, 6, Some(89_000)), Some(one.made + HELD_MAX));
-        assert_eq!(video.held_until(&one, 6, Some(90_000)), None);
-        assert_eq!(video.held_until(&one, 6, None), None, "there is none");
-        assert_eq!(video.held_until(&one, 4, Some(0)), None, "it had come before");
-        assert_eq!(sound.held_until(&one, 6, Some(0)), None);
+        assert_eq!(video.held_until(&one, 6, Some(89_000)), one.made + HELD_MAX);
+        let at_once = one.due;
+        assert_eq!(video.held_until(&one, 6, Some(90_000)), at_once);
+        assert_eq!(video.held_until(&one, 6, None), at_once, "there is none");
+        assert_eq!(video.held_until(&one, 4, Some(0)), at_once, "it had come before");
+        assert_eq!(sound.held_until(&one, 6, Some(0)), at_once);
     }
 
     #[test]
