@@ -46,4 +46,11 @@ async fn main() {
             seen["median_s"], seen["p95_s"], seen["stalls"], seen["pictures"]
         );
     }
+    let whep = manifest.replace("master.m3u8", "whep");
+    let seen = client("whep-chromium.mjs", &[&server.url(), &whep, "--clock", "--settle", "5", "--seconds", "20"]);
+    let clock = &seen["clock"];
+    println!(
+        "  Chromium (WHEP, target 250 ms): median {} ms, p95 {} ms, {} pictures, first one after {} ms",
+        clock["median_ms"], clock["p95_ms"], clock["pictures"], seen["first_picture_ms"]
+    );
 }

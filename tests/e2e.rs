@@ -30,6 +30,8 @@ mod live_players;
 mod live_validity;
 #[path = "e2e/load.rs"]
 mod load;
+#[path = "e2e/matrix.rs"]
+mod matrix;
 #[path = "e2e/operations.rs"]
 mod operations;
 #[path = "e2e/pictures.rs"]
@@ -46,12 +48,12 @@ mod pull;
 mod push;
 #[path = "e2e/slate.rs"]
 mod slate;
+#[path = "e2e/soak.rs"]
+mod soak;
 #[path = "e2e/srt.rs"]
 mod srt;
 #[path = "e2e/srt_play.rs"]
 mod srt_play;
-#[path = "e2e/srt_soak.rs"]
-mod srt_soak;
 #[path = "e2e/tls.rs"]
 mod tls;
 #[path = "e2e/trim.rs"]

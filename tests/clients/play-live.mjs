@@ -4,6 +4,7 @@ import { LIVE_PLAYERS } from './lib/live-players.mjs';
 import { look, round } from './lib/playback.mjs';
 import { complaints, withPlayer } from './lib/player-page.mjs';
 import { integer, must, run } from './lib/run.mjs';
+import { measureSkew } from './lib/skew.mjs';
 
 /** What players report of themselves on a machine that is too busy to play. */
 const CATCHING_UP = ['bufferStalledError', 'bufferNudgeOnStall', 'bufferSeekOverHole'];
@@ -23,6 +24,7 @@ const OPTIONS = {
   ladder: { type: 'boolean' },
   smooth: { type: 'boolean' },
   survive: { type: 'boolean' },
+  skew: { type: 'boolean' },
 };
 
 await run(['BASE', 'MANIFEST_URL'], OPTIONS, (input, results) =>
@@ -32,6 +34,7 @@ await run(['BASE', 'MANIFEST_URL'], OPTIONS, (input, results) =>
 async function watch(page, input, results) {
   const watched = integer(input.seconds, 'seconds');
   await page.waitForTimeout(2000);
+  if (input.skew) await page.evaluate(measureSkew);
   await page.evaluate(() => {
     window.stalls = 0;
     document.querySelector('video').addEventListener('waiting', () => (window.stalls += 1));
@@ -46,6 +49,7 @@ async function watch(page, input, results) {
   }
   const after = await look(page);
   const { low, stalls, where } = await page.evaluate(() => ({ low: player.low(), stalls: window.stalls, where: player.where() }));
+  if (input.skew) results.skew = await page.evaluate(() => window.skew.result());
   const errors = await complaints(page);
   const behind = latencies.toSorted((a, b) => a - b)[Math.floor(latencies.length / 2)];
   Object.assign(results, { behind_s: round(behind), latest_s: round(latencies.at(-1)), stalls, played_s: round(after.time - before.time), where, errors });

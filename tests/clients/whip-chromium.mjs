@@ -7,8 +7,10 @@ import { WITH_CAMERA, connectionState, publish } from './lib/whip.mjs';
 const OPTIONS = {
   token: { type: 'string' },
   codec: { type: 'string' },
+  port: { type: 'string' },
   width: { type: 'string' },
   height: { type: 'string' },
+  flash: { type: 'boolean', default: false },
   seconds: { type: 'string', default: '600' },
 };
 

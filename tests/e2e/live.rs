@@ -45,6 +45,14 @@ impl Publisher {
         Self(command.spawn().expect("a publisher"))
     }
 
+    /// The same, fed by another one.
+    pub(crate) fn piped(mut source: Command, mut command: Command) -> [Self; 2] {
+        let source = source.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut source = source.spawn().expect("a source");
+        command.stdin(source.stdout.take().expect("what it makes")).stdout(Stdio::null()).stderr(Stdio::null());
+        [Self(source), Self(command.spawn().expect("a publisher"))]
+    }
+
     pub(crate) fn standard(url: &str) -> Self {
         Self::start(url, &format!("{H264} -c:a aac -b:a 96k"))
     }

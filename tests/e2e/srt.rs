@@ -137,12 +137,17 @@ async fn publishers_of_others_encrypt_each_with_its_own_passphrase() {
 
 /// `srt-live-transmit`, which sends what ffmpeg hands it.
 fn transmit(url: &str) -> (Publisher, Publisher) {
+    let (between, transmit) = transmitter(url);
+    (standard(&between), transmit)
+}
+
+/// srt-live-transmit, and where it takes what it passes on.
+pub(crate) fn transmitter(url: &str) -> (String, Publisher) {
     let port = UdpSocket::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address").port();
     let between = format!("udp://127.0.0.1:{port}");
     let mut transmit = Command::new("srt-live-transmit");
     transmit.args([&between, url]);
-    let transmit = Publisher::run(transmit);
-    (standard(&format!("{between}?pkt_size=1316")), transmit)
+    (format!("{between}?pkt_size=1316"), Publisher::run(transmit))
 }
 
 /// What the reference library says when it is not let in.

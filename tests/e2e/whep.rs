@@ -15,29 +15,34 @@ use crate::support::server::{Server, ServerOptions};
 use crate::support::tools::{of_cache, until};
 
 /// How far sound and pictures may be apart, milliseconds.
-const SKEW_MAX: f64 = 80.0;
+pub(crate) const SKEW_MAX: f64 = 80.0;
 /// A flash and a beep that begin each second together.
 const FLASH: &str = "-re -f lavfi -i color=c=black:s=320x180:r=30,drawbox=c=white:t=fill:enable='lt(mod(t\\,1)\\,0.15)' \
     -re -f lavfi -i aevalsrc='if(lt(mod(t\\,1)\\,0.15)\\,0.5*sin(2*PI*1000*t)\\,0)':s=48000";
+/// A line on which three of a hundred packets are lost, both ways.
+const LOSSY: Lossy =
+    Lossy { lost_per_mille: 30, lost_back_per_mille: 30, round_trip: Duration::from_millis(20), seed: 11 };
+/// How long nothing gets through.
+const OUTAGE: Duration = Duration::from_secs(5);
 /// H.264 as encoders make it that nobody has told otherwise, with B-frames.
 const B_FRAMES: &str = "-c:v libx264 -preset veryfast -bf 2 -g 60 -pix_fmt yuv420p -b:v 800k";
 
-fn whep(live: &Value) -> &str {
+pub(crate) fn whep(live: &Value) -> &str {
     text(live, "/playback/whep")
 }
 
 /// aiortc, watching; what it says at its end is one line of JSON.
-struct Viewer(Child);
+pub(crate) struct Viewer(Child);
 
 impl Viewer {
-    fn start(url: &str, further: &[&str]) -> Self {
+    pub(crate) fn start(url: &str, further: &[&str]) -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/whep-aiortc.py");
         let mut command = Command::new(of_cache("aiortc/bin/python"));
         command.args([script, url]).args(further).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         Self(command.spawn().expect("aiortc"))
     }
 
-    async fn told(mut self) -> Value {
+    pub(crate) async fn told(mut self) -> Value {
         for _ in 0..PATIENCE.as_millis() / 50 {
             if self.0.try_wait().expect("its status").is_some() {
                 let mut printed = String::new();
@@ -84,12 +89,17 @@ async fn in_step(server: &Server, live: &Value) -> Value {
     .await
 }
 
-fn number(told: &Value, pointer: &str) -> f64 {
+/// How much a count of pictures has grown.
+fn grown(told: &Value, what: &str) -> f64 {
+    number(told, &format!("/after/video/{what}")) - number(told, &format!("/before/video/{what}"))
+}
+
+pub(crate) fn number(told: &Value, pointer: &str) -> f64 {
     told.pointer(pointer).and_then(Value::as_f64).unwrap_or_else(|| panic!("no {pointer} in {told}"))
 }
 
 /// Pictures and sound go on.
-fn plays(told: &Value) {
+pub(crate) fn plays(told: &Value) {
     assert_eq!((&told["status"], &told["ended"]), (&json!(201), &json!(true)), "{told}");
     assert!(number(told, "/video/frames") > 60.0 && number(told, "/audio/frames") > 100.0, "{told}");
     assert!(number(told, "/audio/loud") > 0.1, "{told}");
@@ -112,7 +122,7 @@ async fn connected(creator: &Client, live: &Value, is: bool) {
 }
 
 /// A server that takes no pictures of what is live meanwhile: that makes a small machine play sound late.
-fn quiet() -> ServerOptions {
+pub(crate) fn quiet() -> ServerOptions {
     ServerOptions::new().set("live.thumbnail_interval", "10m")
 }
 
@@ -124,12 +134,17 @@ fn has_encoder(server: &Server) -> bool {
     workers(server).iter().any(is_live)
 }
 
-fn flashing(url: &str, codecs: &str) -> Publisher {
+/// ffmpeg, making a flash and a beep a second of these codecs, in this format.
+pub(crate) fn flash(codecs: &str, (format, to): (&str, &str)) -> Command {
     let mut command = Command::new("ffmpeg");
     let arguments = FLASH.split_whitespace().map(|word| word.replace('\'', ""));
     command.args(["-nostdin", "-v", "error"]).args(arguments).args(codecs.split_whitespace());
-    command.args(["-t", "600", "-f", "flv", url]);
-    Publisher::run(command)
+    command.args(["-t", "600", "-f", format, to]);
+    command
+}
+
+fn flashing(url: &str, codecs: &str) -> Publisher {
+    Publisher::run(flash(codecs, ("flv", url)))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -209,17 +224,13 @@ async fn viewers_over_a_line_that_loses_packets_go_on() {
     let _publisher = flashing(text(&live, "/ingest/rtmp"), &format!("{H264} -b:v 2M -c:a aac -b:a 96k"));
     begun(&creator, &live).await;
     let address = format!("127.0.0.1:{}", server.port_of("webrtc")).parse().expect("an address");
-    let lossy = Lossy { lost_per_mille: 30, lost_back_per_mille: 30, round_trip: Duration::from_millis(20), seed: 11 };
-    let line = LossyLine::start(address, lossy).await;
+    let line = LossyLine::start(address, LOSSY).await;
     let port = line.address.port().to_string();
     let told = undisturbed("a lossy line", async || {
         let told = in_chromium(&server, &live, &["--port", &port, "--settle", "4", "--seconds", "20"]).await;
-        let grown = |pointer: &str| {
-            number(&told, &format!("/after/video/{pointer}")) - number(&told, &format!("/before/video/{pointer}"))
-        };
-        assert!(grown("frames") > 200.0, "{told}");
+        assert!(grown(&told, "frames") > 200.0, "{told}");
         // Freezes are less than 2 % of the time.
-        let (is_smooth, reason) = (grown("frames") > 560.0 && grown("frozenS") < 0.4, told.to_string());
+        let (is_smooth, reason) = (grown(&told, "frames") > 560.0 && grown(&told, "frozenS") < 0.4, told.to_string());
         if is_smooth { Came::Good(told) } else { Came::Rough(told, reason) }
     })
     .await;
@@ -229,6 +240,43 @@ async fn viewers_over_a_line_that_loses_packets_go_on() {
     let again = "playhouse_link_packets_recovered_total{protocol=\"whep\"} ";
     let again = metrics.lines().find_map(|line| line.strip_prefix(again)?.parse::<u64>().ok());
     assert!(again.is_some_and(|count| count > 5), "{again:?}");
+    // Nothing at all gets through for a while.
+    let is_watching = || async { Some(stats(&creator, &live).await).filter(|stats| stats["viewers"] == 1) };
+    let cut = async {
+        until("the viewer", PATIENCE, is_watching).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        line.cut_for(OUTAGE).await;
+    };
+    let over_the_line = ["--port", &port, "--seconds", "20"];
+    let (told, ()) = tokio::join!(in_chromium(&server, &live, &over_the_line), cut);
+    assert_eq!(told["after"]["state"], "connected", "{told}");
+    assert!(grown(&told, "frames") > 300.0, "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publishers_over_a_line_that_loses_packets_go_on() {
+    let server = quiet().start();
+    let creator = server.account("creator").await;
+    let live = make(&creator, json!({"title": "On the road", "ladder": "source"})).await;
+    let address = format!("127.0.0.1:{}", server.port_of("webrtc")).parse().expect("an address");
+    let line = LossyLine::start(address, LOSSY).await;
+    let (url, port) = (server.url(), line.address.port().to_string());
+    let options = [&url, text(&live, "/ingest/whip"), "--port", &port, "--width", "320", "--height", "180"];
+    let mut publisher = Telling::start("whip-chromium.mjs", &options);
+    publisher.wait_for("connected");
+    begun(&creator, &live).await;
+    undisturbed("a lossy line", async || {
+        let told = in_chromium(&server, &live, &["--settle", "4", "--seconds", "20"]).await;
+        let (is_smooth, reason) = (grown(&told, "frozenS") < 0.4, told.to_string());
+        assert!(grown(&told, "frames") > 200.0, "{told}");
+        if is_smooth { Came::Good(()) } else { Came::Rough((), reason) }
+    })
+    .await;
+    line.cut_for(OUTAGE).await;
+    let told = in_chromium(&server, &live, &["--settle", "3", "--seconds", "5"]).await;
+    // The browser finds out step by step how much the line carries again.
+    assert!(grown(&told, "frames") > 20.0, "{told}");
+    assert_eq!(show(&creator, &live).await["ingest_stats"]["connected"], true, "the same publisher goes on");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,7 +15,7 @@ use crate::support::server::{PASSWORD, Server, ServerOptions};
 use crate::support::tools::{of_cache, output, until};
 
 /// aiortc, publishing until it is ended.
-fn aiortc(url: &str, further: &[&str]) -> Command {
+pub(crate) fn aiortc(url: &str, further: &[&str]) -> Command {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/whip-aiortc.py");
     let mut command = Command::new(of_cache("aiortc/bin/python"));
     command.args([script, url]).args(further).stdin(Stdio::null());

@@ -29,7 +29,8 @@ pub(crate) async fn watch_live(base: &str, manifest: &str, player: &str, flags: 
     eprintln!("{player}, {manifest}: {}", played.await);
 }
 
-fn node(script: &str, args: &[&str]) -> Command {
+/// A client script, not yet started.
+pub(crate) fn node(script: &str, args: &[&str]) -> Command {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
     let mut node = Command::new("node");
     node.arg(scripts.join(script)).args(args);

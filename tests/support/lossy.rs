@@ -1,6 +1,7 @@
 //! A line that loses datagrams: a UDP proxy between one client and a server, by a seed.
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -32,6 +33,7 @@ pub(crate) struct Lossy {
 pub(crate) struct LossyLine {
     /// Where clients send to.
     pub(crate) address: SocketAddr,
+    is_cut: Arc<AtomicBool>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -41,11 +43,20 @@ impl LossyLine {
         let far = Arc::new(UdpSocket::bind("127.0.0.1:0").await.expect("a port"));
         far.connect(server).await.expect("the server's address");
         let address = near.local_addr().expect("its address");
-        Self { address, _task: AbortOnDropHandle::new(tokio::spawn(run(near, far, lossy))) }
+        let is_cut = Arc::new(AtomicBool::new(false));
+        let task = tokio::spawn(run(near, far, (lossy, Arc::clone(&is_cut))));
+        Self { address, is_cut, _task: AbortOnDropHandle::new(task) }
+    }
+
+    /// Nothing gets through for this long.
+    pub(crate) async fn cut_for(&self, time: Duration) {
+        self.is_cut.store(true, Ordering::Relaxed);
+        tokio::time::sleep(time).await;
+        self.is_cut.store(false, Ordering::Relaxed);
     }
 }
 
-async fn run(near: Arc<UdpSocket>, far: Arc<UdpSocket>, lossy: Lossy) {
+async fn run(near: Arc<UdpSocket>, far: Arc<UdpSocket>, (lossy, is_cut): (Lossy, Arc<AtomicBool>)) {
     let mut random = StdRng::seed_from_u64(lossy.seed);
     let (there, back) = (delayed(Arc::clone(&far), lossy), delayed(Arc::clone(&near), lossy));
     let (mut up, mut down) = ([0; DATAGRAM_BYTES], [0; DATAGRAM_BYTES]);
@@ -54,12 +65,12 @@ async fn run(near: Arc<UdpSocket>, far: Arc<UdpSocket>, lossy: Lossy) {
         tokio::select! {
             Ok((bytes, from)) = near.recv_from(&mut up) => {
                 client = Some(from);
-                if random.random_range(0..1000) >= lossy.lost_per_mille {
+                if random.random_range(0..1000) >= lossy.lost_per_mille && !is_cut.load(Ordering::Relaxed) {
                     let _ = there.try_send((Instant::now(), None, up[..bytes].to_vec()));
                 }
             }
             Ok(bytes) = far.recv(&mut down) => {
-                if random.random_range(0..1000) < lossy.lost_back_per_mille {
+                if random.random_range(0..1000) < lossy.lost_back_per_mille || is_cut.load(Ordering::Relaxed) {
                     continue;
                 }
                 let _ = back.try_send((Instant::now(), client, down[..bytes].to_vec()));

@@ -23,7 +23,7 @@ export function measureSkew() {
   video.requestVideoFrameCallback(look);
 
   const context = new AudioContext({ latencyHint: 'interactive' });
-  const source = context.createMediaStreamSource(video.srcObject);
+  const source = video.srcObject ? context.createMediaStreamSource(video.srcObject) : context.createMediaElementSource(video);
   const code = `
     class Beeps extends AudioWorkletProcessor {
       constructor() { super(); this.loud = true; this.quiet = 0; }

@@ -2,18 +2,24 @@
 
 /** A Chromium that has a camera and a microphone which show a clock and beep, and connects within one machine. */
 export const WITH_CAMERA = {
-  flags: ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream', '--allow-loopback-in-peer-connection'],
+  flags: [
+    '--use-fake-device-for-media-stream',
+    '--use-fake-ui-for-media-stream',
+    '--allow-loopback-in-peer-connection',
+    '--autoplay-policy=no-user-gesture-required',
+  ],
   permissions: ['camera', 'microphone'],
 };
 
-/** Publishes camera and microphone from the page until `window.whip.stop()`; resolves to what the server answered. */
-export function publish(page, { url, token, codec, width, height }) {
+/**
+ * Publishes camera and microphone, or a flash and a beep each second, from the page until `window.whip.stop()`, over another port than
+ * the server tells if wanted; resolves to what the server answered.
+ */
+export async function publish(page, { url, token, codec, port, width, height, flash }) {
+  await page.evaluate(flash ? flashing : camera, { width: Number(width ?? 1280), height: Number(height ?? 720) });
   return page.evaluate(
     async (wanted) => {
-      const stream = await navigator.mediaDevices.getUserMedia({
-        video: { width: wanted.width, height: wanted.height, frameRate: 30 },
-        audio: true,
-      });
+      const stream = window.source;
       const connection = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
       for (const track of stream.getTracks()) {
         const transceiver = connection.addTransceiver(track, { direction: 'sendonly', streams: [stream] });
@@ -31,7 +37,8 @@ export function publish(page, { url, token, codec, width, height }) {
       const answer = await response.text();
       const told = { status: response.status, answer, location: response.headers.get('Location'), etag: response.headers.get('ETag') };
       if (!response.ok) return told;
-      await connection.setRemoteDescription({ type: 'answer', sdp: answer });
+      const through = wanted.port ? answer.replace(/(a=candidate:.* )\d+( typ host)/g, `$1${wanted.port}$2`) : answer;
+      await connection.setRemoteDescription({ type: 'answer', sdp: through });
       window.whip = {
         connection,
         stop: async () => {
@@ -42,8 +49,42 @@ export function publish(page, { url, token, codec, width, height }) {
       };
       return told;
     },
-    { url, token, codec, width: Number(width ?? 1280), height: Number(height ?? 720) },
+    { url, token, codec, port },
   );
+}
+
+/** Runs in the page. */
+async function camera({ width, height }) {
+  window.source = await navigator.mediaDevices.getUserMedia({ video: { width, height, frameRate: 30 }, audio: true });
+}
+
+/** Runs in the page: white and loud for 0.15 s of each second, by the clock of the sound. */
+async function flashing({ width, height }) {
+  const context = new AudioContext({ latencyHint: 'interactive' });
+  const [oscillator, gain, sound] = [context.createOscillator(), context.createGain(), context.createMediaStreamDestination()];
+  oscillator.frequency.value = 1000;
+  gain.gain.value = 0;
+  oscillator.connect(gain).connect(sound);
+  oscillator.start();
+  const canvas = Object.assign(document.createElement('canvas'), { width, height });
+  document.body.append(canvas);
+  const pixels = canvas.getContext('2d');
+  let next = Math.ceil(context.currentTime + 0.5);
+  const draw = () => {
+    requestAnimationFrame(draw);
+    const now = context.currentTime;
+    if (next - now < 0.5) {
+      gain.gain.setValueAtTime(0.5, next);
+      gain.gain.setValueAtTime(0, next + 0.15);
+      next += 1;
+    }
+    pixels.fillStyle = now % 1 < 0.15 ? 'white' : 'black';
+    pixels.fillRect(0, 0, width, height);
+    pixels.fillStyle = 'gray';
+    pixels.fillRect((now * 80) % width, height / 2, 20, 20);
+  };
+  draw();
+  window.source = new MediaStream([...canvas.captureStream(30).getTracks(), ...sound.stream.getTracks()]);
 }
 
 /** State of the page's connection. */

@@ -1,0 +1,215 @@
+//! Whoever publishes by whatever protocol is seen and heard by everybody, in step: a stream of a flash and a beep a second is watched
+//! by all kinds of viewers.
+use std::process::Command;
+
+use playhouse::cli::client::Client;
+use serde_json::{Value, json};
+
+use crate::live::{H264, PATIENCE, Publisher, in_state, make, show, text};
+use crate::srt::transmitter;
+use crate::support::clients::{Checking, node};
+use crate::support::machine::{Came, undisturbed};
+use crate::support::server::Server;
+use crate::support::tools::{output, until};
+use crate::whep::{SKEW_MAX, Viewer, flash, quiet, whep};
+use crate::whip::aiortc;
+
+/// How long each viewer watches, seconds; browsers by WebRTC take some seconds more until sound and pictures are in step.
+const WATCHED: &str = "6";
+const SETTLED: &str = "12";
+/// Beeps that are heard in that time at least.
+const BEEPS_MIN: usize = 4;
+/// The viewer that brings sound and pictures in step by when they come.
+const IN_A_BROWSER: &str = "Chromium by WHEP";
+/// How far they may be apart there, milliseconds, when they come in bursts: browsers take half a minute or more for such.
+const BURSTY_SKEW_MAX: f64 = 600.0;
+const AAC: &str = "-c:a aac -b:a 96k";
+
+/// What a viewer saw and heard.
+#[derive(Debug)]
+struct Seen {
+    viewer: &'static str,
+    beeps: usize,
+    /// How much later than a flash its beep is, milliseconds.
+    skew_ms: Option<f64>,
+}
+
+impl Seen {
+    fn by_script(viewer: &'static str, told: &Value) -> Self {
+        assert!(told["ok"] == true || told["status"] == 201, "{viewer}: {told}");
+        let beeps = told["skew"]["beeps"].as_u64().unwrap_or(0) as usize;
+        Self { viewer, beeps, skew_ms: told["skew"]["median_ms"].as_f64() }
+    }
+
+    /// By what ffmpeg says of brightness and silence.
+    fn by_ffmpeg(viewer: &'static str, said: &str) -> Self {
+        let number = |text: &str| text.split([' ', ']']).find(|word| !word.is_empty())?.parse::<f64>().ok();
+        let after = |line: &str, name: &str| line.split_once(name).and_then(|(_, rest)| number(rest));
+        let pictures =
+            said.lines().filter_map(|line| Some((after(line, "pts_time:")?, after(line, "mean:[")? > 128.0)));
+        let pictures: Vec<_> = pictures.collect();
+        let flashes = pictures.windows(2).filter(|pair| !pair[0].1 && pair[1].1).map(|pair| pair[1].0);
+        let flashes: Vec<f64> = flashes.collect();
+        let beeps = said.lines().filter_map(|line| after(line, "silence_end: "));
+        let nearest = |beep: f64| flashes.iter().map(|flash| beep - flash).min_by(|a, b| a.abs().total_cmp(&b.abs()));
+        let mut apart: Vec<f64> = beeps.filter_map(nearest).filter(|skew| skew.abs() < 0.5).collect();
+        apart.sort_by(f64::total_cmp);
+        Self { viewer, beeps: apart.len(), skew_ms: apart.get(apart.len() / 2).map(|skew| skew * 1000.0) }
+    }
+
+    fn is_in_step(&self, skew_max: f64) -> bool {
+        let skew_max = if self.viewer == IN_A_BROWSER { skew_max } else { SKEW_MAX };
+        self.beeps >= BEEPS_MIN && self.skew_ms.is_some_and(|skew| skew.abs() < skew_max)
+    }
+}
+
+/// ffmpeg, decoding what a URL gives.
+async fn decoded(viewer: &'static str, url: &str) -> Seen {
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-nostdin", "-v", "info", "-nostats", "-i", url, "-map", "0:v:0", "-map", "0:a:0", "-t", WATCHED]);
+    ffmpeg.args(["-vf", "scale=16:16,showinfo", "-af", "silencedetect=noise=-30dB:d=0.2", "-f", "null", "-"]);
+    let run = tokio::task::spawn_blocking(move || output(&mut ffmpeg)).await.expect("ffmpeg");
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{viewer}: {said}");
+    Seen::by_ffmpeg(viewer, &said)
+}
+
+/// A script that watches.
+async fn watched(viewer: &'static str, script: &str, arguments: &[&str]) -> Seen {
+    let script = Checking::start(script, arguments);
+    let told = tokio::task::spawn_blocking(move || script.summary()).await.expect("a viewer");
+    Seen::by_script(viewer, &told)
+}
+
+async fn aiortc_watches(url: &str) -> Seen {
+    Seen::by_script("aiortc by WHEP", &Viewer::start(url, &["--seconds", WATCHED]).told().await)
+}
+
+async fn everybody(server: &Server, live: &Value) -> [Seen; 6] {
+    let base = server.url();
+    let [hls, dash, srt] = ["hls", "dash", "srt"].map(|name| text(live, &format!("/playback/{name}")));
+    let play = |manifest, player| {
+        [base.as_str(), manifest, "--player", player, "--skew", "--seconds", WATCHED, "--latency-max", "20"]
+    };
+    let (by_hls, by_dash) = (play(hls, "hls.js"), play(dash, "shaka"));
+    let by_whep = [&base, whep(live), "--skew", "--settle", SETTLED, "--seconds", WATCHED];
+    let (one, two, three) =
+        tokio::join!(decoded("ffmpeg over HLS", hls), decoded("ffmpeg by SRT", srt), aiortc_watches(whep(live)),);
+    let (four, five) = tokio::join!(
+        watched("hls.js", "play-live.mjs", &by_hls),
+        watched("shaka over DASH", "play-live.mjs", &by_dash),
+    );
+    // A busy machine plays sound late.
+    let six = watched(IN_A_BROWSER, "whep-chromium.mjs", &by_whep).await;
+    [one, two, three, four, five, six]
+}
+
+/// Everybody sees and hears what the publisher, who is begun here, sends.
+async fn reaches_everybody(begin: impl FnOnce(&Server, &Value) -> Vec<Publisher>) {
+    reaches((json!({}), SKEW_MAX), begin).await;
+}
+
+async fn reaches((options, skew_max): (Value, f64), begin: impl FnOnce(&Server, &Value) -> Vec<Publisher>) {
+    let server = quiet().start();
+    let creator = server.account("creator").await;
+    let mut wanted = json!({"title": "Metronome", "ladder": "source"});
+    wanted.as_object_mut().expect("fields").extend(options.as_object().cloned().unwrap_or_default());
+    let live = make(&creator, wanted).await;
+    let _publishers = begin(&server, &live);
+    let live = listed(&creator, &live).await;
+    undisturbed("whoever watches", async || {
+        let seen = everybody(&server, &live).await;
+        for Seen { viewer, beeps, skew_ms } in &seen {
+            eprintln!("{viewer}: {beeps} beeps, {:.0} ms late", skew_ms.unwrap_or(f64::NAN));
+        }
+        let is_good = seen.iter().all(|seen| seen.is_in_step(skew_max));
+        if is_good { Came::Good(()) } else { Came::Rough((), format!("{seen:?}")) }
+    })
+    .await;
+}
+
+/// The stream, once it can be watched.
+async fn listed(creator: &Client, live: &Value) -> Value {
+    in_state(creator, live, "live").await;
+    until("its playlist", PATIENCE, || async {
+        let answer = reqwest::get(text(live, "/playback/hls")).await.ok()?;
+        answer.status().is_success().then_some(())
+    })
+    .await;
+    show(creator, live).await
+}
+
+/// A flash and a beep a second as a transport stream, on the standard output.
+fn transport_stream() -> Command {
+    flash(&format!("{H264} {AAC}"), ("mpegts", "-"))
+}
+
+fn gstreamer(pipeline: &str, further: &[String]) -> Command {
+    let mut command = Command::new("gst-launch-1.0");
+    command.args(["-q", "fdsrc", "!"]).args(pipeline.split_whitespace()).args(further);
+    command
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ffmpeg_by_rtmp_reaches_everybody() {
+    let publish = |_: &Server, live: &Value| {
+        vec![Publisher::run(flash(&format!("{H264} {AAC}"), ("flv", text(live, "/ingest/rtmp"))))]
+    };
+    reaches_everybody(publish).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gstreamer_by_rtmp_reaches_everybody() {
+    let pipeline = "tsdemux name=in in. ! queue ! h264parse ! flvmux name=mux streamable=true in. ! queue ! aacparse ! mux. \
+        mux. ! rtmp2sink";
+    let publish = |_: &Server, live: &Value| {
+        let to = format!("location={}", text(live, "/ingest/rtmp"));
+        Publisher::piped(transport_stream(), gstreamer(pipeline, &[to])).into()
+    };
+    reaches((json!({}), BURSTY_SKEW_MAX), publish).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ffmpeg_by_srt_reaches_everybody() {
+    let publish = |_: &Server, live: &Value| {
+        vec![Publisher::run(flash(&format!("{H264} {AAC}"), ("mpegts", text(live, "/ingest/srt"))))]
+    };
+    reaches_everybody(publish).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn srt_live_transmit_reaches_everybody() {
+    let publish = |_: &Server, live: &Value| {
+        let (to, transmitter) = transmitter(text(live, "/ingest/srt"));
+        vec![Publisher::run(flash(&format!("{H264} {AAC}"), ("mpegts", &to))), transmitter]
+    };
+    reaches_everybody(publish).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gstreamer_by_srt_with_a_passphrase_reaches_everybody() {
+    let passphrase = "sesame-open-wide";
+    let publish = |_: &Server, live: &Value| {
+        let to = text(live, "/ingest/srt").split('?').next().unwrap_or_default().to_owned();
+        let id = format!("streamid=publish:{}", text(live, "/stream_key"));
+        let secret = format!("passphrase={passphrase}");
+        let sink = "tsparse ! srtsink wait-for-connection=false pbkeylen=16";
+        Publisher::piped(transport_stream(), gstreamer(sink, &[format!("uri={to}?mode=caller"), id, secret])).into()
+    };
+    reaches((json!({"srt_passphrase": passphrase}), SKEW_MAX), publish).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chromium_by_whip_reaches_everybody() {
+    let publish = |server: &Server, live: &Value| {
+        let to = [&server.url(), text(live, "/ingest/whip"), "--flash", "--width", "320", "--height", "180"];
+        vec![Publisher::run(node("whip-chromium.mjs", &to))]
+    };
+    reaches_everybody(publish).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aiortc_by_whip_reaches_everybody() {
+    let publish = |_: &Server, live: &Value| vec![Publisher::run(aiortc(text(live, "/ingest/whip"), &["--flash"]))];
+    reaches_everybody(publish).await;
+}
