@@ -7,7 +7,7 @@ import { must, until } from './run.mjs';
 import { serve } from './site.mjs';
 
 const PAGE = `<!doctype html><meta charset="utf-8"><title>Player</title><link rel="icon" href="data:,">
-<video playsinline width="1280" height="720"></video><script src="/library.js"></script><script src="/adapter.js"></script>`;
+<video muted playsinline width="1280" height="720"></video><script src="/library.js"></script><script src="/adapter.js"></script>`;
 
 /** Loads the manifest of `input` with the player that it names, and hands the page to `watch` once there is enough to play. */
 export async function withPlayer(input, watch, players = PLAYERS) {

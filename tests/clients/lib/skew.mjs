@@ -4,6 +4,7 @@
 /** Runs in the page; `window.skew.result()` tells the medians, in milliseconds: positive when sound is late. */
 export function measureSkew() {
   const video = document.querySelector('video');
+  video.muted = false;
   const flashes = [];
   const beeps = [];
   const canvas = document.createElement('canvas');
