@@ -187,6 +187,9 @@ pub struct WhepArgs {
     /// Viewers.
     #[arg(long, default_value_t = 1)]
     pub count: usize,
+    /// Take any certificate, for HTTPS with a self-signed one.
+    #[arg(long)]
+    pub insecure: bool,
     /// How long.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     pub duration: Duration,

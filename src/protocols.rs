@@ -5,6 +5,7 @@ pub mod dial;
 pub mod hls;
 pub mod outlet;
 pub mod rtmp;
+pub mod rtsp;
 pub mod srt;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -344,7 +344,7 @@ section!(
         srt_latency: HumanDuration = HumanDuration::millis(120),
         /// Address on which media come and go by WebRTC.
         webrtc_address: IpAddr = IpAddr::from([0, 0, 0, 0]),
-        /// UDP port of it, for all sessions.
+        /// Port of it, by UDP and TCP, for all sessions.
         webrtc_port: u16 = 8189,
         /// Addresses by which clients reach that port; empty: those of this machine, or `webrtc_address`.
         webrtc_public_addresses: Vec<IpAddr> = Vec::new(),

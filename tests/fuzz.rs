@@ -1,5 +1,7 @@
 //! Mutated input for everything that reads bytes from outside: no panic, no overflow, no hoarding of memory. A short run
 //! is part of the suite; `make fuzz` runs longer. A finding prints its target, seed and case, which make it again.
+#[path = "fuzz/hls.rs"]
+mod hls;
 #[path = "fuzz/hoard.rs"]
 mod hoard;
 #[path = "fuzz/mutate.rs"]
@@ -36,7 +38,8 @@ fn number(name: &str, default: u64) -> u64 {
 fn mutated_input_neither_panics_nor_hoards() {
     let (cases, seed) = (number("FUZZ_CASES", CASES), number("FUZZ_SEED", 1));
     let wanted = std::env::var("FUZZ_TARGET").unwrap_or_default();
-    let targets = targets::all().into_iter().chain(rtmp::targets()).chain(srt::targets()).chain(webrtc::targets());
+    let of_streams = [rtmp::targets(), srt::targets(), webrtc::targets(), hls::targets()];
+    let targets = targets::all().into_iter().chain(of_streams.into_iter().flatten());
     for target in targets.filter(|target| target.name.contains(&wanted)) {
         for sample in &target.samples {
             assert!((target.read)(sample), "{}: a sample is not understood", target.name);

@@ -250,7 +250,7 @@ fn a_worker_that_crashes_or_hangs_costs_one_task() {
         let digest = || fault.run(Task::Digest { source: source(&path), expected: expected_digest.clone() });
         let started = Instant::now();
         assert_eq!(digest(), Err(expected), "{action}");
-        assert!(started.elapsed() < Duration::from_secs(5), "{action}: {:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(20), "{action}: {:?}", started.elapsed());
         assert_eq!(digest(), Ok(Answer::Digested), "{action}");
     }
 }

@@ -1,4 +1,4 @@
-//! A live stream that is fetched from another server, by RTMP, SRT or WHEP, as if that were its publisher: one actor for each, with a
+//! A live stream that is fetched from another server, by RTMP, SRT, RTSP, HLS or WHEP, as if that were its publisher: one actor for each, with a
 //! task that connects, feeds the stream, and tries again after ever longer pauses. It steps back for publishers who come with
 //! the stream's key.
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,9 +20,11 @@ use crate::domain::live::{Live, LiveState};
 use crate::domain::ports::{Catalog, CatalogError, Clock, Entropy};
 use crate::domain::time::Timestamp;
 use crate::media::live::broadcast::Broadcast;
-use crate::media::live::gate::{Feed, NotTaken, TurnedAway};
+use crate::media::live::gate::{Counted, Feed, NotTaken, TurnedAway};
+use crate::protocols::hls::fetch::{self as hls, HlsError};
 use crate::protocols::outlet::{InvalidOutlet, Outlet, Way};
 use crate::protocols::rtmp::client::Ended;
+use crate::protocols::rtsp::{self, RtspError};
 use crate::protocols::srt::call::{CallError, Fetch};
 use crate::protocols::webrtc::call::CallError as WebrtcCallError;
 
@@ -292,6 +294,10 @@ enum PullError {
     #[error(transparent)]
     Fenced(Refusal),
     #[error(transparent)]
+    Hls(#[from] HlsError),
+    #[error(transparent)]
+    Rtsp(#[from] RtspError),
+    #[error(transparent)]
     Srt(#[from] CallError),
     #[error(transparent)]
     Webrtc(#[from] WebrtcCallError),
@@ -368,12 +374,24 @@ impl Puller {
             Outlet::Rtmp(url) => self.by_rtmp(&url, stop).await,
             Outlet::Srt(url) => {
                 let conditions = (self.context.srt_latency, !self.context.from_private);
-                let fetch = tokio::select! {
-                    fetch = Fetch::open(&url, conditions) => fetch?,
-                    () = stop.cancelled() => return Ok(()),
-                };
+                let opening = Fetch::open(&url, conditions);
+                let Some(fetch) = stop.run_until_cancelled(opening).await.transpose()? else { return Ok(()) };
                 let feed = self.feed("srt").await?;
                 let fed = (feed, Arc::clone(&self.context.clock));
+                Ok(fetch.run(fed, self.context.silence_max, stop.cancelled()).await?)
+            }
+            Outlet::Rtsp(url) => {
+                let opening = rtsp::Fetch::open(&url, !self.context.from_private);
+                let Some(fetch) = stop.run_until_cancelled(opening).await.transpose()? else { return Ok(()) };
+                let feed = self.feed("rtsp").await?;
+                let _counted = Counted::new("rtsp");
+                let fed = (feed, Arc::clone(&self.context.clock));
+                Ok(fetch.run(fed, self.context.silence_max, stop.cancelled()).await?)
+            }
+            Outlet::Hls(url) => {
+                let opening = hls::Fetch::open(&url, !self.context.from_private);
+                let Some(fetch) = stop.run_until_cancelled(opening).await.transpose()? else { return Ok(()) };
+                let fed = (self.feed("hls").await?, Arc::clone(&self.context.clock));
                 Ok(fetch.run(fed, self.context.silence_max, stop.cancelled()).await?)
             }
             Outlet::Webrtc(url) => self.by_whep(&url, stop).await,

@@ -196,6 +196,7 @@ impl Pusher {
             Outlet::Rtmp(url) => self.by_rtmp(&url, stop).await,
             Outlet::Srt(url) => self.by_srt(&url, stop).await,
             Outlet::Webrtc(url) => self.by_whip(&url, stop).await,
+            Outlet::Rtsp(_) | Outlet::Hls(_) => Err(InvalidOutlet::Scheme(Way::To).into()),
         }
     }
 

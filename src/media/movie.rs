@@ -3,6 +3,7 @@
 //! are walked in constant memory.
 mod entry;
 pub(crate) mod fields;
+pub(crate) mod fragments;
 mod layout;
 pub(crate) mod tables;
 mod track;

@@ -1,7 +1,9 @@
 //! Other servers that a live stream can be pushed to, or fetched from, by their URLs.
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::hls::fetch::{HlsUrl, HlsUrlError};
 use super::rtmp::session::{ClientUrl, UrlError};
+use super::rtsp::{RtspUrl, RtspUrlError};
 use super::srt::call::{CallUrl, CallUrlError};
 use super::webrtc::endpoint::{EndpointUrl, EndpointUrlError};
 
@@ -12,8 +14,8 @@ const URL_BYTES_MAX: usize = 2000;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidOutlet {
     /// A protocol that streams do not go by, or not that way.
-    #[error("must begin with rtmp://, rtmps://, srt://, {0}:// or {0}s://")]
-    Scheme(&'static str),
+    #[error("must begin with {}", .0.told())]
+    Scheme(Way),
     /// What no URL has.
     #[error("must be at most {URL_BYTES_MAX} characters of ASCII, without spaces")]
     Characters,
@@ -29,6 +31,12 @@ pub enum InvalidOutlet {
     /// No URL of SRT.
     #[error("{0}")]
     Srt(#[from] CallUrlError),
+    /// No URL of HLS.
+    #[error("{0}")]
+    Hls(#[from] HlsUrlError),
+    /// No URL of RTSP.
+    #[error("{0}")]
+    Rtsp(#[from] RtspUrlError),
     /// No URL of WHIP or WHEP.
     #[error("{0}")]
     Webrtc(#[from] EndpointUrlError),
@@ -44,6 +52,14 @@ pub enum Way {
 }
 
 impl Way {
+    /// How URLs of servers begin.
+    fn told(self) -> &'static str {
+        match self {
+            Self::To => "rtmp://, rtmps://, srt://, whip:// or whips://",
+            Self::From => "rtmp://, rtmps://, srt://, rtsp://, whep://, wheps://, or https:// (or http://) of HLS",
+        }
+    }
+
     /// By WebRTC, without TLS and with it.
     fn schemes(self) -> [&'static str; 2] {
         match self {
@@ -60,6 +76,10 @@ pub enum Outlet {
     Rtmp(ClientUrl),
     /// By SRT.
     Srt(CallUrl),
+    /// By RTSP, from there only.
+    Rtsp(RtspUrl),
+    /// By HLS, from there only.
+    Hls(HlsUrl),
     /// By WHIP or WHEP.
     Webrtc(EndpointUrl),
 }
@@ -86,10 +106,16 @@ impl Outlet {
             return Err(InvalidOutlet::Characters);
         }
         let of_webrtc = way.schemes();
-        let unknown = InvalidOutlet::Scheme(of_webrtc[0]);
+        let unknown = InvalidOutlet::Scheme(way);
         let (scheme, rest) = url.split_once("://").ok_or(unknown.clone())?;
         if of_webrtc.contains(&scheme) {
             return Ok(Self::Webrtc(EndpointUrl::parse(url, &of_webrtc)?));
+        }
+        if scheme == "rtsp" && way == Way::From {
+            return Ok(Self::Rtsp(RtspUrl::parse(url)?));
+        }
+        if matches!(scheme, "http" | "https") && way == Way::From {
+            return Ok(Self::Hls(HlsUrl::parse(url)?));
         }
         let authority = rest.split(['/', '?']).next().unwrap_or_default();
         if authority.contains('@') {
@@ -111,6 +137,8 @@ impl Outlet {
             Self::Rtmp(url) => format!("{}/…", url.tc_url),
             Self::Srt(url) if url.host.contains(':') => format!("srt://[{}]:{}?…", url.host, url.port),
             Self::Srt(url) => format!("srt://{}:{}?…", url.host, url.port),
+            Self::Rtsp(url) => format!("rtsp://{}/…", url.authority()),
+            Self::Hls(url) => format!("{}/…", url.origin()),
             Self::Webrtc(url) => format!("{}://{}/…", if url.is_tls { "https" } else { "http" }, url.authority()),
         }
     }
@@ -120,6 +148,8 @@ impl Outlet {
         let secrets = match self {
             Self::Rtmp(url) => [Some(url.stream.as_str()), None],
             Self::Srt(url) => [url.stream_id.as_deref(), None],
+            Self::Rtsp(url) => url.secrets(),
+            Self::Hls(url) => url.secrets(),
             Self::Webrtc(url) => [url.token.as_deref(), url.path.rsplit('/').next()],
         };
         let secrets = secrets.into_iter().flatten().filter(|secret| !secret.is_empty());
@@ -149,10 +179,11 @@ mod tests {
     #[test]
     fn what_is_no_server_is_told() {
         for (url, error) in [
-            ("http://host/live/key", InvalidOutlet::Scheme("whip")),
-            ("host/live/key", InvalidOutlet::Scheme("whip")),
-            ("wheps://host/live/key", InvalidOutlet::Scheme("whip")),
+            ("http://host/live/key", InvalidOutlet::Scheme(Way::To)),
+            ("host/live/key", InvalidOutlet::Scheme(Way::To)),
+            ("wheps://host/live/key", InvalidOutlet::Scheme(Way::To)),
             ("whip://host:x/live", InvalidOutlet::Webrtc(EndpointUrlError::Host)),
+            ("rtsp://host/live", InvalidOutlet::Scheme(Way::To)),
             ("rtmp://host/live/", InvalidOutlet::NoKey),
             ("rtmp://user:password@host/live/key", InvalidOutlet::User),
             ("srt://user@host:1", InvalidOutlet::User),

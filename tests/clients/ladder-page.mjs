@@ -6,7 +6,7 @@ import { must, run, until } from './lib/run.mjs';
 import { signIn } from './lib/sign-in.mjs';
 
 /** How far the position may fall behind the clock while a manifest is taken up, seconds. */
-const LAG_MAX_S = 0.25;
+const LAG_MAX_S = 1;
 /** Slow enough that the video does not end while its renditions are made. */
 const SLOW_RATE = 0.25;
 

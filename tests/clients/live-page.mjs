@@ -7,11 +7,16 @@ import { must, run, until } from './lib/run.mjs';
 import { signIn } from './lib/sign-in.mjs';
 
 /** In this order: each begins when the one before has passed. */
-const PHASES = { waiting, plays: playsLive, away, returns, ends };
+const PHASES = { waiting, plays: playsLive, afar, away, returns, ends };
 /** How long whoever runs this may take to start or stop the publisher, and the server to notice. */
 const PATIENCE_MS = 60_000;
 /** How much there must be to go back in, seconds: ten, and the oldest three that a page does not go to. */
 const WINDOW_S = 14;
+/** How long a viewer is far away, and how long each part of the sound takes to come then: about as long as the last one of a segment plays. */
+const AFAR_S = 15;
+const DISTANCE_MS = 110;
+/** How long the position may stand still meanwhile, seconds: machines that are busy are slow. */
+const STANDSTILL_MAX_S = 2.5;
 /** How far a key may miss while the stream goes on, seconds. */
 const TOLERANCE_S = 1.5;
 
@@ -132,6 +137,26 @@ async function goesBack(page) {
   });
   const { time } = await plays(page, 1, 'at the oldest');
   return { text, read, oldest: round(time - start) };
+}
+
+/** Parts of sound come late: nothing is left out. */
+async function afar(page) {
+  const sound = /\/a\d+\/[^/]+\.m4s/;
+  await page.route(sound, async (route) => {
+    await new Promise((arrived) => setTimeout(arrived, DISTANCE_MS));
+    await route.continue();
+  });
+  let [longest, moved] = [0, Date.now()];
+  let { time } = await look(page);
+  for (const end = Date.now() + AFAR_S * 1000; Date.now() < end; await page.waitForTimeout(100)) {
+    const now = await look(page);
+    if (now.time !== time) moved = Date.now();
+    longest = Math.max(longest, (Date.now() - moved) / 1000);
+    time = now.time;
+  }
+  await page.unroute(sound, { behavior: 'wait' });
+  must(longest < STANDSTILL_MAX_S, `far away it stood still for ${round(longest)} s`);
+  return { longest: round(longest) };
 }
 
 /** The publisher is gone: the page says so, and nothing breaks. */

@@ -12,6 +12,8 @@ const CATCHING_UP = ['bufferStalledError', 'bufferNudgeOnStall', 'bufferSeekOver
 const QUEUED = ['This SourceBuffer is still processing'];
 /** What they report of a rung that came too late, before they go on with another one. */
 const GIVEN_UP = ['fragGap'];
+/** What hls.js reports when it waits for a whole segment as if for a part, or guesses after a pause which one comes next. */
+const IMPATIENT = ['TrackLoadTimeOut', 'levelLoadTimeOut', 'levelLoadError A network error (status 400)'];
 
 /** What is looked at in the end of what a player must survive, seconds. */
 const LAST_S = 8;
@@ -63,7 +65,7 @@ async function watch(page, input, results) {
   must(stalls === 0 || !input.smooth, `it stood still ${stalls} times`);
   const away = input.survive ? latencies.at(-1) : behind;
   must(away < Number(input['latency-max']), `${round(away)} s behind the publisher`);
-  const minor = CATCHING_UP.concat(QUEUED, input.ladder ? GIVEN_UP : []);
+  const minor = CATCHING_UP.concat(QUEUED, input.ladder ? GIVEN_UP : [], input.whole ? IMPATIENT : []);
   const wrong = errors.filter((error) => !minor.some((known) => error.includes(known)));
   must(wrong.length === 0 || input.survive, `the player reported: ${wrong.join(' | ')}`);
 }

@@ -12,6 +12,7 @@ const OPTIONS = {
   token: { type: 'string' },
   codec: { type: 'string' },
   port: { type: 'string' },
+  tcp: { type: 'boolean', default: false },
   seconds: { type: 'string', default: '6' },
   settle: { type: 'string', default: '0' },
   restart: { type: 'boolean', default: false },

@@ -8,6 +8,7 @@ const OPTIONS = {
   token: { type: 'string' },
   codec: { type: 'string' },
   port: { type: 'string' },
+  tcp: { type: 'boolean', default: false },
   width: { type: 'string' },
   height: { type: 'string' },
   flash: { type: 'boolean', default: false },

@@ -242,6 +242,7 @@ async fn the_page_of_a_stream_goes_with_it_from_before_its_start_to_its_recordin
     page.wait_for("waiting");
     let publisher = Publisher::standard(text(&live, "/ingest/rtmp"));
     page.wait_for("plays");
+    page.wait_for("afar");
     drop(publisher);
     page.wait_for("away");
     let _publisher = Publisher::standard(text(&live, "/ingest/rtmp"));

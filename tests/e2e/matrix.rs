@@ -32,13 +32,20 @@ struct Seen {
     beeps: usize,
     /// How much later than a flash its beep is, milliseconds.
     skew_ms: Option<f64>,
+    /// What went wrong, where anything did.
+    trouble: Option<String>,
 }
 
 impl Seen {
     fn by_script(viewer: &'static str, told: &Value) -> Self {
-        assert!(told["ok"] == true || told["status"] == 201, "{viewer}: {told}");
+        let is_well = told["ok"] == true || told["status"] == 201;
         let beeps = told["skew"]["beeps"].as_u64().unwrap_or(0) as usize;
-        Self { viewer, beeps, skew_ms: told["skew"]["median_ms"].as_f64() }
+        Self {
+            viewer,
+            beeps,
+            skew_ms: told["skew"]["median_ms"].as_f64(),
+            trouble: (!is_well).then(|| told.to_string()),
+        }
     }
 
     /// By what ffmpeg says of brightness and silence.
@@ -54,12 +61,13 @@ impl Seen {
         let nearest = |beep: f64| flashes.iter().map(|flash| beep - flash).min_by(|a, b| a.abs().total_cmp(&b.abs()));
         let mut apart: Vec<f64> = beeps.filter_map(nearest).filter(|skew| skew.abs() < 0.5).collect();
         apart.sort_by(f64::total_cmp);
-        Self { viewer, beeps: apart.len(), skew_ms: apart.get(apart.len() / 2).map(|skew| skew * 1000.0) }
+        let skew_ms = apart.get(apart.len() / 2).map(|skew| skew * 1000.0);
+        Self { viewer, beeps: apart.len(), skew_ms, trouble: None }
     }
 
     fn is_in_step(&self, skew_max: f64) -> bool {
         let skew_max = if self.viewer == IN_A_BROWSER { skew_max } else { SKEW_MAX };
-        self.beeps >= BEEPS_MIN && self.skew_ms.is_some_and(|skew| skew.abs() < skew_max)
+        self.trouble.is_none() && self.beeps >= BEEPS_MIN && self.skew_ms.is_some_and(|skew| skew.abs() < skew_max)
     }
 }
 
@@ -88,8 +96,9 @@ async fn aiortc_watches(url: &str) -> Seen {
 async fn everybody(server: &Server, live: &Value) -> [Seen; 6] {
     let base = server.url();
     let [hls, dash, srt] = ["hls", "dash", "srt"].map(|name| text(live, &format!("/playback/{name}")));
+    // On a busy machine hls.js forgets the last part of a segment now and then (see `web/src/player/engine.ts`), hence whole ones.
     let play = |manifest, player| {
-        [base.as_str(), manifest, "--player", player, "--skew", "--seconds", WATCHED, "--latency-max", "20"]
+        [base.as_str(), manifest, "--player", player, "--whole", "--skew", "--seconds", WATCHED, "--latency-max", "20"]
     };
     let (by_hls, by_dash) = (play(hls, "hls.js"), play(dash, "shaka"));
     let by_whep = [&base, whep(live), "--skew", "--settle", SETTLED, "--seconds", WATCHED];
@@ -119,7 +128,7 @@ async fn reaches((options, skew_max): (Value, f64), begin: impl FnOnce(&Server, 
     let live = listed(&creator, &live).await;
     undisturbed("whoever watches", async || {
         let seen = everybody(&server, &live).await;
-        for Seen { viewer, beeps, skew_ms } in &seen {
+        for Seen { viewer, beeps, skew_ms, .. } in &seen {
             eprintln!("{viewer}: {beeps} beeps, {:.0} ms late", skew_ms.unwrap_or(f64::NAN));
         }
         let is_good = seen.iter().all(|seen| seen.is_in_step(skew_max));

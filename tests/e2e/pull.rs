@@ -1,17 +1,18 @@
 //! Streams that are fetched from other servers.
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use playhouse::cli::client::Client;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::kill::signed_in;
-use crate::live::{H264, PATIENCE, Publisher, ask, in_state, make, show, text};
+use crate::live::{H264, PATIENCE, Publisher, ask, in_state, make, media_url, show, text};
 use crate::push::{Aiortc, arrives};
 use crate::support::clients::client;
 use crate::support::server::{PASSWORD, Server, ServerOptions};
-use crate::support::tools::until;
+use crate::support::tools::{output, until};
 
 fn private() -> Server {
     ServerOptions::new().set("live.pull_from_private", "true").start()
@@ -147,6 +148,175 @@ async fn streams_are_fetched_by_whep() {
     .await;
     pull_from(&creator, &live, json!({"enabled": false})).await;
     until("the farewell", PATIENCE, || async { server.told().await.filter(|told| told["ended"] == 1) }).await;
+}
+
+/// A server that plays bars and a tone by RTSP.
+struct RtspServer {
+    url: String,
+    process: std::process::Child,
+}
+
+impl RtspServer {
+    fn start(further: &[&str]) -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/rtsp-server.py");
+        let mut process = Command::new("/usr/bin/python3");
+        let mut process = process.arg(script).args(further).stdout(Stdio::piped()).spawn().expect("python3");
+        let mut url = String::new();
+        BufReader::new(process.stdout.take().expect("what it says")).read_line(&mut url).expect("its URL");
+        Self { url: url.trim().to_owned(), process }
+    }
+}
+
+impl Drop for RtspServer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_are_fetched_by_rtsp() {
+    let here = private();
+    let creator = here.account("creator").await;
+    let live = make(&creator, json!({"title": "Camera"})).await;
+    let camera = RtspServer::start(&["--user", "admin", "--password", "hush-hush"]);
+    pull_from(&creator, &live, json!({"url": camera.url})).await;
+    let failed = pull_in(&creator, &live, "failed").await;
+    assert!(text(&failed, "/stats/error").contains("401"), "{failed}");
+    let url = camera.url.replace("rtsp://", "rtsp://admin:hush-hush@");
+    let made = pull_from(&creator, &live, json!({"url": url})).await;
+    assert_eq!(made["url"], json!(camera.url.replace("/cam", "/…")));
+    pull_in(&creator, &live, "receiving").await;
+    in_state(&creator, &live, "live").await;
+    let seen = arrives_every_second(&creator, &live).await;
+    assert_eq!((&seen["width"], &seen["audio_codec"]), (&json!(320), &json!("mp4a.40.2")), "{seen}");
+    // It is switched off and on, as cameras are, and sends pictures that overtake others now.
+    let port = camera.url.rsplit(':').next().and_then(|rest| rest.split('/').next()).expect("a port").to_owned();
+    drop(camera);
+    pull_in(&creator, &live, "failed").await;
+    let _camera = RtspServer::start(&["--port", &port, "--b-frames", "2"]);
+    pull_in(&creator, &live, "receiving").await;
+    arrives_every_second(&creator, &live).await;
+    assert!(!here.log_text().contains("hush-hush"), "passwords are secrets");
+    // HEVC, without sound.
+    let other = RtspServer::start(&["--codec", "h265", "--silent"]);
+    let second = make(&creator, json!({"title": "Another camera"})).await;
+    pull_from(&creator, &second, json!({"url": other.url})).await;
+    arrives_every_second(&creator, &second).await;
+    // What nobody can use.
+    let other = RtspServer::start(&["--codec", "vp8", "--silent"]);
+    pull_from(&creator, &second, json!({"url": other.url})).await;
+    let failed = pull_in(&creator, &second, "failed").await;
+    assert!(text(&failed, "/stats/error").contains("no pictures in H.264 or HEVC"), "{failed}");
+}
+
+/// A directory that a server of files shows, and an encoder that writes playlists into it.
+struct HlsServer {
+    dir: tempfile::TempDir,
+    port: u16,
+    files: std::process::Child,
+}
+
+impl HlsServer {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut python = Command::new("/usr/bin/python3");
+        python.args(["-u", "-m", "http.server", "--bind", "127.0.0.1", "--directory"]).arg(dir.path()).arg("0");
+        let mut files = python.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("python3");
+        let mut said = String::new();
+        BufReader::new(files.stdout.take().expect("what it says")).read_line(&mut said).expect("its port");
+        let port =
+            said.split("port ").nth(1).and_then(|rest| rest.split(' ').next()).and_then(|port| port.parse().ok());
+        Self { dir, port: port.unwrap_or_else(|| panic!("no port: {said}")), files }
+    }
+
+    fn url(&self, name: &str) -> String {
+        format!("http://127.0.0.1:{}/{name}", self.port)
+    }
+
+    /// Begins to write segments of two seconds, with a key frame a second; further arguments end with the playlist's name.
+    fn writes(&self, further: &[&str]) -> Publisher {
+        let mut ffmpeg = Command::new("ffmpeg");
+        ffmpeg.args(["-nostdin", "-v", "error", "-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30"]);
+        ffmpeg.args(["-re", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-c:a", "aac", "-t", "120"]);
+        ffmpeg.args(["-c:v", "libx264", "-preset", "ultrafast", "-g", "30", "-pix_fmt", "yuv420p"]);
+        ffmpeg.args(["-f", "hls", "-hls_time", "2", "-hls_list_size", "5"]).args(further);
+        ffmpeg.current_dir(self.dir.path());
+        Publisher::run(ffmpeg)
+    }
+}
+
+impl Drop for HlsServer {
+    fn drop(&mut self) {
+        let _ = self.files.kill();
+        let _ = self.files.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_are_fetched_by_hls() {
+    let settings = [("live.pull_from_private", "true"), ("live.idle_timeout", "5s")];
+    let here = settings.into_iter().fold(ServerOptions::new(), |options, (key, value)| options.set(key, value)).start();
+    let there = HlsServer::start();
+    let creator = here.account("creator").await;
+    let live = make(&creator, json!({"title": "Fetched"})).await;
+    // Nothing is there yet; then transport streams, which end and begin anew.
+    let made = pull_from(&creator, &live, json!({"url": there.url("ts.m3u8?token=hush-hush")})).await;
+    assert_eq!(made["url"], json!(there.url("…")));
+    let failed = pull_in(&creator, &live, "failed").await;
+    assert!(text(&failed, "/stats/error").contains("404"), "{failed}");
+    let encoder = there.writes(&["-bf", "0", "ts.m3u8"]);
+    pull_in(&creator, &live, "receiving").await;
+    in_state(&creator, &live, "live").await;
+    let seen = arrives_every_second(&creator, &live).await;
+    assert_eq!((&seen["width"], &seen["audio_codec"]), (&json!(320), &json!("mp4a.40.2")), "{seen}");
+    drop(encoder);
+    let failed = pull_in(&creator, &live, "failed").await;
+    assert!(text(&failed, "/stats/error").contains("nothing came for 8 s"), "{failed}");
+    let _encoder = there.writes(&["-bf", "0", "ts.m3u8"]);
+    pull_in(&creator, &live, "receiving").await;
+    // Fragments with pictures that overtake others, and sound in a playlist of its own.
+    let split =
+        ["-bf", "2", "-map", "0:v", "-map", "1:a", "-hls_segment_type", "fmp4", "-master_pl_name", "master.m3u8"];
+    let named = ["-var_stream_map", "v:0,agroup:a,name:v a:0,agroup:a,name:a", "media-%v.m3u8"];
+    let _split = there.writes(&[&split[..], &named].concat());
+    let second = make(&creator, json!({"title": "Also fetched"})).await;
+    pull_from(&creator, &second, json!({"url": there.url("master.m3u8")})).await;
+    let seen = arrives_every_second(&creator, &second).await;
+    assert_eq!((&seen["width"], &seen["audio_codec"]), (&json!(320), &json!("mp4a.40.2")), "{seen}");
+    // From a server like this one, where only those with a token may watch.
+    let origin = Server::start();
+    let other = origin.account("other").await;
+    let private = make(&other, json!({"title": "Origin", "privacy": "private"})).await;
+    let _publisher = Publisher::standard(text(&private, "/ingest/rtmp"));
+    in_state(&other, &private, "live").await;
+    let url = text(&show(&other, &private).await, "/playback/hls").to_owned();
+    let third = make(&creator, json!({"title": "From the like of it"})).await;
+    pull_from(&creator, &third, json!({"url": url})).await;
+    pull_in(&creator, &third, "receiving").await;
+    arrives(&creator, &third).await;
+    // What nobody can use.
+    for (name, said) in [("", "no playlist of HLS"), ("media-v0.m4s", "no playlist of HLS")] {
+        pull_from(&creator, &third, json!({"url": there.url(name)})).await;
+        let failed = pull_in(&creator, &third, "failed").await;
+        assert!(text(&failed, "/stats/error").contains(said), "{failed}");
+    }
+    let token = url.split("/t/").nth(1).and_then(|rest| rest.split('/').next()).expect("a token");
+    let log = here.log_text();
+    assert!(!log.contains("hush-hush") && !log.contains(token), "tokens are secrets");
+}
+
+/// Waits for what comes with a key frame a second, and decodes it.
+async fn arrives_every_second(creator: &Client, live: &Value) -> Value {
+    let stats = until("a segment", PATIENCE, || async {
+        let stats = show(creator, live).await["ingest_stats"].clone();
+        Some(stats).filter(|stats| stats["gop_secs"].as_f64().is_some_and(|secs| (0.9..1.1).contains(&secs)))
+    })
+    .await;
+    let mut ffmpeg = Command::new("ffmpeg");
+    let watched = output(ffmpeg.args(["-v", "error", "-i", &media_url(live, "v0"), "-t", "3", "-f", "null", "-"]));
+    assert!(watched.status.success() && watched.stderr.is_empty(), "{}", String::from_utf8_lossy(&watched.stderr));
+    stats
 }
 
 #[tokio::test(flavor = "multi_thread")]

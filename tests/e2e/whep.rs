@@ -68,7 +68,7 @@ async fn watched(url: &str, further: &[&str]) -> Value {
 }
 
 /// Chromium, watching.
-async fn in_chromium(server: &Server, live: &Value, further: &[&str]) -> Value {
+pub(crate) async fn in_chromium(server: &Server, live: &Value, further: &[&str]) -> Value {
     let arguments: Vec<String> =
         [&server.url(), whep(live)].into_iter().chain(further.iter().copied()).map(str::to_owned).collect();
     let watch = move || client("whep-chromium.mjs", &arguments.iter().map(String::as_str).collect::<Vec<_>>());

@@ -13,6 +13,7 @@ use crate::live_validity::judge;
 use crate::support::clients::{Checking, Telling};
 use crate::support::server::{PASSWORD, Server, ServerOptions};
 use crate::support::tools::{of_cache, output, until};
+use crate::whep::in_chromium;
 
 /// aiortc, publishing until it is ended.
 pub(crate) fn aiortc(url: &str, further: &[&str]) -> Command {
@@ -82,7 +83,7 @@ async fn a_browser_publishes_and_everybody_watches() {
     );
     let counted = |name: &str| link[name].as_u64().unwrap_or(0);
     assert!(
-        counted("packets") > 100 && counted("key_frame_requests") > 2 && link["rtt_ms"].as_f64() > Some(0.0),
+        counted("packets") > 100 && counted("key_frame_requests") > 1 && link["rtt_ms"].as_f64() > Some(0.0),
         "{link}"
     );
     let metrics = reqwest::get(format!("{}/metrics", server.url())).await.unwrap().text().await.unwrap();
@@ -112,6 +113,23 @@ async fn browsers_choose_among_codecs() {
     }
 }
 
+/// Networks that let nothing through but connections, and firewalls that were opened for TCP alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_not_reached_by_udp_publishes_and_watches_by_tcp() {
+    let server = Server::start();
+    let creator = server.account("creator").await;
+    let live = make(&creator, json!({"title": "Behind a wall"})).await;
+    let options = [&server.url(), whip(&live), "--tcp", "--flash", "--width", "320", "--height", "180"];
+    let mut chromium = Telling::start("whip-chromium.mjs", &options);
+    chromium.wait_for("connected");
+    listed(&live, &["avc1.", "opus"]).await;
+    let (pictures, loud) = decode(&live);
+    assert!(pictures > 20 && loud > -60.0, "{pictures} pictures, sound of {loud} dB");
+    let seen = in_chromium(&server, &show(&creator, &live).await, &["--tcp", "--seconds", "4"]).await;
+    let count = |when: &str| seen.pointer(&format!("/{when}/video/frames")).and_then(Value::as_u64).unwrap_or(0);
+    assert!(count("after") > count("before") + 40 && seen["after"]["by"] == "tcp", "{seen}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_of_a_stream_goes_live_by_keys() {
     let server = Server::start();
@@ -135,9 +153,10 @@ async fn another_stack_publishes_with_a_token_until_it_is_taken_over() {
     let creator = server.account("creator").await;
     let live = make(&creator, json!({"title": "Relay", "permanent": true})).await;
     let (endpoint, key) = whip(&live).rsplit_once('/').expect("an address with a key");
-    let first = Publisher::run(aiortc(endpoint, &["--token", key]));
+    let first = Publisher::run(aiortc(endpoint, &["--token", key, "--flash"]));
     in_state(&creator, &live, "live").await;
     listed(&live, &["avc1.", "opus", "RESOLUTION=320x180"]).await;
+    // A flash is a picture of its own kind: the first segments are of other lengths than those behind them.
     // Its pictures come at one rate; cameras of browsers take them when they like, and parts differ with them.
     let watched = [text(&live, "/playback/hls"), "--seconds", "12", "--late-ms", "3000"];
     let checking = Checking::start("validate-live.mjs", &watched);

@@ -15,6 +15,8 @@ const LATE: Duration = Duration::from_millis(250);
 const STOLEN: u64 = 15;
 /// Attempts at what such a machine may spoil.
 const ATTEMPTS: u32 = 3;
+/// None is begun when those before took this long.
+const ATTEMPTED_MAX: Duration = Duration::from_secs(120);
 
 /// What came of an attempt.
 pub(crate) enum Came<T> {
@@ -27,7 +29,7 @@ pub(crate) enum Came<T> {
 /// Attempts something; once more, a few times, when it was rough while the machine was away. Panics when it is rough on a machine
 /// that was there; what a machine does that is away all the time tells nothing, and is said.
 pub(crate) async fn undisturbed<T>(what: &str, mut attempt: impl AsyncFnMut() -> Came<T>) -> T {
-    let mut attempts = 0;
+    let (mut attempts, began) = (0, Instant::now());
     loop {
         let watch = Watch::start();
         let (result, reason) = match attempt().await {
@@ -38,7 +40,7 @@ pub(crate) async fn undisturbed<T>(what: &str, mut attempt: impl AsyncFnMut() ->
         attempts += 1;
         assert!(disturbances > 0, "{what}: {reason}");
         eprintln!("{what}: the machine was taken away {disturbances} times meanwhile: {reason}");
-        if attempts == ATTEMPTS {
+        if attempts == ATTEMPTS || began.elapsed() > ATTEMPTED_MAX {
             return result;
         }
     }

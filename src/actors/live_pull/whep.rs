@@ -8,7 +8,7 @@ use super::{PullError, Puller};
 use crate::domain::live::Passphrase;
 use crate::media::live::gate::{Feed, Gate, Knock, TurnedAway};
 use crate::protocols::webrtc::call::{CallConditions, pull};
-use crate::protocols::webrtc::endpoint::EndpointUrl;
+use crate::protocols::webrtc::endpoint::{EndpointUrl, Reach};
 use crate::protocols::webrtc::publishing::PublishContext;
 
 /// Whatever comes of the call feeds the stream that it is made for.
@@ -26,7 +26,7 @@ impl Gate for Puller {
 impl Puller {
     pub(super) async fn by_whep(&self, url: &EndpointUrl, stop: &CancellationToken) -> Result<(), PullError> {
         let conditions = CallConditions {
-            is_public_only: !self.context.from_private,
+            reach: Reach::proven(self.context.from_private),
             clock: Arc::clone(&self.context.clock),
             entropy: Arc::clone(&self.context.entropy),
         };

@@ -5,12 +5,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{PushError, Pusher, count, locked};
 use crate::protocols::webrtc::call::{CallConditions, push};
-use crate::protocols::webrtc::endpoint::EndpointUrl;
+use crate::protocols::webrtc::endpoint::{EndpointUrl, Reach};
 
 impl Pusher {
     pub(super) async fn by_whip(&self, url: &EndpointUrl, stop: &CancellationToken) -> Result<(), PushError> {
         let conditions = CallConditions {
-            is_public_only: !self.lives.push.to_private,
+            reach: Reach::proven(self.lives.push.to_private),
             clock: Arc::clone(&self.lives.clock),
             entropy: Arc::clone(&self.lives.entropy),
         };

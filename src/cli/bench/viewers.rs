@@ -1,7 +1,6 @@
 //! `playhouse bench viewers`: viewers of a live stream by low-latency HLS, thousands in one process.
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -9,7 +8,7 @@ use http::Uri;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::{allow_many_files, rate};
+use super::{allow_many_files, rate, read, report};
 use crate::cli::ViewersArgs;
 use crate::protocols::dial::{Dialer, TlsChoice};
 
@@ -19,10 +18,6 @@ mod playlist;
 
 use lane::Server;
 use player::{Totals, watch};
-
-fn read(counter: &AtomicU64) -> u64 {
-    counter.load(Ordering::Relaxed)
-}
 
 /// Runs viewers for the time asked for. Fails when a part was lost, a viewer gave up or none ever saw anything.
 pub async fn run(args: &ViewersArgs) -> anyhow::Result<ExitCode> {
@@ -38,9 +33,13 @@ pub async fn run(args: &ViewersArgs) -> anyhow::Result<ExitCode> {
         });
     }
     let all_ended = async { while tasks.join_next().await.is_some() {} };
+    let further = || {
+        let p99 = totals.delays.quantile(0.99).as_secs_f64() * 1000.0;
+        format!("p99 {p99:.0} ms  {} lost  {} stalls", read(&totals.lost), read(&totals.stalls))
+    };
     tokio::select! {
         () = tokio::time::sleep(args.duration) => {}
-        () = report(&totals, args.count) => {}
+        () = report(args.count, (&totals.watching, &totals.bytes), further) => {}
         () = all_ended => {}
         _ = tokio::signal::ctrl_c() => {}
     }
@@ -64,25 +63,6 @@ fn target(args: &ViewersArgs) -> anyhow::Result<(Arc<Server>, Arc<str>)> {
     let server = Server { dialer, authority: authority.to_string(), scheme, http2: args.http2 };
     let path = url.path_and_query().map_or("/", |path| path.as_str());
     Ok((Arc::new(server), Arc::from(path)))
-}
-
-/// Says each second how things are.
-async fn report(totals: &Totals, count: usize) {
-    let (began, mut before) = (Instant::now(), (Instant::now(), 0));
-    loop {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let (now, bytes) = (Instant::now(), read(&totals.bytes));
-        println!(
-            "{:4.0} s  {:5} of {count} watching  {:>12}  p99 {:.0} ms  {} lost  {} stalls",
-            began.elapsed().as_secs_f64(),
-            read(&totals.watching),
-            rate(bytes - before.1, now - before.0),
-            totals.delays.quantile(0.99).as_secs_f64() * 1000.0,
-            read(&totals.lost),
-            read(&totals.stalls),
-        );
-        before = (now, bytes);
-    }
 }
 
 fn conclude(totals: &Totals, time: Duration) -> ExitCode {

@@ -10,10 +10,10 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::histogram::Histogram;
-use super::{allow_many_files, rate};
+use super::{allow_many_files, rate, read, report};
 use crate::cli::WhepArgs;
 use crate::protocols::webrtc::call::{CallConditions, Called};
-use crate::protocols::webrtc::endpoint::EndpointUrl;
+use crate::protocols::webrtc::endpoint::{EndpointUrl, Reach};
 use crate::protocols::webrtc::peer::{PeerEvent, RtpPacket};
 use crate::system::{SystemClock, SystemEntropy};
 
@@ -37,10 +37,6 @@ struct Totals {
     pauses: Histogram,
 }
 
-fn read(counter: &AtomicU64) -> u64 {
-    counter.load(Ordering::Relaxed)
-}
-
 fn add(counter: &AtomicU64, count: u64) {
     counter.fetch_add(count, Ordering::Relaxed);
 }
@@ -49,8 +45,11 @@ fn add(counter: &AtomicU64, count: u64) {
 pub async fn run(args: &WhepArgs) -> anyhow::Result<ExitCode> {
     allow_many_files()?;
     let url = EndpointUrl::parse(&args.url, &["http", "https", "whep", "wheps"]).context("--url")?;
-    let conditions =
-        CallConditions { is_public_only: false, clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy) };
+    let conditions = CallConditions {
+        reach: Reach { is_public_only: false, insecure: args.insecure },
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+    };
     let (totals, stop, began) = (Arc::new(Totals::default()), CancellationToken::new(), Instant::now());
     let mut tasks = JoinSet::new();
     for number in 0..args.count {
@@ -65,9 +64,10 @@ pub async fn run(args: &WhepArgs) -> anyhow::Result<ExitCode> {
         });
     }
     let all_ended = async { while tasks.join_next().await.is_some() {} };
+    let further = || format!("{} packets lost", read(&totals.lost));
     tokio::select! {
         () = tokio::time::sleep(args.duration) => {}
-        () = report(&totals, args.count) => {}
+        () = report(args.count, (&totals.watching, &totals.bytes), further) => {}
         () = all_ended => {}
         _ = tokio::signal::ctrl_c() => {}
     }
@@ -138,23 +138,6 @@ impl Viewer {
             None => totals.starts.record(now - began),
         }
         self.shown = Some((timestamp, now));
-    }
-}
-
-/// Says each second how things are.
-async fn report(totals: &Totals, count: usize) {
-    let (began, mut before) = (Instant::now(), (Instant::now(), 0));
-    loop {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let (now, bytes) = (Instant::now(), read(&totals.bytes));
-        println!(
-            "{:4.0} s  {:5} of {count} watching  {:>12}  {} packets lost",
-            began.elapsed().as_secs_f64(),
-            read(&totals.watching),
-            rate(bytes - before.1, now - before.0),
-            read(&totals.lost),
-        );
-        before = (now, bytes);
     }
 }
 

@@ -128,6 +128,8 @@ impl LiveDelivery {
 
     async fn description(&self, stream: &LiveStream, request: &MediaRequest) -> Result<Entity, Problem> {
         wait_for_media(stream).await?;
+        let is_known = |broadcast: &Broadcast| broadcast.periods().is_known().then_some(());
+        stream.wait_for(FIRST_MEDIA, is_known).await.ok_or_else(Problem::not_found)?;
         let key = (request.playback.clone(), MANIFEST.to_owned(), stream.look(segments_seen), false);
         let render = || stream.look(|broadcast| described(broadcast, self.clock.now())).map(Arc::new);
         let rendered = self.playlists.optionally_get_with_by_ref(&key, render).ok_or_else(Problem::internal)?;

@@ -75,7 +75,7 @@ fn thousands_of_damaged_files_never_panic_or_take_long() {
                 Ok(found) => played += u32::from(found.playable.is_some()),
                 Err(_) => refused += 1,
             }
-            assert!(started.elapsed() < Duration::from_secs(5));
+            assert!(started.elapsed() < Duration::from_secs(20));
         }
     }
     assert!(refused > 1000 && played > 200, "{refused} refused, {played} played");

@@ -171,17 +171,23 @@ impl Ongoing {
     /// Sound ends with the pictures: what had not come of it when the publisher left is silence. The next publisher's begins
     /// where the pictures end, and players stumble over holes.
     fn fill_sound(&mut self, out: &mut Vec<Packaged>) {
-        for (track, (length, silence)) in self.packets.iter().enumerate() {
-            let Some((payload, (mut dts, mut left))) = silence.as_ref().zip(self.packager.missing(track)) else {
-                continue;
-            };
-            while left > 0 {
-                let duration = length.samples(payload).clamp(1, left);
-                let frame = Frame { dts, pts: dts, duration, keyframe: true, payload: payload.clone() };
-                self.packager.push(track, frame, out);
-                dts += i64::from(duration);
-                left -= duration;
-            }
+        for track in 0..self.packets.len() {
+            self.be_silent(track, self.packager.missing(track), out);
+        }
+    }
+
+    /// What a track lacks from there on, ticks, is silence, unless nobody knows what that is in its codec. The last packet of it
+    /// lasts until what comes next.
+    fn be_silent(&mut self, track: usize, missing: Option<(i64, u32)>, out: &mut Vec<Packaged>) {
+        let Some((length, Some(payload))) = self.packets.get(track) else { return };
+        let Some((mut dts, mut left)) = missing else { return };
+        let usual = length.samples(payload).max(1);
+        while left > 0 {
+            let duration = if left < usual * 2 { left } else { usual };
+            let frame = Frame { dts, pts: dts, duration, keyframe: true, payload: payload.clone() };
+            self.packager.push(track, frame, out);
+            dts += i64::from(duration);
+            left -= duration;
         }
     }
 }
@@ -446,6 +452,7 @@ impl Broadcast {
         let frame = Frame { dts: placed.dts, pts: placed.pts, duration, keyframe, payload };
         self.tap.push(track, &frame);
         let mut packaged = Vec::new();
+        ongoing.be_silent(track, ongoing.packager.missing_until(track, frame.dts), &mut packaged);
         ongoing.packager.push(track, frame, &mut packaged);
         self.apply(packaged, out);
     }

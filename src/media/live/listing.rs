@@ -42,6 +42,9 @@ pub fn periods(broadcast: &Broadcast) -> Result<Vec<ListedPeriod>, InvalidConfig
 }
 
 fn listed_period(broadcast: &Broadcast, period: &Period, end: u64) -> Result<Option<ListedPeriod>, InvalidConfig> {
+    if period.cadence == Cadence::Unknown {
+        return Ok(None);
+    }
     let Some(epoch) = broadcast.epochs().find(|epoch| epoch.number == period.epoch) else { return Ok(None) };
     let is_told = matches!(period.cadence, Cadence::Regular { .. });
     let is_listed = |segment: &&LiveSegment| {

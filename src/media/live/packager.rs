@@ -516,9 +516,15 @@ impl Packager {
     /// Where a track ends, and how much it lacks of the longest; ticks of its own. `None` when it has gaps there already, or is so
     /// late that it ought to.
     pub fn missing(&self, track: usize) -> Option<(i64, u32)> {
+        let timescale = self.tracks.get(track)?.timescale;
+        self.missing_until(track, self.end_of_all()?.rescale(timescale))
+    }
+
+    /// The same until a time of its own.
+    pub fn missing_until(&self, track: usize, until: i64) -> Option<(i64, u32)> {
         let state = self.tracks.get(track).filter(|state| state.open.is_some())?;
         let end = state.end()?.value;
-        let missing = self.end_of_all()?.rescale(state.timescale) - end;
+        let missing = until.checked_sub(end)?;
         let most = LATE.1 * i64::from(state.timescale) / 1000;
         Some((end, u32::try_from(missing).ok().filter(|_| (1..=most).contains(&missing))?))
     }

@@ -32,7 +32,7 @@ pub struct Repairs {
     pub shown_early: u64,
     /// Jumps that were taken out.
     pub jumps: u64,
-    /// Holes in the sound that were left as holes.
+    /// Holes in the sound, which are filled with silence where its codec has some that is known.
     pub sound_gaps: u64,
     /// Packets of sound left out because others had their place.
     pub sound_overlaps: u64,

@@ -108,7 +108,7 @@ impl Children {
     }
 }
 
-fn child_header(bytes: &[u8]) -> Option<(FourCc, u64, u64)> {
+pub(super) fn child_header(bytes: &[u8]) -> Option<(FourCc, u64, u64)> {
     let mut fields = Fields::new(bytes);
     let size = fields.u32()?;
     let kind = fields.code()?;

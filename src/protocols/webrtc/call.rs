@@ -8,7 +8,7 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::endpoint::{EndpointError, EndpointUrl};
+use super::endpoint::{EndpointError, EndpointUrl, Reach};
 use super::line::Line;
 use super::listener::{ENCODED_PROFILE, NotAnswered, first_media, random_source};
 use super::mux::Mux;
@@ -37,8 +37,8 @@ const AV1: u8 = 45;
 /// How calls are made.
 #[derive(Clone)]
 pub struct CallConditions {
-    /// Whether servers may be of the public internet alone.
-    pub is_public_only: bool,
+    /// With whom.
+    pub reach: Reach,
     /// Wall-clock time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -77,7 +77,7 @@ fn of_server(ended: &dyn std::fmt::Display) -> String {
 pub struct Called {
     line: Line,
     session: Option<EndpointUrl>,
-    is_public_only: bool,
+    reach: Reach,
     _port: AbortOnDropHandle<()>,
 }
 
@@ -88,24 +88,24 @@ impl Called {
         (offered, flow): (Vec<Vec<Choice>>, Flow),
         conditions: &CallConditions,
     ) -> Result<Self, CallError> {
-        let is_public_only = conditions.is_public_only;
+        let reach = conditions.reach;
         let host = url.host.trim_start_matches('[').trim_end_matches(']');
-        let servers = resolve((host, url.port), is_public_only).await?;
+        let servers = resolve((host, url.port), reach.is_public_only).await?;
         let server = servers.first().copied().ok_or(io::ErrorKind::NotFound).map_err(io::Error::from)?;
         let (mux, route) = Mux::dial(server).await?;
         let call = Call::new(offered, &flow, mux.address(), Instant::now())?;
         let port = AbortOnDropHandle::new(tokio::spawn(async move { mux.run().await }));
         let offer = call.offer();
         let (description, name) = (offer.description.clone(), offer.name.clone());
-        let posted = url.post(&description, is_public_only).await?;
-        let may_reach = |address: SocketAddr| !is_public_only || is_public(address.ip());
+        let posted = url.post(&description, reach).await?;
+        let may_reach = |address: SocketAddr| !reach.is_public_only || is_public(address.ip());
         let peer = call.answered(&posted.answer, may_reach, Instant::now())?;
         let client = peer.offer().credentials().name().to_owned();
         // Nobody asks for it by HTTP.
         let opening = Opening { key: None, subject: name.clone(), client, name: name.clone() };
         let place = Sessions::default().open(opening, &*conditions.entropy);
         let line = Line::new((peer, route, place), name);
-        Ok(Self { line, session: posted.session, is_public_only, _port: port })
+        Ok(Self { line, session: posted.session, reach, _port: port })
     }
 
     /// Asks for a stream by WHEP.
@@ -136,13 +136,13 @@ impl Called {
     /// Says goodbye on both ways.
     pub async fn end(mut self) {
         self.line.close();
-        hang_up(self.session, self.is_public_only).await;
+        hang_up(self.session, self.reach).await;
     }
 }
 
-async fn hang_up(session: Option<EndpointUrl>, is_public_only: bool) {
+async fn hang_up(session: Option<EndpointUrl>, reach: Reach) {
     let Some(session) = session else { return };
-    if let Err(error) = session.delete(is_public_only).await {
+    if let Err(error) = session.delete(reach).await {
         tracing::debug!(%error, "a session elsewhere is not ended");
     }
 }
@@ -167,11 +167,10 @@ pub async fn push(
     let mut attendance = Attendance::new(Arc::clone(stream));
     // Whoever encodes begins while the server still answers.
     attendance.need(needs(&source, &outgoing));
-    let Called { line, session, is_public_only, _port } =
-        Called::open(url, (offered, Flow::Send(sources)), conditions).await?;
+    let Called { line, session, reach, _port } = Called::open(url, (offered, Flow::Send(sources)), conditions).await?;
     let (watcher, clock) = (Watcher::Called(Box::new(tell)), Arc::clone(&conditions.clock));
     let ended = watch(Viewer { line, programme, attendance, watcher, clock, outgoing }, stop).await;
-    hang_up(session, is_public_only).await;
+    hang_up(session, reach).await;
     match ended {
         watching::Ended::Over | watching::Ended::Stopping => Ok(()),
         ended => Err(ended.into()),
@@ -185,11 +184,11 @@ pub async fn pull(
     conditions: &CallConditions,
     stop: &CancellationToken,
 ) -> Result<(), CallError> {
-    let Called { line, session, is_public_only, _port } = Called::watch(url, conditions).await?;
+    let Called { line, session, reach, _port } = Called::watch(url, conditions).await?;
     let address = line.route.mux().address();
     let knock = Knock { key: String::new(), protocol: PULL_PROTOCOL, address, agent: url.authority() };
     let ended = receive(Publisher { line, knock }, context, stop).await;
-    hang_up(session, is_public_only).await;
+    hang_up(session, reach).await;
     match ended {
         publishing::Ended::Stopping => Ok(()),
         ended => Err(ended.into()),

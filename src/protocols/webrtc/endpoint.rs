@@ -21,6 +21,22 @@ const REDIRECTS_MAX: usize = 3;
 const REASON_CHARS_MAX: usize = 200;
 const SDP: &str = "application/sdp";
 
+/// Which servers are spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reach {
+    /// None but those of the public internet.
+    pub is_public_only: bool,
+    /// Any certificate will do.
+    pub insecure: bool,
+}
+
+impl Reach {
+    /// Those that show who they are, in private networks, too, where that is wanted.
+    pub fn proven(with_private: bool) -> Self {
+        Self { is_public_only: !with_private, insecure: false }
+    }
+}
+
 /// Why text is no such URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointUrlError {
@@ -150,11 +166,11 @@ impl EndpointUrl {
         Some(Self { path, ..self.clone() })
     }
 
-    /// Posts an offer; connects to addresses of the public internet alone where that is wanted.
-    pub async fn post(&self, offer: &str, is_public_only: bool) -> Result<Posted, EndpointError> {
+    /// Posts an offer.
+    pub async fn post(&self, offer: &str, reach: Reach) -> Result<Posted, EndpointError> {
         let mut url = self.clone();
         for _ in 0..=REDIRECTS_MAX {
-            let (status, headers, body) = url.ask(Method::POST, offer.to_owned().into(), is_public_only).await?;
+            let (status, headers, body) = url.ask(Method::POST, offer.to_owned().into(), reach).await?;
             let told = headers.get(LOCATION).and_then(|told| told.to_str().ok());
             let location = told.and_then(|told| url.towards(told));
             match (status, location) {
@@ -167,20 +183,20 @@ impl EndpointUrl {
     }
 
     /// Ends the session that has this URL.
-    pub async fn delete(&self, is_public_only: bool) -> Result<(), EndpointError> {
-        self.ask(Method::DELETE, Bytes::new(), is_public_only).await.map(|_| ())
+    pub async fn delete(&self, reach: Reach) -> Result<(), EndpointError> {
+        self.ask(Method::DELETE, Bytes::new(), reach).await.map(|_| ())
     }
 
     async fn ask(
         &self,
         method: Method,
         body: Bytes,
-        is_public_only: bool,
+        reach: Reach,
     ) -> Result<(StatusCode, HeaderMap, Bytes), EndpointError> {
         let asking = async {
-            let tls = self.is_tls.then_some(TlsChoice { insecure: false, protocols: &[b"http/1.1"] });
+            let tls = self.is_tls.then_some(TlsChoice { insecure: reach.insecure, protocols: &[b"http/1.1"] });
             let dialer = Dialer::new(&self.host, self.port, tls)?;
-            let dialer = if is_public_only { dialer.to_the_public() } else { dialer };
+            let dialer = if reach.is_public_only { dialer.to_the_public() } else { dialer };
             let (mut sender, connection) = http1::handshake(TokioIo::new(dialer.dial().await?)).await?;
             // Ends with its sender.
             tokio::spawn(connection);

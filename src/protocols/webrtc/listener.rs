@@ -1,4 +1,4 @@
-//! WebRTC as a whole: the UDP port, and the sessions on it. What asks for sessions (HTTP) has a [`WebrtcHandle`].
+//! WebRTC as a whole: the port, and the sessions on it. What asks for sessions (HTTP) has a [`WebrtcHandle`].
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -125,7 +125,7 @@ impl WebrtcListener {
         contexts: WebrtcContexts,
         entropy: Arc<dyn Entropy>,
     ) -> io::Result<Self> {
-        let mux = Mux::bind(address, advertised).await?;
+        let mux = Mux::listen(address, advertised).await?;
         let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
         let (publishers, viewers) = (Sessions::default(), Sessions::default());
         let (port, stopped) = (mux.clone(), stopping.clone());

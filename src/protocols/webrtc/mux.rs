@@ -1,4 +1,4 @@
-//! The UDP port of all WebRTC sessions. A datagram belongs to the session that its connectivity check names, and later ones from
+//! The port of all WebRTC sessions, of UDP and of TCP. A datagram belongs to the session that its connectivity check names, and later ones from
 //! the same address do too; an address that changes is noticed by the next check. They wait for the session's task in a bounded
 //! queue; of one that is full the newest is left out and counted, which is a loss like any other on the way.
 use std::collections::{HashMap, HashSet};
@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use tokio::net::UdpSocket;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc;
 
 use super::wire::{Kind, addressee};
+
+mod tcp;
 
 /// Largest datagram taken; those of media fit into an Ethernet frame.
 const DATAGRAM_BYTES_MAX: usize = 2048;
@@ -19,6 +21,8 @@ const DATAGRAM_BYTES_MAX: usize = 2048;
 const CHUNK_BYTES: usize = 32 * DATAGRAM_BYTES_MAX;
 /// Datagrams waiting for a session's task at most: a quarter of a second at 40 Mb/s.
 const QUEUE: usize = 1024;
+/// Ports tried until one is free by TCP, too, where any will do.
+const PORTS_TRIED: usize = 16;
 /// Addresses from which one session is spoken to at most.
 const ADDRESSES_MAX: usize = 16;
 
@@ -39,6 +43,9 @@ pub struct Mux(Arc<Shared>);
 
 struct Shared {
     socket: UdpSocket,
+    /// Of clients that UDP does not get through to.
+    listener: Option<TcpListener>,
+    connections: tcp::Connections,
     address: SocketAddr,
     advertised: Vec<SocketAddr>,
     routes: Mutex<Routes>,
@@ -104,14 +111,27 @@ impl Routes {
 }
 
 impl Mux {
-    /// Opens the port. `advertised` are the addresses by which it is reached from outside; when there are none those of this
-    /// machine are told, or the one that is listened on.
-    pub async fn bind(address: SocketAddr, advertised: &[IpAddr]) -> io::Result<Self> {
-        let socket = UdpSocket::bind(address).await?;
+    /// Opens the port by UDP and TCP. `advertised` are the addresses by which it is reached from outside; when there are none those
+    /// of this machine are told, or the one that is listened on.
+    pub async fn listen(address: SocketAddr, advertised: &[IpAddr]) -> io::Result<Self> {
+        let mut tried = 0;
+        loop {
+            let socket = UdpSocket::bind(address).await?;
+            tried += 1;
+            match TcpListener::bind(socket.local_addr()?).await {
+                Ok(listener) => return Self::over(socket, Some(listener), advertised),
+                Err(error) if address.port() != 0 || tried == PORTS_TRIED => return Err(error),
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn over(socket: UdpSocket, listener: Option<TcpListener>, advertised: &[IpAddr]) -> io::Result<Self> {
         let address = socket.local_addr()?;
         let addresses = if advertised.is_empty() { own_addresses(address.ip()) } else { advertised.to_vec() };
         let advertised = addresses.into_iter().map(|ip| SocketAddr::new(ip, address.port())).collect();
-        Ok(Self(Arc::new(Shared { socket, address, advertised, routes: Mutex::default() })))
+        let (connections, routes) = Default::default();
+        Ok(Self(Arc::new(Shared { socket, listener, connections, address, advertised, routes })))
     }
 
     /// A port for one session alone, which speaks to a server that is reached at this address or near it.
@@ -120,7 +140,7 @@ impl Mux {
         // Nothing is sent by that: the system tells which of its addresses such datagrams come from.
         let towards = UdpSocket::bind((any, 0)).await?;
         towards.connect(server).await?;
-        let mux = Self::bind((towards.local_addr()?.ip(), 0).into(), &[]).await?;
+        let mux = Self::over(UdpSocket::bind((towards.local_addr()?.ip(), 0)).await?, None, &[])?;
         let route = mux.open();
         mux.routes().sole = Some(route.number);
         Ok((mux, route))
@@ -163,35 +183,54 @@ impl Mux {
 
     /// Gives datagrams to their sessions, for ever.
     pub async fn run(&self) {
+        match &self.0.listener {
+            Some(listener) => {
+                tokio::join!(self.receive(), tcp::accept(self, listener));
+            }
+            None => self.receive().await,
+        }
+    }
+
+    async fn receive(&self) {
         let mut buffer = BytesMut::new();
         loop {
             if buffer.capacity() < DATAGRAM_BYTES_MAX {
                 buffer.reserve(CHUNK_BYTES);
             }
             match self.0.socket.recv_buf_from(&mut buffer).await {
-                Ok((_, from)) => self.deliver(buffer.split().freeze(), from),
+                Ok((_, from)) => {
+                    self.deliver(buffer.split().freeze(), from);
+                }
                 // Such as a message that an earlier datagram did not arrive.
                 Err(error) => tracing::debug!(%error, "no datagram"),
             }
         }
     }
 
-    fn deliver(&self, bytes: Bytes, from: SocketAddr) {
+    /// Whether it is for anybody.
+    fn deliver(&self, bytes: Bytes, from: SocketAddr) -> bool {
         let from = SocketAddr::new(from.ip().to_canonical(), from.port());
         let way = self.routes().way(&bytes, from);
-        let reason = match way {
+        let (is_known, reason) = match way {
             Way::To(queue) => match queue.try_send(Arrived { bytes, from, at: Instant::now() }) {
-                Ok(()) => return,
-                Err(mpsc::error::TrySendError::Full(_)) => "full",
-                Err(mpsc::error::TrySendError::Closed(_)) => "unknown",
+                Ok(()) => return true,
+                Err(mpsc::error::TrySendError::Full(_)) => (true, "full"),
+                Err(mpsc::error::TrySendError::Closed(_)) => (false, "unknown"),
             },
-            Way::Nowhere(reason) => reason,
+            Way::Nowhere(reason) => (false, reason),
         };
         metrics::counter!("playhouse_webrtc_datagrams_dropped_total", "reason" => reason).increment(1);
+        is_known
     }
 
-    /// Sends a datagram if the system takes it at once; else it is left out and counted.
+    /// Sends a datagram if the system takes it at once, or the connection from there; else it is left out and counted.
     pub fn send(&self, datagram: &[u8], to: SocketAddr) {
+        if let Some(is_sent) = self.0.connections.send(datagram, to) {
+            if !is_sent {
+                metrics::counter!("playhouse_webrtc_datagrams_dropped_total", "reason" => "unsent").increment(1);
+            }
+            return;
+        }
         let to = match (self.0.address.ip(), to.ip()) {
             (IpAddr::V6(_), IpAddr::V4(ip)) => SocketAddr::new(ip.to_ipv6_mapped().into(), to.port()),
             _ => to,
@@ -271,7 +310,7 @@ fn own_addresses(listening: IpAddr) -> Vec<IpAddr> {
 mod tests {
     use super::*;
 
-    fn check(name: &str) -> Vec<u8> {
+    pub(super) fn check(name: &str) -> Vec<u8> {
         let value = format!("{name}:x");
         let mut datagram = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
         datagram.extend([0; 12]);
@@ -284,7 +323,7 @@ mod tests {
 
     #[tokio::test]
     async fn datagrams_reach_the_session_that_they_name_and_nothing_stays_of_it() {
-        let mux = Mux::bind("127.0.0.1:0".parse().unwrap(), &[]).await.unwrap();
+        let mux = Mux::listen("127.0.0.1:0".parse().unwrap(), &[]).await.unwrap();
         assert_eq!(mux.advertised(), [mux.address()]);
         let (mut one, mut two) = (mux.open(), mux.open());
         assert!(one.add_name("one") && two.add_name("two") && !two.add_name("one"));

@@ -49,6 +49,7 @@ use control::Heard;
 pub use rtc::rtp::Packet as RtpPacket;
 
 use super::mux::Arrived;
+use super::wire::candidates::reached_by_tcp;
 use super::wire::offer::{Choice, Codec, Credentials, Media, Offer};
 use super::wire::{Path, is_good_check};
 
@@ -232,7 +233,7 @@ impl Peer {
         let description =
             self.machine.local_description().ok_or_else(|| Unanswerable("there is no answer".into()))?.sdp;
         self.hold.0 = number_of_extension(&description, PLAYOUT_DELAY);
-        read_answer(description)
+        read_answer(reached_by_tcp(&description, &self.advertised))
     }
 
     /// Takes a datagram.

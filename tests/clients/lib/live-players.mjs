@@ -1,4 +1,5 @@
-// hls.js, shaka-player and dash.js at low latency, behind one face. `start(video, url)` loads and plays; `window.player` then has
+// hls.js, shaka-player and dash.js at low latency, behind one face. `start(video, url, { whole })` loads and plays, hls.js by whole
+// segments where that is wanted; `window.player` then has
 //   behind()   seconds from the instant that what is shown was taken
 //   low()      whether the player gets media while they are made
 //   where()    what it says of itself, for messages
@@ -6,9 +7,9 @@
 import { PLAYERS } from './players.mjs';
 
 const HLS = `
-window.start = async (video, url) => {
+window.start = async (video, url, { whole }) => {
   // As the others, it catches up when it began too far behind.
-  const hls = new Hls({ lowLatencyMode: true, maxLiveSyncPlaybackRate: 1.1 });
+  const hls = new Hls({ lowLatencyMode: !whole, maxLiveSyncPlaybackRate: 1.1 });
   const errors = [];
   hls.on(Hls.Events.ERROR, (_, error) => errors.push([error.fatal ? 'fatal' : 'minor', error.details, error.reason ?? error.error?.message ?? ''].join(' ')));
   hls.on(Hls.Events.MANIFEST_PARSED, () => video.play());

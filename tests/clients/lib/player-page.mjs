@@ -23,7 +23,7 @@ export async function withPlayer(input, watch, players = PLAYERS) {
   try {
     await withBrowser(async ({ page, trouble }) => {
       await page.goto(url);
-      await page.evaluate((source) => window.start(document.querySelector('video'), source), manifest);
+      await page.evaluate(([source, options]) => window.start(document.querySelector('video'), source, options), [manifest, input]);
       await until('enough to play', async () => {
         await complaints(page);
         return (await look(page)).ready >= 3;

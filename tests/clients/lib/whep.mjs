@@ -5,8 +5,8 @@ export const WITH_LOOPBACK = {
   flags: ['--allow-loopback-in-peer-connection', '--autoplay-policy=no-user-gesture-required'],
 };
 
-/** Watches in the page's `<video>` until `window.whep.stop()`, over another port than the server tells if wanted; resolves to what the server answered. */
-export function watch(page, { url, token, codec, port }) {
+/** Watches in the page's `<video>` until `window.whep.stop()`, over another port than the server tells, or by TCP alone, if wanted; resolves to what the server answered. */
+export function watch(page, { url, token, codec, port, tcp }) {
   return page.evaluate(
     async (wanted) => {
       const begun = performance.now();
@@ -64,10 +64,10 @@ export function watch(page, { url, token, codec, port }) {
       };
       video.requestVideoFrameCallback((now) => (window.whep.firstPictureMs = now - begun));
       const through = wanted.port ? answer.replace(/(a=candidate:.* )\d+( typ host)/g, `$1${wanted.port}$2`) : answer;
-      await connection.setRemoteDescription({ type: 'answer', sdp: through });
+      await connection.setRemoteDescription({ type: 'answer', sdp: wanted.tcp ? through.replace(/a=candidate:.* udp .*\r\n/g, '') : through });
       return told;
     },
-    { url, token, codec, port },
+    { url, token, codec, port, tcp },
   );
 }
 
@@ -77,6 +77,7 @@ export function counts(page) {
     const found = { state: window.whep.connection.connectionState, firstPictureMs: window.whep.firstPictureMs };
     const reports = await window.whep.connection.getStats();
     for (const [, report] of reports) {
+      if (report.type === 'transport') found.by = reports.get(reports.get(report.selectedCandidatePairId)?.localCandidateId)?.protocol;
       if (report.type !== 'inbound-rtp') continue;
       const codec = reports.get(report.codecId)?.mimeType;
       found[report.kind] = {

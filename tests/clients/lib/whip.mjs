@@ -13,9 +13,9 @@ export const WITH_CAMERA = {
 
 /**
  * Publishes camera and microphone, or a flash and a beep each second, from the page until `window.whip.stop()`, over another port than
- * the server tells if wanted; resolves to what the server answered.
+ * the server tells, or by TCP alone, if wanted; resolves to what the server answered.
  */
-export async function publish(page, { url, token, codec, port, width, height, flash }) {
+export async function publish(page, { url, token, codec, port, tcp, width, height, flash }) {
   await page.evaluate(flash ? flashing : camera, { width: Number(width ?? 1280), height: Number(height ?? 720) });
   return page.evaluate(
     async (wanted) => {
@@ -38,7 +38,7 @@ export async function publish(page, { url, token, codec, port, width, height, fl
       const told = { status: response.status, answer, location: response.headers.get('Location'), etag: response.headers.get('ETag') };
       if (!response.ok) return told;
       const through = wanted.port ? answer.replace(/(a=candidate:.* )\d+( typ host)/g, `$1${wanted.port}$2`) : answer;
-      await connection.setRemoteDescription({ type: 'answer', sdp: through });
+      await connection.setRemoteDescription({ type: 'answer', sdp: wanted.tcp ? through.replace(/a=candidate:.* udp .*\r\n/g, '') : through });
       window.whip = {
         connection,
         stop: async () => {
@@ -49,7 +49,7 @@ export async function publish(page, { url, token, codec, port, width, height, fl
       };
       return told;
     },
-    { url, token, codec, port },
+    { url, token, codec, port, tcp },
   );
 }
 

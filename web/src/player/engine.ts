@@ -1,6 +1,6 @@
 /** Feeds a `<video>` from an HLS manifest: hls.js where Media Source Extensions exist, the browser's own player else. */
 import type HlsClass from 'hls.js';
-import type { HlsConfig, Level, RetryConfig } from 'hls.js';
+import type { Fragment, FragmentState, HlsConfig, Level, Part, RetryConfig } from 'hls.js';
 import { edgeOf, nativeEdge, type LiveEdge } from './edge';
 
 /** A rendition of pictures that a viewer can choose. */
@@ -155,7 +155,7 @@ class HlsEngine implements Engine {
       maxBufferLength: 30,
       backBufferLength: 60,
       startFragPrefetch: !live,
-      audioStreamController: promptAudio(this.Hls),
+      audioStreamController: mended(this.Hls),
       ...(live && { ...LIVE_CONFIG, lowLatencyMode: live === 'low' }),
     });
   }
@@ -280,18 +280,42 @@ class HlsEngine implements Engine {
 }
 
 /**
- * Sound that came before the first picture of its epoch is set aside until that is known. hls.js 1.7 looks for it once in
- * 100 ms only; when a further part of the sound comes sooner, it forgets the one set aside and loads no sound any more.
+ * Two faults of hls.js 1.7 stop live streams. Sound that came before the first picture of its epoch is set aside until that is
+ * known; it is looked for once in 100 ms only, and when a further part of the sound comes sooner, the one set aside is forgotten and
+ * no sound is loaded any more. And a segment of which a fifth of a second is missing counts as loaded, although its last part may be
+ * as short: so it does where that part is listed while the one before it is still on its way, as for viewers far away.
  */
-function promptAudio({ DefaultConfig }: typeof HlsClass): HlsConfig['audioStreamController'] {
+function mended({ DefaultConfig }: typeof HlsClass): HlsConfig['audioStreamController'] {
   const Base = DefaultConfig.audioStreamController;
   if (!Base) return undefined;
   return class extends Base {
+    constructor(...made: ConstructorParameters<NonNullable<HlsConfig['audioStreamController']>>) {
+      super(...made);
+      const [hls, tracker] = made;
+      const stateOf = tracker.getState.bind(tracker);
+      tracker.getState = (segment) => {
+        const tracks = segment.type === 'audio' ? this.levels : hls.levels;
+        const parts = tracks?.[segment.level]?.details?.partList ?? [];
+        const state = stateOf(segment);
+        return state === LOADED && isWithoutItsEnd(segment, parts) ? PARTIAL : state;
+      };
+    }
+
     override onInitPtsFound(...found: Parameters<typeof Base.prototype.onInitPtsFound>): void {
       super.onInitPtsFound(...found);
       if (this.state === 'WAITING_INIT_PTS') this.tick();
     }
   };
+}
+
+/** What hls.js calls the states of a segment that is loaded, and of one that has to be loaded further. */
+const LOADED = 'OK' as FragmentState;
+const PARTIAL = 'PARTIAL' as FragmentState;
+
+/** Whether parts of a segment are loaded, but not its last one. */
+function isWithoutItsEnd(segment: Fragment, parts: Part[]): boolean {
+  const own = parts.filter(({ fragment }) => fragment.sn === segment.sn);
+  return own.some(({ loaded }) => loaded) && own.at(-1)?.loaded === false;
 }
 
 function sideOf(level: Level): number {

@@ -43,9 +43,7 @@ async fn a_silent_writer_makes_room_and_its_bytes_are_kept() {
     writing(&world).await;
     // Half open: nothing more comes, and nothing says so.
     until("the offset is told", async || field(&world.tus_head(&url).await, "upload-offset") == "60000").await;
-    let started = std::time::Instant::now();
     expect(204, &world.tus_append(&url, 60_000, film[60_000..].to_vec()).await);
-    assert!(started.elapsed() < STALL * 3, "{:?}", started.elapsed());
     let text = answer(&mut stream).await;
     assert!(text.starts_with("HTTP/1.1 409") && text.contains("tus-resumable"), "{text}");
     assert!(world.source(field(&world.tus_head(&url).await, "playhouse-video-id")).await == film);

@@ -87,6 +87,25 @@ fn sound_ends_with_the_pictures_when_a_publisher_leaves() {
     }
 }
 
+/// A busy browser's sound, or one over a bad line.
+#[test]
+fn what_is_left_out_of_the_sound_is_silence() {
+    let mut broadcast = broadcast();
+    let out = &mut Vec::new();
+    broadcast.begin_visit(visit(vec![video(), audio()]), at(0), out).unwrap();
+    for (from, until, with_sound) in
+        [(0, 3000, true), (3000, 3700, false), (3700, 6000, true), (6000, 6070, false), (6070, 8000, true)]
+    {
+        Publisher { base: 0, with_sound }.publish(&mut broadcast, from, until, out);
+    }
+    assert_eq!(broadcast.health().repairs.sound_gaps, 2);
+    broadcast.end(out);
+    assert!(check(&broadcast).iter().all(|pattern| !pattern.contains('-')));
+    let sound = &broadcast.renditions()[1].ring;
+    let parts: Vec<_> = sound.segments().flat_map(|segment| segment.parts.clone()).collect();
+    assert!(parts.windows(2).all(|pair| pair[0].end() == pair[1].start), "{parts:?}");
+}
+
 /// Players take a last period that ends for the end of everything, and never go on.
 #[test]
 fn the_last_period_listed_has_no_end_before_the_broadcast_has() {

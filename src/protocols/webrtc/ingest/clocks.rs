@@ -4,6 +4,10 @@
 //!
 //! Some publishers report the timestamp of the packet they sent last as that of now, which is wrong by up to a picture's duration and
 //! by whatever the machine was late. So it takes the median of some reports to move pictures again.
+//!
+//! Browsers that have too much to do leave sound out and count on where they stopped: their sound's clock is slow then, by seconds
+//! within a minute; or by as much as its track was taken away for. Long before reports tell, its packets come later and later while
+//! those of pictures do not. Such sound is moved to where it belongs, which leaves a hole in it.
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -17,6 +21,49 @@ const SLACK: u64 = 2700;
 const REPORTS: usize = 7;
 /// Until there are so many, the first one does.
 const REPORTS_MIN: usize = 5;
+/// How late packets are is what the quickest of so many seconds tell.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// What the last of them tell is of no use when it is this old.
+const LOOK_AGE_MAX: Duration = Duration::from_secs(3);
+/// Sound that has fallen behind pictures by this much is moved, ticks: 200 ms.
+const BEHIND_MAX: i64 = 18_000;
+/// Sound that comes later than that before it by this much was left out meanwhile, whatever pictures do, ticks: 5 s.
+const PAUSE_MAX: i64 = 450_000;
+/// A clock that is this far from where it was has begun anew, ticks: 10 s.
+const JUMP: u64 = 900_000;
+
+/// How much later than at its best a track's packets come.
+#[derive(Debug, Clone, Default)]
+struct Lateness {
+    /// From the time of a packet to when it came: the least of all, ticks.
+    least: Option<i64>,
+    /// The same of those since this instant.
+    under_way: Option<(Duration, i64)>,
+    /// When that was looked at last, and how much more it was.
+    seen: Option<(Duration, i64)>,
+    /// The last packet's.
+    last: Option<i64>,
+}
+
+impl Lateness {
+    /// Takes a packet's; whether there is something new to see.
+    fn note(&mut self, arrival: Duration, took: i64) -> bool {
+        self.last = Some(took);
+        let least = self.least.map_or(took, |least| least.min(took));
+        self.least = Some(least);
+        let (since, quickest) = self.under_way.map_or((arrival, took), |(since, before)| (since, before.min(took)));
+        let is_over = arrival.saturating_sub(since) >= LOOK_EVERY;
+        self.under_way = (!is_over).then_some((since, quickest));
+        if is_over {
+            self.seen = Some((arrival, quickest.saturating_sub(least)));
+        }
+        is_over
+    }
+
+    fn seen(&self, now: Duration) -> Option<i64> {
+        self.seen.filter(|(at, _)| now.saturating_sub(*at) < LOOK_AGE_MAX).map(|(_, late)| late)
+    }
+}
 
 /// A track's clock.
 #[derive(Debug, Clone)]
@@ -31,6 +78,7 @@ struct Clock {
     wanted: i64,
     /// What would have to be added to its time to make it the publisher's, ticks: by the last reports.
     told: VecDeque<i64>,
+    lateness: Lateness,
 }
 
 impl Clock {
@@ -49,6 +97,15 @@ impl Clock {
     fn note(&mut self, told: i64) {
         self.told.truncate(REPORTS - 1);
         self.told.push_front(told);
+    }
+
+    /// Moves it from here on; reports on how it was tell nothing any more.
+    fn move_by(&mut self, ticks: i64) {
+        self.offset = self.offset.saturating_add(ticks);
+        self.wanted = self.wanted.saturating_add(ticks);
+        self.told.clear();
+        let least = self.lateness.least.map(|least| least.saturating_add(ticks));
+        self.lateness = Lateness { least, ..Lateness::default() };
     }
 
     /// The median of the reports.
@@ -76,24 +133,46 @@ impl Clocks {
             offset: 0,
             wanted: 0,
             told: VecDeque::with_capacity(REPORTS),
+            lateness: Lateness::default(),
         };
         Self(tracks.map(clock).collect())
     }
 
     /// A timestamp of a track's, of a key frame or of another one, by the one clock.
     pub(super) fn time(&mut self, track: usize, (timestamp, keyframe): (u32, bool), arrival: Duration) -> i64 {
+        let pictures_late = self.pictures_late(arrival);
         let Some(clock) = self.0.get_mut(track) else { return 0 };
         let unfolded = clock.unfold(timestamp);
         let ticks = clock.ticks(unfolded);
-        if clock.last.replace(unfolded).is_none() {
-            let arrived = arrival.as_micros().saturating_mul(TICKS_PER_SEC.unsigned_abs().into()) / 1_000_000;
-            clock.wanted = i64::try_from(arrived).unwrap_or(i64::MAX).saturating_sub(ticks);
-            clock.offset = clock.wanted;
+        let arrived = arrival.as_micros().saturating_mul(TICKS_PER_SEC.unsigned_abs().into()) / 1_000_000;
+        let took = i64::try_from(arrived).unwrap_or(i64::MAX).saturating_sub(ticks);
+        match clock.last.replace(unfolded) {
+            None => (clock.wanted, clock.offset) = (took, took),
+            Some(before) if ticks.abs_diff(clock.ticks(before)) > JUMP => clock.lateness = Lateness::default(),
+            Some(_) => {
+                let paused = clock.lateness.last.map_or(0, |before| took.saturating_sub(before));
+                if clock.media == Media::Audio && paused > PAUSE_MAX {
+                    clock.move_by(paused);
+                }
+            }
         }
         if keyframe {
             clock.offset = clock.wanted;
         }
+        let is_to_look = clock.lateness.note(arrival, took) && clock.media == Media::Audio;
+        if let Some((late, pictures_late)) = clock.lateness.seen(arrival).zip(pictures_late).filter(|_| is_to_look) {
+            let behind = late.saturating_sub(pictures_late);
+            if behind > BEHIND_MAX {
+                clock.move_by(behind);
+            }
+        }
         ticks.saturating_add(clock.offset)
+    }
+
+    /// How much later than at their best pictures come, those of the track where it is the most.
+    fn pictures_late(&self, now: Duration) -> Option<i64> {
+        let pictures = self.0.iter().filter(|clock| clock.media == Media::Video);
+        pictures.filter_map(|clock| clock.lateness.seen(now)).max()
     }
 
     /// A track's clock and the publisher's at one instant.
@@ -162,6 +241,42 @@ mod tests {
         // It is in step but for what the publisher is wrong by.
         let exact = 1_000 * 90 / 48 - 20_000;
         assert!(moved.iter().all(|at| at.abs_diff(exact) < 3600), "{moved:?}, {exact}");
+    }
+
+    /// Sound at `speed` hundredths of real time and pictures, for so long, both delayed by what `delay` tells for a second; how late
+    /// sound was in the end, milliseconds.
+    fn behind(speed: u64, delay: impl Fn(u64) -> u64) -> i64 {
+        let (mut clocks, mut last) = (clocks(), 0);
+        for millis in (0..60_000).step_by(20) {
+            let arrival = Duration::from_millis(millis + delay(millis / 1000));
+            clocks.time(1, (u32::try_from(millis * 90).unwrap(), millis % 2000 == 0), arrival);
+            let sound = clocks.time(0, (u32::try_from(millis * 48 * speed / 100).unwrap(), true), arrival);
+            last = i64::try_from(millis).unwrap() - sound / 90;
+        }
+        last
+    }
+
+    #[test]
+    fn sound_that_is_left_out_is_missed_and_sound_that_is_late_with_pictures_is_not() {
+        assert!((0..900).contains(&behind(65, |_| 0)), "{}", behind(65, |_| 0));
+        assert!((0..300).contains(&behind(95, |_| 0)), "{}", behind(95, |_| 0));
+        assert_eq!(behind(100, |_| 0), 0);
+        assert_eq!(behind(100, |second| 100 * second.min(40)), 0, "the line is full");
+    }
+
+    #[test]
+    fn a_track_that_is_taken_away_for_a_while_comes_back_where_it_belongs() {
+        let mut clocks = clocks();
+        let sound = |clocks: &mut Clocks, samples: u32, millis: i64| {
+            clocks.time(0, (samples, true), Duration::from_millis(millis.unsigned_abs())) / 90 - millis
+        };
+        assert_eq!(sound(&mut clocks, 48, 100), 0);
+        assert_eq!(sound(&mut clocks, 1008, 120), 0);
+        assert_eq!(sound(&mut clocks, 1968, 60_140), 0, "a minute later it counts on");
+        assert_eq!(sound(&mut clocks, 2928, 60_160), 0);
+        // Nothing is sent while nobody speaks.
+        assert_eq!(sound(&mut clocks, 2928 + 48_000 * 30, 90_160), 0);
+        assert_eq!(sound(&mut clocks, 3888 + 48_000 * 30, 91_180), -1000, "a line that stood still for a second");
     }
 
     #[test]

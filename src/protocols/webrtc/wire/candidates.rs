@@ -4,6 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 /// Addresses read of one description at most.
 const ADDRESSES_MAX: usize = 16;
 
+/// Priority of a host candidate that connections are taken at (RFC 6544, section 4.2).
+const TCP_PRIORITY: u32 = (126 << 24) + (((4 << 13) + 8191) << 8) + 255;
+
 /// What a description tells of how its writer is reached.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reached {
@@ -40,6 +43,19 @@ impl Reached {
     }
 }
 
+/// A description that tells besides that these addresses take connections by TCP (RFC 6544, section 4.5). They come behind those by
+/// UDP, which are liked better.
+pub fn reached_by_tcp(description: &str, addresses: &[SocketAddr]) -> String {
+    const END: &str = "a=end-of-candidates\r\n";
+    let candidate = |(number, address): (u32, &SocketAddr)| {
+        let (ip, port) = (address.ip(), address.port());
+        let (foundation, priority) = (6544 + number, TCP_PRIORITY - number);
+        format!("a=candidate:{foundation} 1 tcp {priority} {ip} {port} typ host tcptype passive\r\n")
+    };
+    let candidates: String = (0..).zip(addresses).map(candidate).collect();
+    description.replacen(END, &format!("{candidates}{END}"), 1)
+}
+
 fn address(candidate: &str) -> Option<SocketAddr> {
     let mut words = candidate.split(' ').filter(|word| !word.is_empty()).skip(1);
     let (component, transport, _) = (words.next()?, words.next()?, words.next()?);
@@ -68,6 +84,22 @@ mod tests {
         let again = reached.told_in("v=0\r\ns=-\r\na=group:BUNDLE 0\r\nm=audio 9 x\r\n".into());
         assert_eq!(Reached::read(&again), reached);
         assert!(again.starts_with("v=0\r\ns=-\r\na=ice-lite\r\na=group:BUNDLE 0\r\n"), "{again}");
+    }
+
+    #[test]
+    fn connections_are_offered_behind_datagrams() {
+        let told = "m=audio 9 x\r\na=candidate:1 1 udp 2130706431 192.0.2.1 8189 typ host\r\na=end-of-candidates\r\nm=video 9 x\r\n";
+        let addresses = ["192.0.2.1:8189", "[2001:db8::1]:8189"].map(|text| text.parse().unwrap());
+        let told = reached_by_tcp(told, &addresses);
+        let lines: Vec<&str> = told.lines().skip(2).collect();
+        let expected = [
+            "a=candidate:6544 1 tcp 2124414975 192.0.2.1 8189 typ host tcptype passive",
+            "a=candidate:6545 1 tcp 2124414974 2001:db8::1 8189 typ host tcptype passive",
+            "a=end-of-candidates",
+            "m=video 9 x",
+        ];
+        assert_eq!(lines, expected);
+        assert_eq!(Reached::read(&told).addresses.len(), 1, "who calls does so by UDP");
     }
 
     #[test]

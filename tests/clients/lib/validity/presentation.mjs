@@ -50,6 +50,7 @@ export class Presentation {
   }
 
   async #load(isPatient = false) {
+    const before = new Map([...this.renditions].map(([url, rendition]) => [url, mapOf(rendition)]));
     const got = await this.session.http.get(this.url, { headers: { 'accept-encoding': 'identity' } });
     if (!got || (got.status !== 200 && isPatient)) return false;
     if (!this.report.check('multivariant.syntax', got.status === 200, this.name, () => `${got.status}`)) return false;
@@ -66,7 +67,7 @@ export class Presentation {
     }
     this.#settleUnknown(got.askedAt);
     this.#checkRates(list);
-    await this.#checkMedia(list);
+    await this.#checkMedia(list, before);
     return true;
   }
 
@@ -93,11 +94,11 @@ export class Presentation {
     report.check('multivariant.same-address', old.every(stays), name, () => `${old} became ${addresses(list)}`);
   }
 
-  /** CODECS, RESOLUTION and CHANNELS against the initialisation segments that play right now. */
-  async #checkMedia(list) {
+  /** CODECS, RESOLUTION and CHANNELS against the initialisation segments that play right now, and played `before`. */
+  async #checkMedia(list, before) {
     for (const variant of list.variants) {
       const urls = [variant.url, ...list.media.filter((one) => one.url && variant.groups[one.type] === one.group).map((one) => one.url)];
-      const tracks = await Promise.all(urls.map((url) => this.#current(url)));
+      const tracks = await Promise.all(urls.map((url) => this.#current(url, before)));
       if (tracks.some((track) => !track)) continue;
       const found = new Set(tracks.map((track) => track.codec?.toLowerCase()));
       const said = new Set(variant.codecs?.map((codec) => codec.trim().toLowerCase()));
@@ -111,7 +112,7 @@ export class Presentation {
       }
     }
     for (const one of list.media.filter((other) => other.type === 'AUDIO' && other.url && other.channels)) {
-      const track = await this.#current(one.url);
+      const track = await this.#current(one.url, before);
       const channels = track && channelsOf(track.track);
       if (track) this.report.check('multivariant.channels', Number(one.channels.split('/')[0]) === channels, this.name, () => `CHANNELS ${one.channels}, the media has ${channels}`);
     }
@@ -126,10 +127,10 @@ export class Presentation {
   }
 
   /** What a rendition plays, when that did not change around the time at which the multivariant playlist was fetched. */
-  async #current(url) {
+  async #current(url, before) {
     const rendition = this.renditions.get(url);
-    const map = rendition?.list?.segments.filter((segment) => segment.map && !segment.gap).at(-1)?.map;
-    if (!map) return null;
+    const map = mapOf(rendition);
+    if (!map || map !== before.get(url)) return null;
     const got = await this.session.http.get(url, { headers: { 'accept-encoding': 'identity' } });
     const after = got?.status === 200 ? got.body.toString('utf8').match(/EXT-X-MAP:URI="([^"]+)"/g)?.at(-1) : undefined;
     if (!after || new URL(after.split('"')[1], url).href !== map) return null;
@@ -309,4 +310,9 @@ export class Presentation {
 /** Every media playlist's address, once. */
 function addresses(list) {
   return [...new Set([...list.variants, ...list.media].map((one) => one.url).filter(Boolean))];
+}
+
+/** The initialisation segment of the newest media that are listed. */
+function mapOf(rendition) {
+  return rendition?.list?.segments.filter((segment) => segment.map && !segment.gap).at(-1)?.map;
 }
