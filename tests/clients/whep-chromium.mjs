@@ -1,6 +1,7 @@
 // Watches by WHEP in a page until pictures and sound were decoded, and some seconds more: how many pictures and how much sound, how
 // long the first one took, how far sound and pictures are apart (by a flash and a beep that belong together, if there are such), and,
-// when pictures carry a clock, glass to glass. What has been passed is told on the error stream, line by line.
+// when pictures carry a clock, glass to glass. What has been passed is told on the error stream, line by line. It waits before for as
+// long as `--settle`; with `--skew` no longer than until sound and pictures are in step, which browsers bring about bit by bit.
 import { withBrowser } from './lib/browser.mjs';
 import { readPictures } from './lib/clock.mjs';
 import { round } from './lib/playback.mjs';
@@ -20,6 +21,9 @@ const OPTIONS = {
   skew: { type: 'boolean', default: false },
 };
 
+/** Sound and pictures that were this near for so many beeps are in step, milliseconds. */
+const IN_STEP = { skew: 40, beeps: 5 };
+
 await run(['BASE', 'URL'], OPTIONS, (input, results) =>
   withBrowser(async ({ page, trouble }) => {
     await page.goto(`${input.BASE.replace(/\/$/, '')}/healthz`);
@@ -29,9 +33,10 @@ await run(['BASE', 'URL'], OPTIONS, (input, results) =>
     const isShown = ({ video, audio }) => video?.frames > 0 && audio?.packets > 0;
     await until('pictures and sound', async () => isShown(await counts(page)));
     console.error('passed: playing');
-    await page.waitForTimeout(integer(input.settle, 'settle') * 1000);
-    if (input.clock) await page.evaluate(readPictures);
     if (input.skew) await page.evaluate(measureSkew);
+    await settle(page, integer(input.settle, 'settle') * 1000, input.skew);
+    if (input.skew) await page.evaluate(() => window.skew.anew());
+    if (input.clock) await page.evaluate(readPictures);
     if (input.restart) results.restarted = await page.evaluate(() => window.whep.restart());
     const before = await counts(page);
     await page.waitForTimeout(integer(input.seconds, 'seconds') * 1000);
@@ -47,6 +52,16 @@ await run(['BASE', 'URL'], OPTIONS, (input, results) =>
     results.trouble = trouble;
   }, WITH_LOOPBACK),
 );
+
+async function settle(page, mostMs, byBeeps) {
+  if (!byBeeps) return page.waitForTimeout(mostMs);
+  const end = Date.now() + mostMs;
+  while (Date.now() < end) {
+    await page.waitForTimeout(250);
+    const skew = await page.evaluate((beeps) => window.skew.lately(beeps), IN_STEP.beeps);
+    if (skew !== null && Math.abs(skew) < IN_STEP.skew) return;
+  }
+}
 
 /** Runs in the page. */
 function clockFigures() {

@@ -14,9 +14,9 @@ use crate::support::tools::{output, until};
 use crate::whep::{SKEW_MAX, Viewer, flash, quiet, whep};
 use crate::whip::aiortc;
 
-/// How long each viewer watches, seconds; browsers by WebRTC take some seconds more until sound and pictures are in step.
+/// How long each viewer watches, seconds; browsers by WebRTC take so much longer at most until sound and pictures are in step.
 const WATCHED: &str = "6";
-const SETTLED: &str = "12";
+const SETTLED: &str = "40";
 /// Beeps that are heard in that time at least.
 const BEEPS_MIN: usize = 4;
 /// The viewer that brings sound and pictures in step by when they come.

@@ -78,7 +78,7 @@ pub(crate) async fn in_chromium(server: &Server, live: &Value, further: &[&str])
 /// The same; a flash and a beep that belong together come together.
 async fn in_step(server: &Server, live: &Value) -> Value {
     undisturbed("sound and pictures", async || {
-        let told = in_chromium(server, live, &["--settle", "12", "--seconds", "10", "--skew"]).await;
+        let told = in_chromium(server, live, &["--settle", "40", "--seconds", "10", "--skew"]).await;
         eprintln!("first picture {} ms, skew {} ms", told["first_picture_ms"], told["skew"]["median_ms"]);
         let skews = ["/skew/median_ms", "/believed_skew_ms"].map(|skew| told.pointer(skew).and_then(Value::as_f64));
         let is_close = number(&told, "/skew/beeps") >= 6.0

@@ -29,7 +29,7 @@ pub(crate) enum Came<T> {
 /// Attempts something; once more, a few times, when it was rough while the machine was away. Panics when it is rough on a machine
 /// that was there; what a machine does that is away all the time tells nothing, and is said.
 pub(crate) async fn undisturbed<T>(what: &str, mut attempt: impl AsyncFnMut() -> Came<T>) -> T {
-    let (mut attempts, began) = (0, Instant::now());
+    let (mut attempts, mut before, began) = (0, String::new(), Instant::now());
     loop {
         let watch = Watch::start();
         let (result, reason) = match attempt().await {
@@ -38,8 +38,10 @@ pub(crate) async fn undisturbed<T>(what: &str, mut attempt: impl AsyncFnMut() ->
         };
         let disturbances = watch.disturbances();
         attempts += 1;
-        assert!(disturbances > 0, "{what}: {reason}");
-        eprintln!("{what}: the machine was taken away {disturbances} times meanwhile: {reason}");
+        assert!(disturbances > 0, "{what}: {reason}{before}");
+        let and_before = format!("\nbefore that the machine was taken away {disturbances} times meanwhile: {reason}");
+        eprintln!("{what}: {and_before}");
+        before.insert_str(0, &and_before);
         if attempts == ATTEMPTS || began.elapsed() > ATTEMPTED_MAX {
             return result;
         }

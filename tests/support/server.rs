@@ -2,6 +2,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
+use std::sync::{Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use playhouse::cli::client::Client;
@@ -13,8 +14,22 @@ pub(crate) const PASSWORD: &str = "correct horse battery";
 /// Longest wait for a server to be ready or to stop, on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Lines of its log shown when a test fails.
-const LOG_LINES_SHOWN: usize = 60;
+/// Lines of its log shown when a test fails; requests that were answered as they should be are left out.
+const LOG_LINES_SHOWN: usize = 40;
+
+/// What a test failed of, said again below the log: of long output the end is what is seen.
+static FAILED_OF: Mutex<Option<String>> = Mutex::new(None);
+
+fn keep_what_fails() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let show = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            *FAILED_OF.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic.to_string());
+            show(panic);
+        }));
+    });
+}
 
 /// How to start a server.
 #[derive(Debug, Clone, Default)]
@@ -45,6 +60,7 @@ impl ServerOptions {
     }
 
     pub(crate) fn start(self) -> Server {
+        keep_what_fails();
         let dir = tempfile::tempdir().expect("a directory");
         let mut server = Server { options: self, dir, child: None, ports: Value::Null };
         server.restart();
@@ -188,7 +204,8 @@ impl Server {
 
     fn log_tail(&self) -> String {
         let text = self.log_text();
-        let lines: Vec<&str> = text.lines().collect();
+        let is_told = |line: &&str| !(line.contains("playhouse::access") && line.contains(" status=20"));
+        let lines: Vec<&str> = text.lines().filter(is_told).collect();
         lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n")
     }
 
@@ -215,7 +232,8 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill9();
         if std::thread::panicking() {
-            eprintln!("--- the server's log, last {LOG_LINES_SHOWN} lines\n{}\n---", self.log_tail());
+            let failed_of = FAILED_OF.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
+            eprintln!("--- the server's log, last {LOG_LINES_SHOWN} lines\n{}\n--- {failed_of}", self.log_tail());
         }
     }
 }

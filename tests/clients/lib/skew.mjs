@@ -1,7 +1,10 @@
 // How far sound and pictures are apart when a page's `<video>` shows and plays them: by a bright flash and a beep that begin at the
 // same instant, once a second or more rarely.
 
-/** Runs in the page; `window.skew.result()` tells the medians, in milliseconds: positive when sound is late. */
+/**
+ * Runs in the page; `window.skew.result()` tells the median, in milliseconds: positive when sound is late. `window.skew.lately(n)`
+ * tells that of the last beeps, once there are so many, and `window.skew.anew()` forgets those so far.
+ */
 export function measureSkew() {
   const video = document.querySelector('video');
   video.muted = false;
@@ -49,10 +52,16 @@ export function measureSkew() {
     source.connect(node).connect(context.destination);
   });
   const median = (values) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? null;
+  const nearest = (at) => flashes.reduce((best, flash) => (Math.abs(flash - at) < Math.abs(best - at) ? flash : best), Infinity);
+  const skews = () => beeps.map((beep) => beep - nearest(beep)).filter((skew) => Math.abs(skew) < 1000);
   window.skew = {
+    lately: (count) => (skews().length < count ? null : median(skews().slice(-count))),
+    anew: () => {
+      beeps.length = 0;
+      flashes.splice(0, flashes.length - 1);
+    },
     result: () => {
-      const nearest = (at) => flashes.reduce((best, flash) => (Math.abs(flash - at) < Math.abs(best - at) ? flash : best), Infinity);
-      const all = beeps.map((beep) => beep - nearest(beep)).filter((skew) => Math.abs(skew) < 1000);
+      const all = skews();
       return { flashes: flashes.length, beeps: beeps.length, median_ms: median([...all]), all: all.map((skew) => Math.round(skew)) };
     },
   };

@@ -7,7 +7,7 @@
 //!
 //! Browsers that have too much to do leave sound out and count on where they stopped: their sound's clock is slow then, by seconds
 //! within a minute; or by as much as its track was taken away for. Long before reports tell, its packets come later and later while
-//! those of pictures do not. Such sound is moved to where it belongs, which leaves a hole in it.
+//! those of pictures do not. Such sound is moved to where it belongs, which leaves a hole in it; at once when that is much.
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -27,6 +27,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_AGE_MAX: Duration = Duration::from_secs(3);
 /// Sound that has fallen behind pictures by this much is moved, ticks: 200 ms.
 const BEHIND_MAX: i64 = 18_000;
+/// The same when it has for as many looks as count: 50 ms.
+const BEHIND_LONG_MAX: i64 = 4500;
+const LOOKS: usize = 4;
 /// Sound that comes later than that before it by this much was left out meanwhile, whatever pictures do, ticks: 5 s.
 const PAUSE_MAX: i64 = 450_000;
 /// A clock that is this far from where it was has begun anew, ticks: 10 s.
@@ -39,8 +42,8 @@ struct Lateness {
     least: Option<i64>,
     /// The same of those since this instant.
     under_way: Option<(Duration, i64)>,
-    /// When that was looked at last, and how much more it was.
-    seen: Option<(Duration, i64)>,
+    /// When that was looked at, and how much more it was: the last looks, the newest one first.
+    seen: VecDeque<(Duration, i64)>,
     /// The last packet's.
     last: Option<i64>,
 }
@@ -55,13 +58,17 @@ impl Lateness {
         let is_over = arrival.saturating_sub(since) >= LOOK_EVERY;
         self.under_way = (!is_over).then_some((since, quickest));
         if is_over {
-            self.seen = Some((arrival, quickest.saturating_sub(least)));
+            self.seen.truncate(LOOKS - 1);
+            self.seen.push_front((arrival, quickest.saturating_sub(least)));
         }
         is_over
     }
 
-    fn seen(&self, now: Duration) -> Option<i64> {
-        self.seen.filter(|(at, _)| now.saturating_sub(*at) < LOOK_AGE_MAX).map(|(_, late)| late)
+    /// By the last look, and by the one of as many as count at which it was the least.
+    fn seen(&self, now: Duration) -> Option<(i64, Option<i64>)> {
+        let (_, late) = self.seen.front().filter(|(at, _)| now.saturating_sub(*at) < LOOK_AGE_MAX)?;
+        let least = self.seen.iter().map(|(_, late)| *late).min();
+        Some((*late, least.filter(|_| self.seen.len() == LOOKS)))
     }
 }
 
@@ -160,9 +167,11 @@ impl Clocks {
             clock.offset = clock.wanted;
         }
         let is_to_look = clock.lateness.note(arrival, took) && clock.media == Media::Audio;
-        if let Some((late, pictures_late)) = clock.lateness.seen(arrival).zip(pictures_late).filter(|_| is_to_look) {
-            let behind = late.saturating_sub(pictures_late);
-            if behind > BEHIND_MAX {
+        let seen = clock.lateness.seen(arrival).zip(pictures_late).filter(|_| is_to_look);
+        if let Some(((late, long_late), (pictures_late, pictures_long_late))) = seen {
+            let now = Some(late.saturating_sub(pictures_late)).filter(|behind| *behind > BEHIND_MAX);
+            let long = long_late.zip(pictures_long_late).map(|(late, pictures_late)| late.saturating_sub(pictures_late));
+            if let Some(behind) = now.or(long.filter(|behind| *behind > BEHIND_LONG_MAX)) {
                 clock.move_by(behind);
             }
         }
@@ -170,7 +179,7 @@ impl Clocks {
     }
 
     /// How much later than at their best pictures come, those of the track where it is the most.
-    fn pictures_late(&self, now: Duration) -> Option<i64> {
+    fn pictures_late(&self, now: Duration) -> Option<(i64, Option<i64>)> {
         let pictures = self.0.iter().filter(|clock| clock.media == Media::Video);
         pictures.filter_map(|clock| clock.lateness.seen(now)).max()
     }
@@ -262,6 +271,28 @@ mod tests {
         assert!((0..300).contains(&behind(95, |_| 0)), "{}", behind(95, |_| 0));
         assert_eq!(behind(100, |_| 0), 0);
         assert_eq!(behind(100, |second| 100 * second.min(40)), 0, "the line is full");
+    }
+
+    /// A tenth of a second of sound is left out once, then pictures or sound come late now and then; how late sound was in the end.
+    fn after_a_hole(hole: u64, late: impl Fn(u64) -> (u64, u64)) -> i64 {
+        let (mut clocks, mut last) = (clocks(), 0);
+        for millis in (0..20_000).step_by(20) {
+            let (pictures_late, sound_late) = late(millis);
+            let came = |late: u64| Duration::from_millis(millis + late);
+            clocks.time(1, (u32::try_from(millis * 90).unwrap(), millis % 2000 == 0), came(pictures_late));
+            let samples = if millis > 5000 { millis - hole } else { millis } * 48;
+            let sound = clocks.time(0, (u32::try_from(samples).unwrap(), true), came(sound_late));
+            last = i64::try_from(millis).unwrap() - sound / 90;
+        }
+        last
+    }
+
+    #[test]
+    fn a_little_sound_that_is_left_out_is_missed_as_well() {
+        assert_eq!(after_a_hole(100, |_| (0, 0)), 0);
+        assert_eq!(after_a_hole(100, |millis| ((millis / 20 % 7) * 10, (millis / 20 % 5) * 10)), 0, "packets come at odds");
+        assert_eq!(after_a_hole(0, |millis| (0, if millis % 3000 > 1000 { 150 } else { 0 })), 0, "sound stands still at times");
+        assert_eq!(after_a_hole(0, |millis| (if millis > 10_000 { 150 } else { 0 }, 0)), 0, "pictures are late for good");
     }
 
     #[test]
