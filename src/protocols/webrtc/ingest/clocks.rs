@@ -170,7 +170,8 @@ impl Clocks {
         let seen = clock.lateness.seen(arrival).zip(pictures_late).filter(|_| is_to_look);
         if let Some(((late, long_late), (pictures_late, pictures_long_late))) = seen {
             let now = Some(late.saturating_sub(pictures_late)).filter(|behind| *behind > BEHIND_MAX);
-            let long = long_late.zip(pictures_long_late).map(|(late, pictures_late)| late.saturating_sub(pictures_late));
+            let long =
+                long_late.zip(pictures_long_late).map(|(late, pictures_late)| late.saturating_sub(pictures_late));
             if let Some(behind) = now.or(long.filter(|behind| *behind > BEHIND_LONG_MAX)) {
                 clock.move_by(behind);
             }
@@ -290,9 +291,21 @@ mod tests {
     #[test]
     fn a_little_sound_that_is_left_out_is_missed_as_well() {
         assert_eq!(after_a_hole(100, |_| (0, 0)), 0);
-        assert_eq!(after_a_hole(100, |millis| ((millis / 20 % 7) * 10, (millis / 20 % 5) * 10)), 0, "packets come at odds");
-        assert_eq!(after_a_hole(0, |millis| (0, if millis % 3000 > 1000 { 150 } else { 0 })), 0, "sound stands still at times");
-        assert_eq!(after_a_hole(0, |millis| (if millis > 10_000 { 150 } else { 0 }, 0)), 0, "pictures are late for good");
+        assert_eq!(
+            after_a_hole(100, |millis| ((millis / 20 % 7) * 10, (millis / 20 % 5) * 10)),
+            0,
+            "packets come at odds"
+        );
+        assert_eq!(
+            after_a_hole(0, |millis| (0, if millis % 3000 > 1000 { 150 } else { 0 })),
+            0,
+            "sound stands still at times"
+        );
+        assert_eq!(
+            after_a_hole(0, |millis| (if millis > 10_000 { 150 } else { 0 }, 0)),
+            0,
+            "pictures are late for good"
+        );
     }
 
     #[test]
