@@ -17,6 +17,8 @@ pub mod live_pull;
 pub mod live_push;
 mod live_realtime;
 mod live_recording;
+mod live_sound;
+mod live_worker;
 pub mod lives;
 pub mod media_tokens;
 pub mod node_root;

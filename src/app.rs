@@ -358,6 +358,7 @@ async fn lives_context(settings: &Settings, storage: &Storage, workers: WorkerPo
         entropy,
         recordings: storage.data_dir.recordings(),
         disk_reserve_bytes: settings.uploads.disk_reserve.as_u64(),
+        makes_aac: settings.live.aac_sibling,
         memory_window: settings.live.memory_window.0,
         unrecorded_window_max: settings.live.unrecorded_window_max.0,
         workers,

@@ -18,6 +18,7 @@ use super::live_picture::take_pictures;
 use super::live_push::{PushStats, Pushes};
 use super::live_realtime::encode_for_viewers;
 use super::live_recording::LiveRecording;
+use super::live_sound::make_siblings;
 use super::lives::Lives;
 use super::reply::{AskError, Reply};
 use crate::domain::asset::BlobKey;
@@ -27,6 +28,7 @@ use crate::domain::ports::CatalogError;
 use crate::media::live::broadcast::{BroadcastSettings, Health};
 use crate::media::live::gate::{Feed, LinkStats, TurnedAway};
 use crate::media::live::realtime::RealtimeStats;
+use crate::media::live::sibling::Sibling;
 use crate::media::live::slate::SlateClip;
 use crate::media::live::stream::{Forgetful, LiveStream};
 use crate::media::live::vitals::Vitals;
@@ -149,6 +151,8 @@ pub struct LiveIngestState {
     /// Ends with the actor too.
     ladder: Option<AbortOnDropHandle<()>>,
     ladder_state: LadderState,
+    /// And what is made of the publisher's sound.
+    sound: Option<AbortOnDropHandle<()>>,
     /// And what is encoded for viewers by WebRTC.
     realtime: Option<AbortOnDropHandle<()>>,
     /// And what is pushed to other servers.
@@ -211,6 +215,7 @@ impl Actor for LiveIngestActor {
             pictures: None,
             ladder: None,
             ladder_state: LadderState::default(),
+            sound: None,
             realtime: None,
             pushes: Pushes::default(),
             counted: (Health::default(), Instant::now()),
@@ -429,7 +434,19 @@ impl LiveIngestState {
         tracing::info!(live.id = %self.live.id, generation, "publisher let in");
         let (link, told) = watch::channel(None);
         self.link = told;
-        reply.send(Ok(Feed::new(stream, generation, fenced, on_end).with_link(link)));
+        let feed = Feed::new(Arc::clone(&stream), generation, fenced, on_end).with_link(link);
+        reply.send(Ok(self.with_sibling(feed, stream)));
+    }
+
+    /// Sound that not every player knows is made AAC as well, if that is wanted.
+    fn with_sibling(&mut self, feed: Feed, stream: Arc<LiveStream>) -> Feed {
+        if !self.context.makes_aac {
+            return feed;
+        }
+        let (sibling, from) = Sibling::new();
+        let making = make_siblings(Arc::clone(&self.context), self.live.clone(), stream, from);
+        self.sound = Some(AbortOnDropHandle::new(tokio::spawn(making)));
+        feed.with_sibling(sibling)
     }
 
     fn close(&mut self, me: &ActorRef<LiveMessage>) {

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
+use super::live_worker::{LiveWorkerError, Restarts, hear_next};
 use super::lives::Lives;
 use super::transcode_worker::{ProcessSettings, WorkerProcess};
 use crate::domain::asset::{Ticks, TrackKind};
@@ -19,12 +20,8 @@ use crate::media::frames::{CodecConfig, Colour, TrackConfig};
 use crate::media::live::broadcast::{Broadcast, Epoch};
 use crate::media::live::ring::{LiveSegment, Ring};
 use crate::media::live::stream::LiveStream;
-use crate::media::work::live::{FromLadder, HEAD_BYTES, LadderTask, ToLadder, head};
+use crate::media::work::live::{FromLadder, LadderTask, ToLadder};
 
-/// First pause before another worker is started, and the longest.
-const RESTART: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(20));
-/// A worker that has run for this long had no trouble with starting.
-const SETTLED: Duration = Duration::from_secs(10);
 /// Latest time believed, ticks: more than a thousand years of 90,000 a second.
 const TIME_MAX: i64 = 1 << 52;
 /// How long one looks for something to do before looking again.
@@ -107,22 +104,11 @@ enum Ending {
     NothingToMake(u32),
 }
 
-/// Why a worker of a live stream is of no more use.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum LiveWorkerError {
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-    #[error("the worker makes nothing any more")]
-    Hung,
-    #[error("the worker says what makes no sense")]
-    Nonsense,
-}
-
 /// Makes the rungs of a stream until it ends.
 pub(super) async fn make_rungs(lives: Arc<Lives>, live: Live, (stream, state): (Arc<LiveStream>, LadderState)) {
-    let mut pause = RESTART.0;
+    let mut restarts = Restarts::new();
     while !stream.look(Broadcast::has_ended) {
-        let started = tokio::time::Instant::now();
+        restarts.begin();
         let error = match work(&lives, &stream, &state).await {
             Ok(Ending::StreamOver) => return,
             Ok(Ending::NothingToMake(epoch)) => {
@@ -135,8 +121,7 @@ pub(super) async fn make_rungs(lives: Arc<Lives>, live: Live, (stream, state): (
         tracing::warn!(live.id = %live.id, %error, "a live stream's rungs are interrupted");
         metrics::counter!("playhouse_live_ladder_restarts_total").increment(1);
         state.change(|stats| stats.restarts += 1);
-        pause = if started.elapsed() > SETTLED { RESTART.0 } else { (pause * 2).min(RESTART.1) };
-        tokio::time::sleep(pause).await;
+        restarts.wait().await;
     }
 }
 
@@ -385,12 +370,7 @@ async fn hear(
     (told, mut reader): (&Told, impl AsyncRead + Unpin),
 ) -> Result<Ending, LiveWorkerError> {
     loop {
-        let mut bytes = [0; HEAD_BYTES];
-        reader.read_exact(&mut bytes).await?;
-        let (kind, length) = head(bytes).map_err(|_| LiveWorkerError::Nonsense)?;
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).await?;
-        match FromLadder::decode(kind, body.into()).map_err(|_| LiveWorkerError::Nonsense)? {
+        match hear_next(&mut reader).await? {
             FromLadder::Config { epoch, rung, avcc } => {
                 let name = told.rung(rung)?;
                 let timescale = told.change(|told| told.timescale);

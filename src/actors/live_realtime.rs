@@ -4,10 +4,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 
-use super::live_ladder::{LiveWorkerError, source_of};
+use super::live_ladder::source_of;
+use super::live_worker::{LiveWorkerError, Restarts, hear_next};
 use super::lives::Lives;
 use super::transcode_worker::WorkerProcess;
 use crate::domain::asset::TrackKind;
@@ -23,14 +24,10 @@ use crate::media::live::ring::MICROS;
 use crate::media::live::stream::LiveStream;
 use crate::media::live::tap::{Cursor, Tapped, Tracks};
 use crate::media::packager::init_segment;
-use crate::media::work::live::{FromLadder, HEAD_BYTES, LadderTask, LiveSoundTask, SoundPacket, ToLadder, head};
+use crate::media::work::live::{FromLadder, LadderTask, LiveSoundTask, MadeSound, SoundPacket, ToLadder};
 
 /// How long what nobody needs any more is encoded: viewers come back, and the next is served at once.
 const LINGER: Duration = Duration::from_secs(10);
-/// First pause before another worker is started, and the longest.
-const RESTART: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(20));
-/// A worker that has run for this long had no trouble with starting.
-const SETTLED: Duration = Duration::from_secs(10);
 /// A worker that is this far behind goes on with the newest key frame, microseconds.
 const BEHIND_MAX: i64 = 1_500_000;
 /// Packets of sound that are decoded before the first that is heard.
@@ -43,20 +40,19 @@ const CHANNELS: u8 = 2;
 /// Encodes what viewers need of a stream until it ends.
 pub(super) async fn encode_for_viewers(lives: Arc<Lives>, live: Live, stream: Arc<LiveStream>) {
     let mut wanted = stream.realtime().wanted();
-    let mut pause = RESTART.0;
+    let mut restarts = Restarts::new();
     // The sender lives as long as the stream.
     while wanted.wait_for(|wanted| wanted.pictures + wanted.sound > 0).await.is_ok() {
         if stream.look(Broadcast::has_ended) {
             return;
         }
-        let started = Instant::now();
+        restarts.begin();
         let outcome = work(&lives, &stream).await;
         stream.realtime().end_pictures();
         let Err(error) = outcome else { continue };
         tracing::warn!(live.id = %live.id, %error, "what is encoded for viewers by webrtc is interrupted");
         metrics::counter!("playhouse_live_realtime_restarts_total").increment(1);
-        pause = if started.elapsed() > SETTLED { RESTART.0 } else { (pause * 2).min(RESTART.1) };
-        tokio::time::sleep(pause).await;
+        restarts.wait().await;
     }
 }
 
@@ -248,7 +244,8 @@ fn feed_sound((stream, told): (&LiveStream, &Told), need: &mut Need, out: &mut V
     }
     for one in frames {
         if need.takes_up(&one.tracks) {
-            let task = one.tracks.configs.get(one.track).and_then(|config| sound_task(one.tracks.epoch, config));
+            let config = one.tracks.configs.get(one.track);
+            let task = config.and_then(|config| LiveSoundTask::of(one.tracks.epoch, config, MadeSound::Opus));
             told.change(|known| known.sound = task.as_ref().map(|task| task.epoch));
             out.extend(task.map(ToLadder::BeginSound));
         }
@@ -260,38 +257,17 @@ fn feed_sound((stream, told): (&LiveStream, &Told), need: &mut Need, out: &mut V
     }
 }
 
-/// How sound of this configuration is decoded; nothing of such that cannot be.
-fn sound_task(epoch: u32, config: &TrackConfig) -> Option<LiveSoundTask> {
-    let specific = match &config.codec {
-        CodecConfig::Aac { config } => config.to_vec(),
-        CodecConfig::Mp3(_) | CodecConfig::Ac3 { .. } | CodecConfig::Eac3 { .. } => Vec::new(),
-        _ => return None,
-    };
-    let properties = config.audio_properties().ok()??;
-    Some(LiveSoundTask {
-        epoch,
-        codec: config.codec.name().to_owned(),
-        config: specific,
-        sample_rate: properties.sample_rate,
-        channels: properties.channels,
-    })
-}
-
 /// Takes what the worker makes.
 async fn hear((stream, told): (&LiveStream, &Told), mut reader: impl AsyncRead + Unpin) -> Result<(), LiveWorkerError> {
     let realtime = stream.realtime();
     let mut sounding = None;
     loop {
-        let mut bytes = [0; HEAD_BYTES];
-        reader.read_exact(&mut bytes).await?;
-        let (kind, length) = head(bytes).map_err(|_| LiveWorkerError::Nonsense)?;
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).await?;
+        let message = hear_next(&mut reader).await?;
         let (pictures, sound) = told.change(|known| {
             known.waiting = None;
             (known.pictures, known.sound)
         });
-        match FromLadder::decode(kind, body.into()).map_err(|_| LiveWorkerError::Nonsense)? {
+        match message {
             FromLadder::Config { epoch, avcc, .. } => {
                 // Of an epoch that is over it is of no use any more.
                 if let Some((_, timescale)) = pictures.filter(|(known, _)| *known == epoch) {
@@ -376,11 +352,5 @@ mod tests {
         assert!(need.look(1, &stream, now + LINGER / 2) && need.look(0, &stream, now + LINGER));
         assert!(!need.look(0, &stream, now + LINGER * 2) && need.ends_at().is_none());
         assert!(!stream.look(|broadcast| broadcast.tap().is_read()), "and leaves nothing behind");
-    }
-
-    #[test]
-    fn sound_that_nothing_decodes_is_left_alone() {
-        let flac = CodecConfig::Opus { dops: Bytes::new() };
-        assert_eq!(sound_task(1, &TrackConfig::new(flac, 48_000)), None);
     }
 }

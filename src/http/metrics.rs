@@ -184,6 +184,11 @@ fn describe_live() {
             Unit::Count,
             "Workers that encode for viewers by WebRTC that ended before these did",
         ),
+        (
+            "playhouse_live_sound_restarts_total",
+            Unit::Count,
+            "Workers that make AAC of a live stream's sound and ended before its publisher left",
+        ),
         ("playhouse_live_pull_failures_total", Unit::Count, "Times that a stream could not be fetched, or no more"),
         ("playhouse_live_push_bytes_total", Unit::Bytes, "Bytes of broadcasts sent to other servers"),
         (

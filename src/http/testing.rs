@@ -118,6 +118,7 @@ pub(super) async fn idle_lives(storage: &Storage) -> LivesHandle {
         entropy: Arc::new(SystemEntropy),
         recordings: storage.data_dir.recordings(),
         disk_reserve_bytes: 0,
+        makes_aac: false,
         memory_window: Duration::from_secs(60),
         unrecorded_window_max: Duration::from_secs(60),
         workers: WorkerPoolHandle::default(),

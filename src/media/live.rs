@@ -16,6 +16,7 @@ pub mod recorder;
 pub mod recording;
 pub mod recovery;
 pub mod ring;
+pub mod sibling;
 pub mod slate;
 pub mod stream;
 pub mod tap;

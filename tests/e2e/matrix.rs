@@ -5,13 +5,13 @@ use std::process::Command;
 use playhouse::cli::client::Client;
 use serde_json::{Value, json};
 
-use crate::live::{H264, PATIENCE, Publisher, in_state, make, show, text};
+use crate::live::{H264, PATIENCE, Publisher, in_state, kill_ladder, make, playlist, show, text};
 use crate::srt::transmitter;
 use crate::support::clients::{Checking, node};
 use crate::support::machine::{Came, undisturbed};
 use crate::support::server::Server;
 use crate::support::tools::{output, until};
-use crate::whep::{SKEW_MAX, Viewer, flash, quiet, whep};
+use crate::whep::{SKEW_MAX, Viewer, flash, has_encoder, quiet, whep};
 use crate::whip::aiortc;
 
 /// How long each viewer watches, seconds; browsers by WebRTC take so much longer at most until sound and pictures are in step.
@@ -71,10 +71,14 @@ impl Seen {
     }
 }
 
-/// ffmpeg, decoding what a URL gives.
+/// ffmpeg, decoding what a URL gives: pictures, and the first sound, or the one of this number.
 async fn decoded(viewer: &'static str, url: &str) -> Seen {
-    let mut ffmpeg = Command::new("ffmpeg");
-    ffmpeg.args(["-nostdin", "-v", "info", "-nostats", "-i", url, "-map", "0:v:0", "-map", "0:a:0", "-t", WATCHED]);
+    decoded_with(viewer, url, 0).await
+}
+
+async fn decoded_with(viewer: &'static str, url: &str, sound: usize) -> Seen {
+    let (mut ffmpeg, sound) = (Command::new("ffmpeg"), format!("0:a:{sound}"));
+    ffmpeg.args(["-nostdin", "-v", "info", "-nostats", "-i", url, "-map", "0:v:0", "-map", &sound, "-t", WATCHED]);
     ffmpeg.args(["-vf", "scale=16:16,showinfo", "-af", "silencedetect=noise=-30dB:d=0.2", "-f", "null", "-"]);
     let run = tokio::task::spawn_blocking(move || output(&mut ffmpeg)).await.expect("ffmpeg");
     let said = String::from_utf8_lossy(&run.stderr);
@@ -221,4 +225,28 @@ async fn chromium_by_whip_reaches_everybody() {
 async fn aiortc_by_whip_reaches_everybody() {
     let publish = |_: &Server, live: &Value| vec![Publisher::run(aiortc(text(live, "/ingest/whip"), &["--flash"]))];
     reaches_everybody(publish).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sound_of_browsers_is_there_as_aac_as_well() {
+    let server = quiet().start();
+    let creator = server.account("creator").await;
+    let live = make(&creator, json!({"title": "Metronome", "ladder": "source"})).await;
+    let _publisher = Publisher::run(aiortc(text(&live, "/ingest/whip"), &["--flash"]));
+    let live = listed(&creator, &live).await;
+    let hls = text(&live, "/playback/hls");
+    let variants = playlist(hls).await;
+    assert!(variants.contains(",mp4a.40.2\"") && variants.contains(",opus\""), "{variants}");
+    let both = async || {
+        undisturbed("sound in both codecs", async || {
+            let seen = [decoded_with("one", hls, 0).await, decoded_with("the other", hls, 1).await];
+            let is_good = seen.iter().all(|seen| seen.is_in_step(SKEW_MAX));
+            if is_good { Came::Good(()) } else { Came::Rough((), format!("{seen:?}")) }
+        })
+        .await;
+    };
+    both().await;
+    assert!(kill_ladder(&server), "a worker makes it");
+    until("another worker", PATIENCE, || async { has_encoder(&server).then_some(()) }).await;
+    both().await;
 }

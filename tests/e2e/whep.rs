@@ -127,7 +127,7 @@ pub(crate) fn quiet() -> ServerOptions {
 }
 
 /// Whether a process encodes for viewers: the streams here have no ladder.
-fn has_encoder(server: &Server) -> bool {
+pub(crate) fn has_encoder(server: &Server) -> bool {
     let is_live = |worker: &i32| {
         std::fs::read_to_string(format!("/proc/{worker}/cmdline")).is_ok_and(|line| line.contains("--live"))
     };

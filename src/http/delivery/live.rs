@@ -127,7 +127,7 @@ impl LiveDelivery {
     }
 
     async fn description(&self, stream: &LiveStream, request: &MediaRequest) -> Result<Entity, Problem> {
-        wait_for_media(stream).await?;
+        wait_for_media(stream, |_| true).await?;
         let is_known = |broadcast: &Broadcast| broadcast.periods().is_known().then_some(());
         stream.wait_for(FIRST_MEDIA, is_known).await.ok_or_else(Problem::not_found)?;
         let key = (request.playback.clone(), MANIFEST.to_owned(), stream.look(segments_seen), false);
@@ -137,7 +137,7 @@ impl LiveDelivery {
     }
 
     async fn multivariant(&self, stream: &LiveStream, request: &MediaRequest) -> Result<Entity, Problem> {
-        wait_for_media(stream).await?;
+        wait_for_media(stream, |_| true).await?;
         let key = (request.playback.clone(), MULTIVARIANT.to_owned(), stream.version(), false);
         let rendered = self.playlists.optionally_get_with_by_ref(&key, || variants(stream).map(Arc::new));
         let rendered = rendered.ok_or_else(Problem::internal)?;
@@ -146,7 +146,7 @@ impl LiveDelivery {
 
     async fn media(&self, stream: &LiveStream, request: &MediaRequest, track: &str) -> Result<Entity, Problem> {
         let wanted = ReloadRequest::parse(request.query()).map_err(bad_directive)?;
-        wait_for_media(stream).await?;
+        wait_for_media(stream, |one| one.name == track).await?;
         let target_secs = stream.look(Broadcast::target_secs).unwrap_or(1);
         let part_target = stream.look(Broadcast::part_target).ok_or_else(Problem::not_found)?;
         let is_answerable = |broadcast: &Broadcast| match rendition(broadcast, track) {
@@ -204,11 +204,12 @@ fn picture(watched: &Watched, playback: &PlaybackId) -> Option<Entity> {
     })
 }
 
-async fn wait_for_media(stream: &LiveStream) -> Result<(), Problem> {
+/// Waits until these renditions have something.
+async fn wait_for_media(stream: &LiveStream, of: impl Fn(&Rendition) -> bool) -> Result<(), Problem> {
     let has_media = |broadcast: &Broadcast| {
         let is_listed = broadcast.target_secs().is_some() && broadcast.part_target().is_some();
         let is_begun = |one: &Rendition| one.is_rung() || one.ring.segments().any(|segment| segment.is_complete);
-        (is_listed && broadcast.renditions().iter().all(is_begun)).then_some(())
+        (is_listed && broadcast.renditions().iter().filter(|one| of(one)).all(is_begun)).then_some(())
     };
     stream.wait_for(FIRST_MEDIA, has_media).await.ok_or_else(Problem::not_found)
 }

@@ -394,17 +394,30 @@ impl Broadcast {
         Ticks { value: self.end_micros, timescale: MICROS }
     }
 
-    /// The rendition of each track: the first of its kind, the second, and so on; new ones are added.
+    /// The rendition of each track: sound goes on where sound of its codec was, everything else is the first of its kind, the second,
+    /// and so on; new ones are added.
     fn name_tracks(&mut self, tracks: &[TrackConfig]) -> Vec<usize> {
-        let mut taken = Vec::new();
-        for config in tracks {
-            let kind = config.kind();
-            let mut known = self.renditions.iter().enumerate();
-            let free = known.find(|(index, other)| other.kind == kind && !other.is_rung() && !taken.contains(index));
-            let free = free.map(|(index, _)| index);
-            taken.push(free.unwrap_or_else(|| self.add_rendition(kind)));
+        let mut taken: Vec<Option<usize>> = vec![None; tracks.len()];
+        for is_alike in [true, false] {
+            for (track, config) in tracks.iter().enumerate().filter(|(_, config)| !is_alike || is_sound(config)) {
+                let is_free = |index: &usize| !taken.contains(&Some(*index)) && self.is_for(*index, config, is_alike);
+                let free = (0..self.renditions.len()).find(is_free).filter(|_| taken.get(track) == Some(&None));
+                if let Some(slot) = taken.get_mut(track) {
+                    *slot = slot.or(free);
+                }
+            }
         }
-        taken
+        let rendition =
+            |(slot, config): (Option<usize>, &TrackConfig)| slot.unwrap_or_else(|| self.add_rendition(config.kind()));
+        taken.into_iter().zip(tracks).map(rendition).collect()
+    }
+
+    /// Whether a rendition can go on with such a track; or is alike, with the codec that it had last.
+    fn is_for(&self, index: usize, config: &TrackConfig, is_alike: bool) -> bool {
+        let rendition = self.renditions.get(index);
+        let last = self.epochs.iter().rev().find_map(|epoch| epoch.tracks.get(index)?.as_ref());
+        let is_same = last.is_some_and(|(last, _)| last.codec.name() == config.codec.name());
+        rendition.is_some_and(|it| it.kind == config.kind() && !it.is_rung()) && (is_same || !is_alike)
     }
 
     fn add_rendition(&mut self, kind: TrackKind) -> usize {
@@ -583,6 +596,10 @@ impl Broadcast {
             self.epochs.pop_front();
         }
     }
+}
+
+fn is_sound(config: &TrackConfig) -> bool {
+    config.kind() == TrackKind::Audio
 }
 
 fn track_clock(config: &TrackConfig) -> TrackClock {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::lineup::Fed;
+use super::sibling::Sibling;
 use super::stream::{BeginError, LiveStream, TakenOver};
 use crate::domain::live::Passphrase;
 use crate::domain::live::machine::Refusal;
@@ -205,6 +206,7 @@ pub struct Feed {
     fenced: watch::Receiver<Option<Refusal>>,
     on_end: Option<Box<dyn FnOnce() + Send>>,
     link: Option<watch::Sender<Option<LinkStats>>>,
+    sibling: Option<Sibling>,
 }
 
 impl Feed {
@@ -215,12 +217,18 @@ impl Feed {
         fenced: watch::Receiver<Option<Refusal>>,
         on_end: Box<dyn FnOnce() + Send>,
     ) -> Self {
-        Self { stream, generation, fenced, on_end: Some(on_end), link: None }
+        Self { stream, generation, fenced, on_end: Some(on_end), link: None, sibling: None }
     }
 
     /// The same, with somebody who wants to know how the link does.
     pub fn with_link(mut self, link: watch::Sender<Option<LinkStats>>) -> Self {
         self.link = Some(link);
+        self
+    }
+
+    /// The same, with somebody who makes AAC of sound that not every player knows.
+    pub fn with_sibling(mut self, sibling: Sibling) -> Self {
+        self.sibling = Some(sibling);
         self
     }
 
@@ -237,10 +245,21 @@ impl Feed {
     }
 
     /// Takes what a publisher's bytes have come to.
-    pub fn give(&self, fed: Fed, now: Timestamp) -> Result<(), NotTaken> {
+    pub fn give(&mut self, fed: Fed, now: Timestamp) -> Result<(), NotTaken> {
         match fed {
-            Fed::Visit(visit) => self.stream.begin_visit(self.generation, visit, now)?,
-            Fed::Frame { track, stamp, payload } => self.stream.push(self.generation, (track, stamp), payload, now)?,
+            Fed::Visit(mut visit) => {
+                let joined = self.sibling.as_ref().and_then(|_| Sibling::join(&mut visit));
+                let number = self.stream.begin_visit(self.generation, visit, now)?;
+                if let Some(sibling) = &mut self.sibling {
+                    sibling.begin(number, joined);
+                }
+            }
+            Fed::Frame { track, stamp, payload } => {
+                if let Some(sibling) = &mut self.sibling {
+                    sibling.pass(track, stamp, &payload);
+                }
+                self.stream.push(self.generation, (track, stamp), payload, now)?;
+            }
             Fed::Cue(cue) => self.stream.cue(self.generation, cue),
         }
         Ok(())

@@ -39,7 +39,13 @@ struct Fed {
     keeper: Box<dyn Keeper>,
     /// Generation of the publishing lease that may feed.
     generation: u64,
+    /// Visits so far.
+    visits: u64,
 }
+
+/// A publisher's visit among those of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VisitNumber(u64);
 
 /// A live stream's media, shared by its publisher and its viewers.
 pub struct LiveStream {
@@ -53,7 +59,7 @@ pub struct LiveStream {
 impl LiveStream {
     /// A stream that nobody has published to.
     pub fn new(settings: BroadcastSettings, keeper: Box<dyn Keeper>) -> Self {
-        let fed = Fed { broadcast: Broadcast::new(settings), keeper, generation: 0 };
+        let fed = Fed { broadcast: Broadcast::new(settings), keeper, generation: 0, visits: 0 };
         Self {
             fed: Mutex::new(fed),
             moved: watch::Sender::new(0),
@@ -89,13 +95,34 @@ impl LiveStream {
     }
 
     /// A publisher begins under a lease of this generation; older ones can feed no more.
-    pub fn begin_visit(&self, generation: u64, visit: Visit, now: Timestamp) -> Result<(), BeginError> {
+    pub fn begin_visit(&self, generation: u64, visit: Visit, now: Timestamp) -> Result<VisitNumber, BeginError> {
         self.change(|fed, cuts| {
             if generation < fed.generation {
                 return Err(TakenOver.into());
             }
             fed.generation = generation;
-            Ok(fed.broadcast.begin_visit(visit, now, cuts)?)
+            fed.broadcast.begin_visit(visit, now, cuts)?;
+            fed.visits += 1;
+            Ok(VisitNumber(fed.visits))
+        })
+    }
+
+    /// Takes a frame that was made of others of this visit; when that is over, it is of no use any more.
+    pub fn push_made(
+        &self,
+        visit: VisitNumber,
+        (track, stamp): (usize, Stamp),
+        payload: Bytes,
+        now: Timestamp,
+    ) -> Result<(), TakenOver> {
+        self.change(|fed, cuts| {
+            if visit.0 != fed.visits {
+                return Err(TakenOver);
+            }
+            if fed.broadcast.is_fed() {
+                fed.broadcast.push(track, stamp, payload, now, cuts);
+            }
+            Ok(())
         })
     }
 

@@ -56,7 +56,7 @@ impl IngestClock {
     pub const RTP: Self = Self { ticks_per_sec: 90_000, bits: 62 };
 
     /// The time nearest to `near` that looks like `raw` in the field; whether it lies in another turn of the field.
-    fn unfold(&self, raw: i64, near: i64) -> (i64, bool) {
+    pub(super) fn unfold(&self, raw: i64, near: i64) -> (i64, bool) {
         let turn = 1i64 << self.bits.clamp(1, 62);
         let difference = (raw - near).rem_euclid(turn);
         let difference = if difference > turn / 2 { difference - turn } else { difference };

@@ -4,6 +4,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ladder::{PictureTreatment, Rung};
+use crate::media::frames::{CodecConfig, TrackConfig};
 use crate::media::live::broadcast::RungPicture;
 
 /// Bytes before a message's body: its kind, and the body's length.
@@ -26,7 +27,16 @@ pub struct LadderTask {
     pub made_until: Vec<Option<i64>>,
 }
 
-/// Sound of one epoch, to be made Opus in stereo.
+/// What sound is made, in stereo and 48,000 samples a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MadeSound {
+    /// For browsers by WebRTC.
+    Opus,
+    /// AAC-LC, for every player.
+    Aac,
+}
+
+/// Sound of one epoch, to be encoded anew.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveSoundTask {
     /// The epoch, repeated in all that comes of it.
@@ -39,6 +49,25 @@ pub struct LiveSoundTask {
     pub sample_rate: u32,
     /// Number of channels.
     pub channels: u16,
+    /// What it is made.
+    pub make: MadeSound,
+}
+
+impl LiveSoundTask {
+    /// Of sound of this configuration; `None` of such that is not decoded.
+    pub fn of(epoch: u32, config: &TrackConfig, make: MadeSound) -> Option<Self> {
+        let specific = match &config.codec {
+            CodecConfig::Aac { config } => config.to_vec(),
+            CodecConfig::Opus { .. } | CodecConfig::Mp3(_) | CodecConfig::Ac3 { .. } | CodecConfig::Eac3 { .. } => {
+                Vec::new()
+            }
+            _ => return None,
+        };
+        let properties = config.audio_properties().ok()??;
+        let codec = config.codec.name().to_owned();
+        let (sample_rate, channels) = (properties.sample_rate, properties.channels);
+        Some(Self { epoch, codec, config: specific, sample_rate, channels, make })
+    }
 }
 
 /// A packet of sound.
@@ -92,7 +121,7 @@ pub enum FromLadder {
     Sound {
         /// The epoch.
         epoch: u32,
-        /// The packet, of Opus.
+        /// The packet, of what is to be made.
         packet: SoundPacket,
     },
 }
@@ -209,7 +238,14 @@ mod tests {
     fn messages_are_read_back() {
         let packet = SoundPacket { pts_micros: -5, payload: Bytes::from_static(b"aac") };
         let config = vec![0x11, 0x90];
-        let task = LiveSoundTask { epoch: 3, codec: "AAC".into(), config, sample_rate: 48_000, channels: 2 };
+        let task = LiveSoundTask {
+            epoch: 3,
+            codec: "AAC".into(),
+            config,
+            sample_rate: 48_000,
+            channels: 2,
+            make: MadeSound::Aac,
+        };
         let sound = [ToLadder::BeginSound(task), ToLadder::Sound(packet.clone())];
         let pictures = [ToLadder::Media(Bytes::from_static(b"moof")), ToLadder::Cut(-7), ToLadder::Drop(3)];
         for message in pictures.into_iter().chain(sound) {

@@ -83,7 +83,9 @@ impl Publication {
     }
 
     fn begin(&mut self, configs: &[TrackConfig], at: i64, out: &mut Vec<MediaMessage>) -> Result<(), NotTaken> {
-        let first = |kind| configs.iter().position(|config| config.kind() == kind);
+        let of_kind = |kind| configs.iter().enumerate().filter(move |(_, config)| config.kind() == kind);
+        let is_taken = |(track, config): &(usize, &TrackConfig)| self.carry(*track, config).is_ok();
+        let first = |kind| Some(of_kind(kind).find(is_taken).or_else(|| of_kind(kind).next())?.0);
         let chosen = [TrackKind::Video, TrackKind::Audio].into_iter().filter_map(first);
         let chosen: Vec<(usize, &TrackConfig)> =
             chosen.filter_map(|track| Some((track, configs.get(track)?))).collect();

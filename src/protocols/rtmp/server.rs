@@ -188,7 +188,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn feed(&mut self) {
         let now = self.context.clock.now();
-        let Some((feed, ..)) = &self.publishing else { return };
+        let Some((feed, ..)) = &mut self.publishing else { return };
         let refused = self.fed.drain(..).find_map(|fed| feed.give(fed, now).err());
         if let Some(reason) = refused {
             self.session.end(&Rejection::new(code::PUBLISH_DENIED, sentence(&reason)));

@@ -197,8 +197,8 @@ impl Session {
         Ok(())
     }
 
-    fn give(&self, fed: Vec<Fed>) -> Result<(), Ended> {
-        let Stage::Feeding { feed, .. } = &self.stage else { return Ok(()) };
+    fn give(&mut self, fed: Vec<Fed>) -> Result<(), Ended> {
+        let Stage::Feeding { feed, .. } = &mut self.stage else { return Ok(()) };
         let wall = self.context.clock.now();
         for fed in fed {
             feed.give(fed, wall).map_err(|refused| Ended::Refused(refused.to_string()))?;

@@ -1,4 +1,4 @@
-//! Sound of a live stream for players that know nothing but Opus: decoded and encoded as it comes, packet by packet.
+//! Sound of a live stream for players that do not know what it comes in: decoded and encoded as it comes, packet by packet.
 use bytes::Bytes;
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -6,7 +6,7 @@ use gstreamer_app as gst_app;
 
 use crate::domain::video::Failure;
 use crate::media::pipelines::{element, internal};
-use crate::media::work::live::{LiveSoundTask, SoundPacket};
+use crate::media::work::live::{LiveSoundTask, MadeSound, SoundPacket};
 
 /// Bytes that wait for the decoder: seconds of it.
 const WAITING_BYTES_MAX: u64 = 256 << 10;
@@ -40,6 +40,7 @@ fn caps(task: &LiveSoundTask) -> Result<gst::Caps, Failure> {
             let aac = sound("audio/mpeg").field("mpegversion", 4).field("stream-format", "raw");
             aac.field("codec_data", data).build()
         }
+        "Opus" => sound("audio/x-opus").field("channel-mapping-family", 0).build(),
         "MP3" => sound("audio/mpeg").field("mpegversion", 1).field("layer", 3).field("parsed", true).build(),
         "AC-3" => sound("audio/x-ac3").field("alignment", "frame").build(),
         "E-AC-3" => sound("audio/x-eac3").field("alignment", "frame").build(),
@@ -60,7 +61,11 @@ impl LiveSound {
             .max_bytes(WAITING_BYTES_MAX)
             .block(true)
             .build();
-        let names = ["decodebin", "audioconvert", "audioresample", "capsfilter", "opusenc"];
+        let encoder = match task.make {
+            MadeSound::Opus => "opusenc",
+            MadeSound::Aac => "avenc_aac",
+        };
+        let names = ["decodebin", "audioconvert", "audioresample", "capsfilter", encoder];
         let [decoder, convert, resample, filter, encoder] = names.map(element);
         let (decoder, convert, resample) = (decoder?, convert?, resample?);
         let (filter, encoder) = (filter?, encoder?);

@@ -1,8 +1,9 @@
 //! Groups of sound (`EXT-X-MEDIA`): one for each codec and number of channels, all with the same members.
 use crate::domain::asset::{AssetTrack, TrackKind};
 
-/// Most channels that every player plays.
+/// Most channels that every player plays, and what it plays them in (RFC 6381).
 const STEREO: u16 = 2;
+const AAC: &str = "mp4a.40.";
 
 /// What can be listened to, in one codec and layout as far as there is one.
 pub(super) struct AudioGroup<'a> {
@@ -102,7 +103,7 @@ fn encodings(tracks: &[AssetTrack]) -> Vec<Encoding<'_>> {
             }
         }
     }
-    encodings.sort_by_key(|encoding| encoding.channels > STEREO);
+    encodings.sort_by_key(|encoding| (encoding.channels > STEREO, !encoding.codec.starts_with(AAC)));
     encodings
 }
 
