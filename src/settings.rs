@@ -364,7 +364,7 @@ section!(
         push_to_private: bool = false,
         /// Whether streams may be fetched from this machine and others of its network; else from the public internet alone.
         pull_from_private: bool = false,
-        /// Whether sound that not every player knows (Opus, MP3, AC-3) is made AAC as well.
+        /// Whether sound that not every player knows (Opus, MP3, AC-3) is made AAC as well, of streams with a ladder.
         aac_sibling: bool = true,
         /// How long a broadcast waits for its publisher's return before it ends.
         reconnect_grace: HumanDuration = HumanDuration::secs(30),

@@ -438,9 +438,9 @@ impl LiveIngestState {
         reply.send(Ok(self.with_sibling(feed, stream)));
     }
 
-    /// Sound that not every player knows is made AAC as well, if that is wanted.
+    /// Sound that not every player knows is made AAC as well, if the publisher's is not all that is wanted.
     fn with_sibling(&mut self, feed: Feed, stream: Arc<LiveStream>) -> Feed {
-        if !self.context.makes_aac {
+        if !self.context.makes_aac || self.live.choices.ladder == LadderChoice::Source {
             return feed;
         }
         let (sibling, from) = Sibling::new();

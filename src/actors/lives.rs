@@ -54,7 +54,7 @@ pub struct Lives {
     pub recordings: PathBuf,
     /// Room on the disk that recordings leave, bytes.
     pub disk_reserve_bytes: u64,
-    /// Whether sound that not every player knows is made AAC as well.
+    /// Whether sound that not every player knows is made AAC as well, of streams with a ladder.
     pub makes_aac: bool,
     /// How much of a recorded stream is kept in memory.
     pub memory_window: Duration,
