@@ -14,8 +14,8 @@ use crate::media::live::sibling::{RunTimes, SiblingSource, ToEncode};
 use crate::media::live::stream::LiveStream;
 use crate::media::work::live::{FromLadder, LiveSoundTask, MadeSound, SoundPacket, ToLadder};
 
-/// By its times what is encoded comes later than it is heard: the encoder begins with a packet of what lies before the first sample, 1024
-/// samples, microseconds.
+/// How much later what is encoded comes by its times than it is heard, microseconds: the encoder begins with a packet of what lies
+/// before the first sample, which is 1024 samples long.
 const DELAY: i64 = 21_333;
 
 /// What was told last, for what the worker says to be understood.
@@ -53,6 +53,7 @@ impl Task {
         let known = self.times.as_mut().and_then(|times| times.micros(stamp, now));
         let pts_micros = known.or_else(|| {
             self.run += 1;
+            self.waiting = None;
             out.push(ToLadder::BeginSound(LiveSoundTask::of(self.run, &source.config, MadeSound::Aac)?));
             self.times.insert(RunTimes::new(source.clock, stamp, now)).micros(stamp, now)
         });
@@ -135,5 +136,41 @@ async fn hear(
             // Of a visit that is over it is of no use.
             let _ = stream.push_made(visit, (track, stamp), packet.payload, lives.clock.now());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::media::codecs::opus::OpusConfig;
+    use crate::media::frames::{CodecConfig, TrackConfig};
+    use crate::media::live::broadcast::BroadcastSettings;
+    use crate::media::live::sibling::Sibling;
+    use crate::media::live::stream::Forgetful;
+    use crate::media::live::testing::{at, video, visit};
+    use crate::media::live::timeline::Stamp;
+
+    #[test]
+    fn a_run_begins_with_a_visit_and_after_a_pause() {
+        let opus = CodecConfig::Opus { dops: OpusConfig::of_channels(2).unwrap().to_bytes() };
+        let mut both = visit(vec![video(), TrackConfig::new(opus, 48_000)]);
+        let (joined, (mut sibling, mut from)) = (Sibling::join(&mut both), Sibling::new());
+        let stream = LiveStream::new(BroadcastSettings::new(Duration::from_secs(60), 0), Box::new(Forgetful));
+        sibling.begin(stream.begin_visit(1, both, at(0)).unwrap(), joined);
+        for (track, ms) in [(0, 0), (1, 0), (1, 20), (1, 60_000)] {
+            let arrival = Duration::from_millis(ms as u64);
+            sibling.pass(track, Stamp { dts: ms, composition: 0, keyframe: true, arrival }, &Bytes::from_static(&[1]));
+        }
+        let (mut task, now) = (Task::default(), Instant::now());
+        let mut told = Vec::new();
+        for seconds in [0, 0, 0, 60] {
+            told.extend(task.take(from.try_recv().unwrap(), now + Duration::from_secs(seconds)));
+        }
+        let begins = |message: &ToLadder| matches!(message, ToLadder::BeginSound(task) if task.codec == "Opus");
+        assert_eq!(told.iter().map(begins).collect::<Vec<_>>(), [true, false, false, true, false], "{told:?}");
+        assert_eq!((task.run, task.waiting), (2, Some(now + Duration::from_secs(60))), "a pause is nobody's fault");
+        assert!(from.try_recv().is_err());
     }
 }

@@ -235,6 +235,12 @@ mod tests {
     }
 
     #[test]
+    fn sound_that_nothing_decodes_is_left_alone() {
+        let damaged = TrackConfig::new(CodecConfig::Opus { dops: Bytes::new() }, 48_000);
+        assert_eq!(LiveSoundTask::of(1, &damaged, MadeSound::Opus), None);
+    }
+
+    #[test]
     fn messages_are_read_back() {
         let packet = SoundPacket { pts_micros: -5, payload: Bytes::from_static(b"aac") };
         let config = vec![0x11, 0x90];

@@ -1,4 +1,6 @@
 use super::*;
+use crate::media::codecs::opus::OpusConfig;
+use crate::media::frames::CodecConfig;
 use crate::media::live::listing::periods;
 use crate::media::live::testing::{Publisher, at, audio, slate, video, visit};
 
@@ -45,6 +47,26 @@ fn one_visit_from_start_to_end() {
     assert_eq!(broadcast.health(), Health { epochs: 1, ..Health::default() });
     let first = broadcast.renditions()[0].ring.segments().next().unwrap();
     assert_eq!((first.beginning.start.as_secs_f64(), first.beginning.date), (1.0, at(0)));
+}
+
+#[test]
+fn sound_goes_on_where_sound_of_its_codec_was() {
+    let mut broadcast = broadcast();
+    let out = &mut Vec::new();
+    let opus = CodecConfig::Opus { dops: OpusConfig::of_channels(2).unwrap().to_bytes() };
+    let opus = || TrackConfig::new(opus.clone(), 48_000);
+    let codecs = |broadcast: &Broadcast| {
+        let tracks = &broadcast.epochs().next_back().unwrap().tracks;
+        tracks.iter().map(|track| track.as_ref().map(|(config, _)| config.codec.name())).collect::<Vec<_>>()
+    };
+    broadcast.begin_visit(visit(vec![video(), audio()]), at(0), out).unwrap();
+    assert_eq!(codecs(&broadcast), [Some("H.264"), Some("AAC")]);
+    broadcast.begin_visit(visit(vec![video(), opus(), audio()]), at(1000), out).unwrap();
+    assert_eq!(codecs(&broadcast), [Some("H.264"), Some("AAC"), Some("Opus")]);
+    broadcast.begin_visit(visit(vec![video(), opus()]), at(2000), out).unwrap();
+    assert_eq!(codecs(&broadcast), [Some("H.264"), None, Some("Opus")]);
+    broadcast.begin_visit(visit(vec![audio(), audio(), audio()]), at(3000), out).unwrap();
+    assert_eq!(codecs(&broadcast), [None, Some("AAC"), Some("AAC"), Some("AAC")]);
 }
 
 #[test]
