@@ -1,7 +1,9 @@
 //! Trims: a video shown from one of its segments to another. Nothing is copied, made anew or removed.
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
-use super::asset::{Asset, AssetTrack, Segment, Ticks};
+use super::asset::{Asset, AssetTrack, KeyFrame, Segment, Ticks};
 
 /// Times closer to a cut than this lie on it, milliseconds.
 const SLACK_MS: u64 = 10;
@@ -43,6 +45,21 @@ impl Cut {
     pub fn keeps(self, track: &AssetTrack, start: i64, duration: u32) -> bool {
         let middle = Ticks { value: start + i64::from(duration / 2), timescale: track.timescale }.rescale(MICROS);
         (self.start..self.end).contains(&middle)
+    }
+
+    /// The tracks of which something is left: sound may end before pictures.
+    pub fn tracks(self, tracks: &[AssetTrack]) -> Cow<'_, [AssetTrack]> {
+        let is_left = |track: &&AssetTrack| track.segments.iter().any(|segment| self.keeps_segment(track, segment));
+        if self == Self::NONE || tracks.iter().all(|track| is_left(&track)) {
+            return tracks.into();
+        }
+        tracks.iter().filter(is_left).cloned().collect()
+    }
+
+    /// The key frames of the track that are left, and their numbers.
+    pub fn key_frames(self, track: &AssetTrack) -> impl Iterator<Item = (u32, &KeyFrame)> {
+        let is_kept = move |key: &KeyFrame| self == Self::NONE || self.keeps(track, key.start, key.duration);
+        (0u32..).zip(&track.key_frames).filter(move |(_, key)| is_kept(key))
     }
 
     /// Whether this segment of the track is left.

@@ -12,7 +12,7 @@ use reads::{ReadPlan, Run};
 
 use super::packager::{SegmentHead, segment_bytes, write_segment_head};
 use super::records::{RECORD_BYTES, SampleRecord, read_records};
-use crate::domain::asset::{Asset, AssetTrack, KeyFrame, SegmentBytes};
+use crate::domain::asset::{Asset, AssetTrack, SegmentBytes};
 use crate::domain::ids::VideoId;
 use crate::domain::ports::{BlobStore, MediaObject, ResolveError, SegmentMaker, SegmentSource};
 
@@ -132,8 +132,7 @@ fn find(track: &AssetTrack, object: MediaObject) -> Option<Wanted<'_>> {
             Some(Wanted { number, source: &segment.source, bytes: segment.bytes })
         }
         MediaObject::KeyFrame(number) => {
-            let is_made = |key: &&KeyFrame| !matches!(key.source, SegmentBytes::Make { .. });
-            let key_frame = track.key_frames.get(number as usize).filter(is_made)?;
+            let key_frame = track.key_frames.get(number as usize)?;
             Some(Wanted { number, source: &key_frame.source, bytes: key_frame.bytes })
         }
     }

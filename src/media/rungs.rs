@@ -30,7 +30,8 @@ pub struct Misfit {
 }
 
 /// Puts a rung together; segments of chunks that are not made yet are listed to be made, their size being what they may
-/// have at most. `None` before any chunk is made. The table of key frames is to lie at `table`.
+/// have at most; key frames are listed once there are all. `None` before any chunk is made. The table of key frames is to
+/// lie at `table`.
 pub fn rung_track(
     plan: &LadderPlan,
     rung: &Rung,
@@ -48,7 +49,9 @@ pub fn rung_track(
         taken.ok_or_else(|| Misfit { rung: rung.name.clone(), chunk: number })?;
     }
     building.leave_out(u32::try_from(plan.cuts.len().saturating_sub(1)).unwrap_or(u32::MAX));
+    let is_whole = made.len() == plan.chunks.len();
     let Building { spans, segments, key_frames, table: records, .. } = building;
+    let (key_frames, records) = if is_whole { (key_frames, records) } else { Default::default() };
     let track = AssetTrack {
         name: rung.name.clone(),
         kind: TrackKind::Video,
@@ -63,7 +66,7 @@ pub fn rung_track(
         segments,
         key_frames,
     };
-    Ok(Some(RungTrack { track, key_frames: records, is_whole: made.len() == plan.chunks.len() }))
+    Ok(Some(RungTrack { track, key_frames: records, is_whole }))
 }
 
 /// A track under construction.
@@ -239,7 +242,7 @@ mod tests {
         let make = SegmentBytes::Make { chunk: 0 };
         assert_eq!(sources, [make.clone(), make, SegmentBytes::Span { span: 0, offset: 600, bytes: 100 }]);
         assert_eq!((early.track.segments[0].bytes, early.track.duration_ticks()), (400_000, 10_000));
-        assert_eq!(early.track.key_frames.len(), 1);
+        assert!(early.track.key_frames.is_empty() && early.key_frames.is_empty(), "trick play is of the whole");
         assert!(put_together(&[]).is_none());
     }
 

@@ -94,12 +94,9 @@ impl Playlists {
 fn render(watchable: &Watchable, document: &Document) -> Option<Rendered> {
     let asset = &*watchable.asset;
     let (content_type, text) = match document {
-        Document::Multivariant(view) => (HLS_TYPE, hls::render_multivariant(&asset.tracks, *view)),
+        Document::Multivariant(view) => (HLS_TYPE, hls::render_multivariant(&asset.tracks, *view, watchable.cut)),
         Document::Media(track) => (HLS_TYPE, hls::render_media(asset, asset.track(track)?, watchable.cut)),
-        Document::KeyFrames(track) => {
-            let track = asset.track(track).filter(|track| hls::has_trick_play(track))?;
-            (HLS_TYPE, hls::render_key_frames(track, watchable.cut))
-        }
+        Document::KeyFrames(track) => (HLS_TYPE, hls::render_key_frames(asset.track(track)?, watchable.cut)?),
         Document::Description(view) => (DASH_TYPE, dash::render_mpd(asset, *view, watchable.cut)),
         Document::Storyboard => {
             let storyboard = watchable.storyboard.as_ref()?;

@@ -16,9 +16,7 @@ use sets::{AdaptationSet, adaptation_sets};
 use xml::Element;
 
 use super::paths::{INIT_TEMPLATE, SEGMENT_TEMPLATE, key_frame_template};
-use crate::domain::asset::{
-    Asset, AssetTrack, KeyFrame, Segment, TIMELINE_ORIGIN_SECS, Ticks, TrackKind, peak_bits_per_sec,
-};
+use crate::domain::asset::{Asset, AssetTrack, Segment, TIMELINE_ORIGIN_SECS, Ticks, TrackKind, peak_bits_per_sec};
 use crate::domain::cues::Cue;
 use crate::domain::ports::MediaObject;
 use crate::domain::trim::Cut;
@@ -26,7 +24,7 @@ use crate::media::packager::pixel_aspect;
 use crate::media::view::View;
 use crate::protocols::hls::live::names::{epoch_init_name, segment_name};
 use crate::protocols::hls::paths::{INIT, object_name};
-use crate::protocols::hls::wire::{has_trick_play, init_object};
+use crate::protocols::hls::wire::init_object;
 
 const ROLE: &str = "urn:mpeg:dash:role:2011";
 const TRICK_MODE: &str = "http://dashif.org/guidelines/trickmode";
@@ -102,11 +100,16 @@ impl<'a> Run<'a> {
     /// `None` when nothing of it is left.
     fn new(asset: &'a Asset, view: View, (segments, cut): (Range<u32>, Cut)) -> Option<Self> {
         let mut sets = adaptation_sets(&asset.tracks, view, &segments);
-        if !asset.epochs.is_empty() {
-            let is_here =
-                |track: &&AssetTrack| track.segments.get(segments.start as usize).is_some_and(|one| !one.is_gap());
+        if cut != Cut::NONE || !asset.epochs.is_empty() {
+            let of_run = segments.start as usize..segments.end as usize;
+            let begins = |here: &[Segment]| asset.epochs.is_empty() || here.first().is_some_and(|one| !one.is_gap());
+            let is_here = |track: &&AssetTrack| {
+                let here = track.segments.get(of_run.start..of_run.end.min(track.segments.len())).unwrap_or_default();
+                begins(here) && here.iter().any(|segment| cut.keeps_segment(track, segment))
+            };
             sets.iter_mut().for_each(|set| set.tracks.retain(is_here));
             sets.retain(|set| !set.tracks.is_empty());
+            sets.first()?;
         }
         let origin = Ticks { value: i64::from(TIMELINE_ORIGIN_SECS), timescale: 1 };
         let first = sets.first().and_then(|set| set.tracks.first()).copied();
@@ -350,13 +353,12 @@ fn picture_attributes(element: Element, track: &AssetTrack) -> Element {
 
 /// Key frames of the least rendition of a set of pictures, as a set of their own that belongs to it (DASH-IF IOP 3.2.9).
 fn trick_play(run: &Run, id: usize, (main, set): (usize, &AdaptationSet)) -> Option<Element> {
-    let track = set.tracks.iter().rev().find(|track| set.kind == TrackKind::Video && has_trick_play(track))?;
+    let has_any = |track: &&&AssetTrack| run.cut.key_frames(track).next().is_some();
+    let track = set.tracks.iter().rev().filter(|_| set.kind == TrackKind::Video).find(has_any)?;
     let sizes: Vec<_> = track.key_frames.iter().map(|key| (key.bytes, key.duration)).collect();
-    let is_kept = |key: &&KeyFrame| run.cut == Cut::NONE || run.cut.keeps(track, key.start, key.duration);
-    let first = track.key_frames.iter().take_while(|key| !is_kept(key)).count();
-    let kept = track.key_frames.iter().skip(first).take_while(is_kept);
-    let times = kept.map(|key| (key.start, key.duration));
-    let template = template((run, track), (&key_frame_template(&track.name), first as u64), times)
+    let (first, _) = run.cut.key_frames(track).next()?;
+    let times = run.cut.key_frames(track).map(|(_, key)| (key.start, key.duration));
+    let template = template((run, track), (&key_frame_template(&track.name), u64::from(first)), times)
         .attribute("initialization", INIT_TEMPLATE.replace("$RepresentationID$", &track.name));
     let representation = Element::new("Representation")
         .attribute("id", format!("k-{}", track.name))

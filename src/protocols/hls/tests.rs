@@ -21,9 +21,11 @@ pub(crate) async fn write_all(asset: &Asset, source: &dyn SegmentSource, out: &P
     for track in &asset.tracks {
         let dir = out.join(&track.name);
         fs::write(dir.join("media.m3u8"), render_media(asset, track, Cut::NONE)).unwrap();
-        fs::write(dir.join("iframes.m3u8"), render_key_frames(track, Cut::NONE)).unwrap();
+        if let Some(playlist) = render_key_frames(track, Cut::NONE) {
+            fs::write(dir.join("iframes.m3u8"), playlist).unwrap();
+        }
     }
-    fs::write(out.join("master.m3u8"), render_multivariant(&asset.tracks, View::default())).unwrap();
+    fs::write(out.join("master.m3u8"), render_multivariant(&asset.tracks, View::default(), Cut::NONE)).unwrap();
     out.join("master.m3u8")
 }
 

@@ -9,7 +9,7 @@ pub use date_ranges::render_date_range;
 use groups::{AudioGroup, audio_groups, channels};
 
 use super::paths::{KEY_FRAMES, MEDIA, object_name};
-use crate::domain::asset::{Asset, AssetTrack, KeyFrame, SegmentBytes, Ticks, TrackKind, peak_bits_per_sec};
+use crate::domain::asset::{Asset, AssetTrack, Ticks, TrackKind, peak_bits_per_sec};
 use crate::domain::ports::MediaObject;
 use crate::domain::trim::Cut;
 use crate::media::packager::dynamic_range;
@@ -25,9 +25,9 @@ const INDEPENDENT: &str = "#EXT-X-INDEPENDENT-SEGMENTS\n";
 
 /// Renders the multivariant playlist: one variant per picture track of the view and group of sound, what players start with
 /// first; below them sound alone. Only the sound tracks when there are no pictures.
-pub fn render_multivariant(tracks: &[AssetTrack], view: View) -> String {
+pub fn render_multivariant(tracks: &[AssetTrack], view: View, cut: Cut) -> String {
     let independent = if are_independent(tracks) { INDEPENDENT } else { "" };
-    render_variants(format!("#EXTM3U\n#EXT-X-VERSION:{VERSION}\n{independent}"), tracks, view)
+    render_variants(format!("#EXTM3U\n#EXT-X-VERSION:{VERSION}\n{independent}"), tracks, (view, cut))
 }
 
 /// Whether segments need nothing of each other. Those of HEVC may begin with pictures that are shown before the first key
@@ -39,13 +39,14 @@ fn are_independent(tracks: &[AssetTrack]) -> bool {
 /// The same of what is live. A long group of pictures is cut there without a key frame: parts say whether they are
 /// independent, not the whole.
 pub fn render_live_multivariant(tracks: &[AssetTrack]) -> String {
-    render_variants(format!("#EXTM3U\n#EXT-X-VERSION:{VERSION}\n"), tracks, View::default())
+    render_variants(format!("#EXTM3U\n#EXT-X-VERSION:{VERSION}\n"), tracks, (View::default(), Cut::NONE))
 }
 
-fn render_variants(head: String, tracks: &[AssetTrack], view: View) -> String {
+fn render_variants(head: String, tracks: &[AssetTrack], (view, cut): (View, Cut)) -> String {
     let mut out = head;
-    let groups = audio_groups(tracks);
-    let videos = view.pictures(tracks);
+    let tracks = cut.tracks(tracks);
+    let groups = audio_groups(&tracks);
+    let videos = view.pictures(&tracks);
     let alone = videos.is_empty() && groups.iter().all(|group| group.members.len() == 1);
     if !alone {
         groups.iter().for_each(|group| render_group(&mut out, group));
@@ -63,14 +64,9 @@ fn render_variants(head: String, tracks: &[AssetTrack], view: View) -> String {
     } else if view.only.is_none() {
         groups.iter().take(1).for_each(|group| render_sound_variant(&mut out, group, (false, scored)));
     }
-    videos.iter().filter(|video| has_trick_play(video)).for_each(|video| render_trick_play(&mut out, video));
+    let has_key_frames = |video: &&&AssetTrack| cut.key_frames(video).next().is_some();
+    videos.iter().filter(has_key_frames).for_each(|video| render_trick_play(&mut out, video));
     out
-}
-
-/// Whether each of a track's key frames can be fetched by itself.
-pub fn has_trick_play(track: &AssetTrack) -> bool {
-    let is_made = |key: &KeyFrame| !matches!(key.source, SegmentBytes::Make { .. });
-    !track.key_frames.is_empty() && track.key_frames.iter().all(is_made)
 }
 
 /// How much a viewer would like a variant (`SCORE`), for players that can choose between codecs: by size, and of two of one
@@ -211,17 +207,17 @@ pub fn init_object(asset: &Asset, track: &AssetTrack, epoch: usize) -> MediaObje
 }
 
 /// Renders a track's I-frame playlist: each key frame is a resource of its own.
-pub fn render_key_frames(track: &AssetTrack, cut: Cut) -> String {
+pub fn render_key_frames(track: &AssetTrack, cut: Cut) -> Option<String> {
+    cut.key_frames(track).next()?;
     let target = target_duration(track.key_frames.iter().map(|key| (track, key.duration)));
     let mut out = render_head(target);
     out.push_str("#EXT-X-I-FRAMES-ONLY\n");
     render_map(&mut out, MediaObject::Init);
-    let is_kept = |key: &KeyFrame| cut == Cut::NONE || cut.keeps(track, key.start, key.duration);
-    for (number, key) in (0..).zip(&track.key_frames).filter(|(_, key)| is_kept(key)) {
+    for (number, key) in cut.key_frames(track) {
         render_entry(&mut out, track, key.duration, MediaObject::KeyFrame(number));
     }
     out.push_str("#EXT-X-ENDLIST\n");
-    out
+    Some(out)
 }
 
 fn render_head(target: u64) -> String {

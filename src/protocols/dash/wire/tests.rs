@@ -1,5 +1,6 @@
 use super::*;
 use crate::domain::asset::{AudioProperties, KeyFrame, Segment, SegmentBytes, VideoProperties};
+use crate::domain::trim::Trim;
 use crate::media::testing::{empty_asset, empty_track};
 
 const SPAN: SegmentBytes = SegmentBytes::Span { span: 0, offset: 0, bytes: 1 };
@@ -152,4 +153,15 @@ fn nothing_to_show_is_an_empty_period() {
     assert!(
         mpd.contains("mediaPresentationDuration=\"PT0.000000S\"") && mpd.contains("<Period id=\"0\" start=\"PT0S\"/>")
     );
+}
+
+#[test]
+fn what_a_cut_leaves_nothing_of_is_not_described() {
+    let mut sound = audio("a0-2", "en", 2, true);
+    sound.segments.truncate(2);
+    let asset = asset(vec![rung("v720-2", "avc1.64001f", (1280, 720), 500_000), sound]);
+    let (_, cut) = asset.cut(Trim { start_ms: 8500, end_ms: 10_000 }).unwrap();
+    let mpd = render_mpd(&asset, View::default(), cut);
+    assert_eq!(values(&mpd, "contentType"), ["video"], "sound had ended, and no key frame is left: {mpd}");
+    assert_eq!(values(&mpd, "startNumber"), ["2"], "{mpd}");
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::domain::asset::TrackKind;
 use crate::domain::asset::{AudioProperties, KeyFrame, Segment, SegmentBytes, VideoProperties};
+use crate::domain::trim::Trim;
 use crate::media::testing::{empty_asset, empty_track};
 
 fn segments(durations: &[u32], bytes: u32) -> Vec<Segment> {
@@ -70,7 +71,7 @@ fn multivariant_with_languages_and_layouts() {
         a1-1/media.m3u8\n\
         #EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=80000,CODECS=\"avc1.64001f\",RESOLUTION=720x1280,\
         URI=\"v0-1/iframes.m3u8\"\n";
-    assert_eq!(render_multivariant(&asset(tracks).tracks, View::default()), expected);
+    assert_eq!(render_multivariant(&asset(tracks).tracks, View::default(), Cut::NONE), expected);
 }
 
 fn rung(name: &str, codec: &str, (width, height): (u32, u32), bytes: u32) -> AssetTrack {
@@ -79,9 +80,8 @@ fn rung(name: &str, codec: &str, (width, height): (u32, u32), bytes: u32) -> Ass
 }
 
 fn ladder() -> Asset {
-    let unmade = SegmentBytes::Make { chunk: 3 };
     let mut made_later = rung("v144-2", "avc1.64000c", (256, 144), 50_000);
-    made_later.key_frames[1].source = unmade;
+    made_later.key_frames.clear();
     asset(vec![
         rung("v0-1", "avc1.64001f", (1280, 720), 2_500_000),
         rung("v360-2", "avc1.64001e", (640, 360), 400_000),
@@ -128,22 +128,23 @@ fn a_ladder_of_two_codecs_and_two_layouts() {
         "v0-1/iframes.m3u8",
         "v720av1-2/iframes.m3u8",
     ];
-    assert_eq!(listed(&render_multivariant(&ladder().tracks, View::default())), expected);
+    assert_eq!(listed(&render_multivariant(&ladder().tracks, View::default(), Cut::NONE)), expected);
     let only = View { only: Some(144), ..View::default() };
-    assert_eq!(listed(&render_multivariant(&ladder().tracks, only)), ["v144-2 audio0 ", "v144-2 audio1 "]);
+    assert_eq!(listed(&render_multivariant(&ladder().tracks, only, Cut::NONE)), ["v144-2 audio0 ", "v144-2 audio1 "]);
     let saving = View { most: Some(360), ..View::default() };
     let expected =
         ["v360-2 audio0 ", "v360-2 audio1 ", "v144-2 audio0 ", "v144-2 audio1 ", "a0-2 audio0 ", "v360-2/iframes.m3u8"];
-    assert_eq!(listed(&render_multivariant(&ladder().tracks, saving)), expected);
+    assert_eq!(listed(&render_multivariant(&ladder().tracks, saving, Cut::NONE)), expected);
 }
 
 #[test]
 fn sound_alone() {
-    let one = render_multivariant(&asset(vec![audio("a0-1", "en", true, 2)]).tracks, View::default());
+    let one = render_multivariant(&asset(vec![audio("a0-1", "en", true, 2)]).tracks, View::default(), Cut::NONE);
     assert!(!one.contains("EXT-X-MEDIA") && one.ends_with("CODECS=\"mp4a.40.2\"\na0-1/media.m3u8\n"), "{one}");
     let two = render_multivariant(
         &asset(vec![audio("a0-1", "en", true, 2), audio("a1-1", "en", false, 2)]).tracks,
         View::default(),
+        Cut::NONE,
     );
     assert!(two.contains("NAME=\"en\"") && two.contains("NAME=\"en 2\""), "{two}");
     assert_eq!(two.matches("#EXT-X-STREAM-INF").count(), 1);
@@ -191,5 +192,15 @@ fn key_frame_playlist() {
         #EXTINF:2.000000,\n\
         k1.m4s\n\
         #EXT-X-ENDLIST\n";
-    assert_eq!(render_key_frames(&video("v0-1"), Cut::NONE), expected);
+    assert_eq!(render_key_frames(&video("v0-1"), Cut::NONE).unwrap(), expected);
+}
+
+#[test]
+fn what_a_cut_leaves_nothing_of_is_not_listed() {
+    let asset = asset(vec![video("v0-1"), audio("a0-1", "en", true, 2)]);
+    let (_, cut) = asset.cut(Trim { start_ms: 8600, end_ms: 9500 }).unwrap();
+    let playlist = render_multivariant(&asset.tracks, View::default(), cut);
+    assert!(playlist.contains("v0-1/media.m3u8") && !playlist.contains("a0-1"), "sound had ended: {playlist}");
+    assert!(!playlist.contains("I-FRAME"), "no key frame is left: {playlist}");
+    assert_eq!(render_key_frames(&asset.tracks[0], cut), None);
 }
