@@ -74,6 +74,8 @@ struct Track {
     /// Timestamp of the unit in the making, and whether something of it is lost or damaged.
     under_way: Option<(u32, Instant)>,
     is_broken: bool,
+    /// Whether no unit has ended yet: the first may have begun before the first packet that was understood.
+    is_joining: bool,
     pictures: Option<Picturing>,
 }
 
@@ -215,7 +217,7 @@ impl RtpIngest {
         let Some(track) = self.tracks.get_mut(section) else { return };
         track.under_way.get_or_insert((time, at));
         if !track.is_broken && track.unit.take(&packet.payload).is_err() {
-            self.unusable.damaged += 1;
+            self.unusable.damaged += u64::from(!track.is_joining);
             track.is_broken = true;
             track.wait_for_key();
         }
@@ -229,7 +231,7 @@ impl RtpIngest {
         let Some(track) = self.tracks.get_mut(section) else { return };
         let Some((time, at)) = track.under_way.take() else { return };
         let unit = track.unit.finish().filter(|_| !track.is_broken);
-        track.is_broken = false;
+        (track.is_broken, track.is_joining) = (false, false);
         let Some(unit) = unit else {
             track.wait_for_key();
             return;
@@ -306,6 +308,7 @@ impl Track {
             unit: Unit::new(codec),
             under_way: None,
             is_broken: false,
+            is_joining: true,
             pictures,
         }
     }

@@ -242,6 +242,23 @@ fn vp9_tells_its_configuration_in_key_frames() {
 }
 
 #[test]
+fn a_first_picture_that_began_before_is_no_damage() {
+    let mut world = World::new(&[Codec::H264]);
+    let mut payloader = H264Payloader::default();
+    for (index, unit) in encoded("320x180", 20, 10).iter().enumerate() {
+        let packets = world.packets(&mut payloader, unit);
+        // Before there were keys to read it, its beginning has come.
+        let missed = if index == 0 { packets.len() - 1 } else { 0 };
+        world.take(0, packets.into_iter().skip(missed).collect());
+        world.next_picture();
+    }
+    assert_eq!((world.ingest.unusable().damaged, world.ingest.stats().lost), (0, 0));
+    let keys: Vec<bool> = world.frames().iter().map(|(_, stamp)| stamp.keyframe).collect();
+    assert_eq!(keys, [&[true][..], &[false; 9]].concat(), "from the next key frame on");
+    assert!(world.key_frames_asked() > 0);
+}
+
+#[test]
 fn packets_of_nothing_are_left_out_and_counted() {
     let mut world = World::new(&[Codec::H264, Codec::Opus]);
     for (sequence, payload) in [&[][..], &[0x7c], &[0xff; 40], &[0x78, 0xff, 0xff], &[0; 3]].into_iter().enumerate() {
