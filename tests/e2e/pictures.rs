@@ -69,7 +69,7 @@ async fn stands(client: &Client, id: &str, moment: &str, wanted: [u8; 3]) -> Vec
     pictures
 }
 
-pub(crate) async fn ready(client: &Client, id: &str) -> Value {
+async fn ready(client: &Client, id: &str) -> Value {
     until("all pictures", READY_WITHIN, || async {
         let video = client.video(id).await.expect("the video's record");
         (video["status"] == "ready").then_some(video)

@@ -6,7 +6,6 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::live::{ask, playlist, text};
-use crate::pictures::ready;
 use crate::support::clients::client;
 use crate::support::server::ServerOptions;
 use crate::support::tools::{ffmpeg_complaints, ffprobe, output};
@@ -46,8 +45,8 @@ async fn a_trimmed_video_is_shown_in_part_and_nothing_is_lost() {
     let server = ServerOptions::new().set("transcode.rungs", "[90]").start();
     let creator = server.account("creator").await;
     let dir = clip();
-    let id = text(&playable(&creator, &dir.path().join("clip.mp4")).await, "/id").to_owned();
-    let whole = ready(&creator, &id).await;
+    let whole = playable(&creator, &dir.path().join("clip.mp4")).await;
+    let id = text(&whole, "/id").to_owned();
     let (hls, dash) = (text(&whole, "/video_urls/hls"), text(&whole, "/video_urls/dash"));
     let full = secs(&whole, "/duration");
     let trimmed = patch(&creator, &id, json!({"trim": {"start": 11.0, "end": 21.0}})).await;
