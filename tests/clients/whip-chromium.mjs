@@ -11,6 +11,7 @@ const OPTIONS = {
   tcp: { type: 'boolean', default: false },
   width: { type: 'string' },
   height: { type: 'string' },
+  layers: { type: 'string' },
   flash: { type: 'boolean', default: false },
   seconds: { type: 'string', default: '600' },
 };

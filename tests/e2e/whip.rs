@@ -8,11 +8,11 @@ use rand::{RngExt, SeedableRng};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::live::{PATIENCE, Publisher, ask, complaints, in_state, make, media_url, show, text};
+use crate::live::{PATIENCE, Publisher, ask, complaints, in_state, make, media_url, playlist, show, text};
 use crate::live_validity::judge;
 use crate::support::clients::{Checking, Telling};
 use crate::support::server::{PASSWORD, Server, ServerOptions};
-use crate::support::tools::{of_cache, output, until};
+use crate::support::tools::{ffprobe, of_cache, output, until};
 use crate::whep::in_chromium;
 
 /// aiortc, publishing until it is ended.
@@ -96,6 +96,44 @@ async fn a_browser_publishes_and_everybody_watches() {
         Some(show(&creator, &live).await).filter(|shown| shown["ingest_stats"]["connected"] == false)
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_publishes_in_two_sizes_and_both_are_renditions() {
+    let server = Server::start();
+    let creator = server.account("creator").await;
+    let live = make(&creator, json!({"title": "Large and small"})).await;
+    let options = [&server.url(), whip(&live), "--layers", "2", "--width", "640", "--height", "360"];
+    let mut chromium = Telling::start("whip-chromium.mjs", &options);
+    chromium.wait_for("connected");
+    let list = listed(&live, &["RESOLUTION=640x360", "RESOLUTION=320x180", "v1/media.m3u8"]).await;
+    assert_eq!(list.matches("RESOLUTION=").count(), 2, "{list}");
+    let segments = async |rendition: &str| {
+        let playlist = playlist(&media_url(&live, rendition)).await;
+        let durations =
+            playlist.lines().filter_map(|line| line.strip_prefix("#EXTINF:")?.split(',').next()?.parse().ok());
+        (playlist.contains("#EXT-X-GAP"), durations.collect::<Vec<f64>>())
+    };
+    until("segments of both to begin together", PATIENCE, || async {
+        let ((has_gap, large), (also_gap, small)) = (segments("v0").await, segments("v1").await);
+        let count = large.len().min(small.len());
+        let are_alike =
+            large.iter().rev().zip(small.iter().rev()).take(2).all(|(one, other)| (one - other).abs() < 0.05);
+        (count >= 3 && large.len() == small.len() && are_alike && !has_gap && !also_gap).then_some(())
+    })
+    .await;
+    for (rendition, width) in [("v0", 640), ("v1", 320)] {
+        let probed = ffprobe(
+            &media_url(&live, rendition),
+            &["-show_entries", "stream=width", "-show_entries", "packet=flags", "-read_intervals", "%+4"],
+        );
+        assert!(probed["streams"].as_array().expect("streams").iter().all(|one| one["width"] == width), "{probed}");
+        let packets = probed["packets"].as_array().map_or(0, Vec::len);
+        assert!(packets > 40, "{packets} pictures of {rendition}");
+    }
+    let stats = show(&creator, &live).await["ingest_stats"].clone();
+    eprintln!("{stats}");
+    assert_eq!((&stats["width"], &stats["link"]["media_damaged"]), (&json!(640), &json!(0)), "{stats}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 //! A publisher's lineup: the tracks it has, in order, and what it sends until they are known. Frames that come before all tracks
 //! have told their configuration are held for a moment, so that viewers' playlists list all of them from the start.
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
@@ -49,6 +50,14 @@ struct Track {
     config: TrackConfig,
 }
 
+impl Track {
+    /// Pixels of its pictures.
+    fn pixels(&self) -> u64 {
+        let properties = self.config.video_properties((1, 1)).ok().flatten();
+        properties.map_or(0, |properties| u64::from(properties.width) * u64::from(properties.height))
+    }
+}
+
 /// A frame of a track.
 #[derive(Debug)]
 pub struct Arrived {
@@ -66,6 +75,7 @@ pub struct Lineup {
     clock: IngestClock,
     /// Pictures first, each kind in order.
     tracks: Vec<Track>,
+    is_by_size: bool,
     /// Whether the tracks as they are now have been announced.
     is_announced: bool,
     held: VecDeque<Arrived>,
@@ -80,12 +90,18 @@ impl Lineup {
         Self {
             clock,
             tracks: Vec::new(),
+            is_by_size: false,
             is_announced: false,
             held: VecDeque::new(),
             held_bytes: 0,
             held_cues: Vec::new(),
             unconfigured: 0,
         }
+    }
+
+    /// The largest pictures come first, whatever their numbers are.
+    pub fn by_size(self) -> Self {
+        Self { is_by_size: true, ..self }
     }
 
     /// Tracks of a kind that have told their configuration.
@@ -110,8 +126,16 @@ impl Lineup {
             Some(known) => known.config = config,
             None => self.tracks.push(Track { id, config }),
         }
-        self.tracks.sort_by_key(|track| (track.id.0 == TrackKind::Audio, track.id.1));
+        let size = |track: &Track| Reverse(if self.is_by_size { track.pixels() } else { 0 });
+        self.tracks.sort_by_cached_key(|track| (track.id.0 == TrackKind::Audio, size(track), track.id.1));
         self.is_announced = false;
+    }
+
+    /// A track comes no more.
+    pub fn remove(&mut self, id: TrackId) {
+        let before = self.tracks.len();
+        self.tracks.retain(|track| track.id != id);
+        self.is_announced &= self.tracks.len() == before;
     }
 
     /// The publisher has other tracks from now on.

@@ -4,6 +4,10 @@
 //! came, then by what the publisher tells of its clocks. A loss leaves pictures out until the next key frame, which is asked for;
 //! key frames are asked for besides so that every segment can begin with one. Browsers change the size of their pictures as they
 //! like: each change opens an epoch, so there is some time between two of them, in which pictures of yet another size are left out.
+//!
+//! Pictures may come in several sizes at once, layers of simulcast: each is a track, the largest first. They begin their segments
+//! together, as key frames are asked for of all of them. Browsers stop sending the largest when their line carries less: those who
+//! watch are then shown what still comes.
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -32,6 +36,10 @@ const KEY_WANTED_EVERY: Duration = Duration::from_secs(1);
 const KEY_AGAIN: Duration = Duration::from_millis(500);
 /// Shortest time between two changes of the pictures' size.
 const RESIZE_EVERY_MIN: Duration = Duration::from_secs(6);
+/// Layers that change so soon after another one do it together with that.
+const RESIZE_TOGETHER: Duration = Duration::from_secs(1);
+/// A layer of which nothing came for this long, while others came, is not sent any more.
+const LAYER_SILENCE_MAX: Duration = Duration::from_secs(3);
 /// Nobody tells how many pictures a second come, and cameras take fewer in the dark: parts that 20 of them fill well are filled
 /// well by 10, 15, 24, 25 and 30, too.
 const FRAME_RATE: (u32, u32) = (20, 1);
@@ -76,6 +84,8 @@ struct Track {
     is_broken: bool,
     /// Whether no unit has ended yet: the first may have begun before the first packet that was understood.
     is_joining: bool,
+    /// When its last packet came.
+    came: Option<Instant>,
     pictures: Option<Picturing>,
 }
 
@@ -100,11 +110,13 @@ pub struct RtpIngest {
     tracks: Vec<Track>,
     clocks: Clocks,
     lineup: Lineup,
+    /// When tracks of pictures were announced last.
+    announced: Option<Instant>,
     unusable: Unusable,
 }
 
 impl RtpIngest {
-    /// Of sections with these choices; lost packets are waited for as long as `latency`.
+    /// Of what these were chosen for, sections or layers of them; lost packets are waited for as long as `latency`.
     pub fn new(choices: &[Choice], latency: Duration, now: Instant) -> Self {
         let (mut pictures, mut sounds) = (0u8, 0u8);
         let tracks = choices.iter().map(|choice| {
@@ -118,8 +130,8 @@ impl RtpIngest {
         });
         let tracks: Vec<Track> = tracks.collect();
         let clocks = Clocks::new(choices.iter().map(|choice| (choice.codec.media(), choice.format.clock_rate)));
-        let lineup = Lineup::new(IngestClock::RTP);
-        Self { started: now, tracks, clocks, lineup, unusable: Unusable::default() }
+        let lineup = Lineup::new(IngestClock::RTP).by_size();
+        Self { started: now, tracks, clocks, lineup, announced: None, unusable: Unusable::default() }
     }
 
     /// What could not be used so far.
@@ -149,10 +161,11 @@ impl RtpIngest {
         }
     }
 
-    /// Takes a packet of the section with this number.
+    /// Takes a packet of the track with this number.
     pub fn take(&mut self, section: usize, packet: RtpPacket, at: Instant, out: &mut Vec<Fed>) {
         let Some(track) = self.tracks.get_mut(section) else { return };
         track.note_source(packet.header.ssrc);
+        track.came = Some(at);
         track.jitter.push(packet, at);
         self.drain(section, at, out);
     }
@@ -167,9 +180,46 @@ impl RtpIngest {
             if !again.is_empty() {
                 wishes.push(Wish::Again(ssrc, again));
             }
-            if track.pictures.as_mut().is_some_and(|pictures| pictures.asks(now)) {
-                self.unusable.key_frames_asked += 1;
-                wishes.push(Wish::KeyFrame(ssrc));
+        }
+        self.leave_out_silent(now);
+        self.ask_for_key_frames(now, wishes);
+    }
+
+    /// Whether pictures come that are not of a layer which others have outlived.
+    fn has_coming(&self, now: Instant) -> bool {
+        self.tracks.iter().any(|track| track.pictures.is_some() && track.came.is_some() && !track.is_silent(now))
+    }
+
+    /// Sources of pictures, without layers that others have outlived.
+    fn sources(&mut self, now: Instant) -> impl Iterator<Item = (u32, &mut Picturing)> {
+        let has_coming = self.has_coming(now);
+        let left = self.tracks.iter_mut().filter(move |track| !(has_coming && track.is_silent(now)));
+        left.filter_map(|track| track.ssrc.zip(track.pictures.as_mut()))
+    }
+
+    /// Those of all layers are asked for together.
+    fn ask_for_key_frames(&mut self, now: Instant, wishes: &mut Vec<Wish>) {
+        if !self.sources(now).any(|(_, pictures)| now >= pictures.asks_at(now)) {
+            return;
+        }
+        let before = wishes.len();
+        wishes.extend(self.sources(now).map(|(ssrc, pictures)| {
+            pictures.last_asked = Some(now);
+            Wish::KeyFrame(ssrc)
+        }));
+        self.unusable.key_frames_asked += (wishes.len() - before) as u64;
+    }
+
+    /// Layers that come no more are announced no more, as long as another one comes.
+    fn leave_out_silent(&mut self, now: Instant) {
+        if !self.has_coming(now) {
+            return;
+        }
+        for track in self.tracks.iter_mut().filter(|track| track.is_silent(now)) {
+            let announced = track.pictures.as_mut().and_then(|pictures| pictures.announced.take());
+            if announced.is_some() {
+                track.wait_for_key();
+                self.lineup.remove(track.id);
             }
         }
     }
@@ -185,7 +235,9 @@ impl RtpIngest {
     /// When time is to pass next at the latest.
     pub fn next_timer(&self, now: Instant) -> Option<Instant> {
         let packets = self.tracks.iter().filter_map(|track| track.jitter.next_timer(now));
-        let keys = self.tracks.iter().filter(|track| track.ssrc.is_some()).filter_map(|track| track.pictures.as_ref());
+        let has_coming = self.has_coming(now);
+        let left = self.tracks.iter().filter(|track| track.ssrc.is_some() && !(has_coming && track.is_silent(now)));
+        let keys = left.filter_map(|track| track.pictures.as_ref());
         packets.chain(keys.map(|pictures| pictures.asks_at(now))).min()
     }
 
@@ -236,8 +288,10 @@ impl RtpIngest {
             track.wait_for_key();
             return;
         };
+        let since = self.announced.map(|announced| at.saturating_duration_since(announced));
+        let is_apart = since.is_some_and(|since| (RESIZE_TOGETHER..RESIZE_EVERY_MIN).contains(&since));
         let taken = match &mut track.pictures {
-            Some(pictures) => pictures.take(unit, at),
+            Some(pictures) => pictures.take(unit, at, !is_apart),
             None => Ok(Taken { payload: unit, keyframe: true, config: None }),
         };
         let id = track.id;
@@ -250,9 +304,11 @@ impl RtpIngest {
                 let arrival = at.saturating_duration_since(self.started);
                 let dts = self.clocks.time(section, (time, keyframe), arrival);
                 let frame = Arrived { track: id, stamp: Stamp { dts, composition: 0, keyframe, arrival }, payload };
-                if self.lineup.take(frame, out) && (self.has_all() || self.lineup.has_waited()) {
-                    let rate = (self.lineup.count(TrackKind::Video) > 0).then_some(FRAME_RATE);
+                if self.lineup.take(frame, out) && (self.has_all(at) || self.lineup.has_waited()) {
+                    let has_pictures = self.lineup.count(TrackKind::Video) > 0;
+                    let rate = has_pictures.then_some(FRAME_RATE);
                     self.lineup.announce(rate, |_, config| config.clone(), out);
+                    self.announced = has_pictures.then_some(at);
                 }
             }
             Err(Left::Damaged) => self.unusable.damaged += 1,
@@ -260,9 +316,11 @@ impl RtpIngest {
         }
     }
 
-    /// Whether every track has told its configuration.
-    fn has_all(&self) -> bool {
-        self.tracks.len() == self.lineup.count(TrackKind::Video) + self.lineup.count(TrackKind::Audio)
+    /// Whether every track has told its configuration; once there was an announcement, every one that comes.
+    fn has_all(&self, now: Instant) -> bool {
+        let is_there = |track: &&Track| self.announced.is_none() || (track.came.is_some() && !track.is_silent(now));
+        let told = self.lineup.count(TrackKind::Video) + self.lineup.count(TrackKind::Audio);
+        self.tracks.iter().filter(is_there).count() <= told
     }
 }
 
@@ -309,6 +367,7 @@ impl Track {
             under_way: None,
             is_broken: false,
             is_joining: true,
+            came: None,
             pictures,
         }
     }
@@ -330,6 +389,11 @@ impl Track {
         self.wait_for_key();
     }
 
+    /// Whether nothing has come for so long that nothing will.
+    fn is_silent(&self, now: Instant) -> bool {
+        self.came.is_some_and(|came| now.saturating_duration_since(came) >= LAYER_SILENCE_MAX)
+    }
+
     fn wait_for_key(&mut self) {
         if let Some(pictures) = &mut self.pictures {
             pictures.waits_for_key = true;
@@ -345,7 +409,8 @@ struct Taken {
 }
 
 impl Picturing {
-    fn take(&mut self, unit: Bytes, now: Instant) -> Result<Taken, Left> {
+    /// Takes an access unit; if the tracks were announced just before, pictures of another size are left out.
+    fn take(&mut self, unit: Bytes, now: Instant, may_change: bool) -> Result<Taken, Left> {
         let seen = self.pictures.take(unit)?;
         if !seen.keyframe {
             let taken = Taken { payload: seen.payload, keyframe: false, config: None };
@@ -355,7 +420,7 @@ impl Picturing {
         self.last_key = Some(now);
         self.is_wanted = false;
         let is_same = self.announced.as_ref().is_some_and(|(announced, _)| *announced == config);
-        if !is_same && !self.may_change(now) {
+        if !(is_same || may_change && self.may_change(now)) {
             self.waits_for_key = true;
             return Err(Left::Undecodable);
         }
@@ -380,14 +445,6 @@ impl Picturing {
             (false, Some(key)) => again.max(key + every),
             _ => again,
         }
-    }
-
-    fn asks(&mut self, now: Instant) -> bool {
-        let is_due = now >= self.asks_at(now);
-        if is_due {
-            self.last_asked = Some(now);
-        }
-        is_due
     }
 }
 

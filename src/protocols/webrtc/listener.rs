@@ -323,7 +323,7 @@ fn choose(offer: &Offer) -> Result<Vec<Choice>, InvalidOffer> {
         if !matches!(section.direction, Direction::Send | Direction::Both) {
             return refuse("a publisher has to send: a=sendonly".into());
         }
-        if !section.names_sources && offer.sections.len() > 1 {
+        if !section.names_sources && section.layers.is_empty() && offer.sections.len() > 1 {
             return refuse("the offer does not say which sources its media have: a=ssrc".into());
         }
         let (wanted, names) = match section.media {

@@ -18,7 +18,7 @@ use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::RTCConfigurationBuilder;
 use rtc::peer_connection::configuration::media_engine::MediaEngine;
 use rtc::peer_connection::configuration::setting_engine::{SettingEngine, SettingEngineBuilder};
-use rtc::peer_connection::event::RTCPeerConnectionEvent;
+use rtc::peer_connection::event::{RTCPeerConnectionEvent, RTCTrackEvent};
 use rtc::peer_connection::message::{RTCMessage, TaggedRTCMessage};
 use rtc::peer_connection::sdp::RTCSessionDescription;
 use rtc::peer_connection::state::RTCPeerConnectionState;
@@ -50,7 +50,7 @@ pub use rtc::rtp::Packet as RtpPacket;
 
 use super::mux::Arrived;
 use super::wire::candidates::reached_by_tcp;
-use super::wire::offer::{Choice, Codec, Credentials, Media, Offer};
+use super::wire::offer::{Choice, Codec, Credentials, Media, Offer, Section};
 use super::wire::{Path, is_good_check};
 
 /// A client of which nothing good comes for this long is gone: no check, no media (RFC 7675, section 5.1).
@@ -72,6 +72,7 @@ const PLAYOUT_DELAY: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playou
 /// In which delays are told by that.
 const DELAY_UNIT: Duration = Duration::from_millis(10);
 const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
+const LAYER: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
 
 /// Why an offer cannot be answered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -91,10 +92,30 @@ pub enum PeerEvent {
     Connected,
     /// It is over: the other side has left, or has not been heard of for long.
     Gone,
-    /// A packet of the section with this number; what was sent again looks like what had been lost.
+    /// A packet of the one of [`Peer::incoming`] with this number; what was sent again looks like what had been lost.
     Rtp(usize, RtpPacket, Instant),
     /// The other side tells something about media.
     Control(Control),
+}
+
+/// What comes: a section's media, or one layer of them.
+struct Incoming {
+    section: usize,
+    /// Its name.
+    layer: Option<String>,
+    /// Source of the layer's packets, once some have come: only the first ones name the layer.
+    ssrc: Option<u32>,
+}
+
+impl Incoming {
+    fn of(offer: &Offer) -> Vec<Self> {
+        let of_section = |(section, it): (usize, &Section)| {
+            let layers: Vec<_> = it.layers.iter().cloned().map(Some).collect();
+            let layers = if layers.is_empty() { vec![None] } else { layers };
+            layers.into_iter().map(move |layer| Self { section, layer, ssrc: None })
+        };
+        offer.sections.iter().enumerate().flat_map(of_section).collect()
+    }
 }
 
 /// A source of media that this side sends: one section's.
@@ -135,6 +156,7 @@ pub struct Peer {
     machine: RTCPeerConnection,
     offer: Offer,
     choices: Vec<Choice>,
+    incoming: Vec<Incoming>,
     advertised: Vec<SocketAddr>,
     senders: Vec<RTCRtpSenderId>,
     /// Number of the extension by which receivers are told how long to hold pictures, if they take it, and what they are told.
@@ -183,6 +205,7 @@ impl Peer {
         let advertised = advertised.to_vec();
         let mut peer = Self {
             machine,
+            incoming: Incoming::of(&offer),
             offer,
             choices,
             advertised,
@@ -213,6 +236,20 @@ impl Peer {
     /// What was chosen for each section.
     pub fn choices(&self) -> &[Choice] {
         &self.choices
+    }
+
+    /// What was chosen for each of what comes: for a section's media, or for each of the layers that they come in.
+    pub fn incoming(&self) -> Vec<Choice> {
+        self.incoming.iter().filter_map(|one| self.choices.get(one.section)).cloned().collect()
+    }
+
+    /// What a packet is of. Each section has a payload type of its own: the client has one transport for all of them.
+    fn incoming_of(&self, packet: &RtpPacket) -> Option<usize> {
+        let kind = packet.header.payload_type;
+        let section = self.choices.iter().position(|choice| choice.format.payload_type == kind)?;
+        let is_it =
+            |one: &Incoming| one.section == section && (one.layer.is_none() || one.ssrc == Some(packet.header.ssrc));
+        self.incoming.iter().position(is_it)
     }
 
     fn negotiate(&mut self, flow: &Flow, now: Instant) -> Result<Answer, Unanswerable> {
@@ -295,13 +332,21 @@ impl Peer {
 
     fn next_of_machine(&mut self) -> Option<PeerEvent> {
         while let Some(event) = self.machine.poll_event() {
-            let RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) = event else { continue };
-            match state {
-                RTCPeerConnectionState::Connected if !self.told_connected => {
-                    self.told_connected = true;
-                    return Some(PeerEvent::Connected);
+            match event {
+                RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) => match state {
+                    RTCPeerConnectionState::Connected if !self.told_connected => {
+                        self.told_connected = true;
+                        return Some(PeerEvent::Connected);
+                    }
+                    RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed => return Some(PeerEvent::Gone),
+                    _ => {}
+                },
+                RTCPeerConnectionEvent::OnTrack(RTCTrackEvent::OnOpen(opened)) => {
+                    let layer = self.incoming.iter_mut().find(|one| one.layer.is_some() && one.layer == opened.rid);
+                    if let Some(layer) = layer {
+                        layer.ssrc = Some(opened.ssrc);
+                    }
                 }
-                RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed => return Some(PeerEvent::Gone),
                 _ => {}
             }
         }
@@ -310,10 +355,8 @@ impl Peer {
         }
         while let Some(TaggedRTCMessage { now, message }) = self.machine.poll_read() {
             let RTCMessage::RtpPacket(_, packet) = message else { continue };
-            // Each section has a payload type of its own: the client has one transport for all of them.
-            let kind = packet.header.payload_type;
-            if let Some(section) = self.choices.iter().position(|choice| choice.format.payload_type == kind) {
-                return Some(PeerEvent::Rtp(section, packet, now));
+            if let Some(number) = self.incoming_of(&packet) {
+                return Some(PeerEvent::Rtp(number, packet, now));
             }
         }
         None
@@ -443,8 +486,13 @@ fn media_engine(choices: &[Choice]) -> Result<MediaEngine, Unanswerable> {
             engine.register_header_extension(RTCRtpHeaderExtensionCapability { uri: uri.into() }, kind, None)?;
         }
     }
-    let held = RTCRtpHeaderExtensionCapability { uri: PLAYOUT_DELAY.into() };
-    engine.register_header_extension(held, RtpCodecKind::Video, None)?;
+    for uri in [PLAYOUT_DELAY, LAYER] {
+        engine.register_header_extension(
+            RTCRtpHeaderExtensionCapability { uri: uri.into() },
+            RtpCodecKind::Video,
+            None,
+        )?;
+    }
     Ok(engine)
 }
 

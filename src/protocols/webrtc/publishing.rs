@@ -87,7 +87,7 @@ pub(super) async fn serve(publisher: Publisher, context: PublishContext, stoppin
 pub(super) async fn receive(publisher: Publisher, context: PublishContext, stopping: &CancellationToken) -> Ended {
     let now = Instant::now();
     let mut session = Session {
-        ingest: RtpIngest::new(publisher.line.peer.choices(), context.latency, now),
+        ingest: RtpIngest::new(&publisher.line.peer.incoming(), context.latency, now),
         stage: Stage::Connecting { until: now + CONNECT_TIMEOUT },
         fed: now,
         told: now,
@@ -157,12 +157,12 @@ impl Session {
             match event {
                 PeerEvent::Connected => self.enter(now).await?,
                 PeerEvent::Gone => return Err(Ended::Left),
-                PeerEvent::Rtp(section, packet, at) => {
+                PeerEvent::Rtp(number, packet, at) => {
                     self.fed = now;
                     let bytes = packet.payload.len() as u64;
                     let protocol = self.publisher.knock.protocol;
                     metrics::counter!("playhouse_live_ingest_bytes_total", "protocol" => protocol).increment(bytes);
-                    self.ingest.take(section, packet, at, &mut fed);
+                    self.ingest.take(number, packet, at, &mut fed);
                 }
                 PeerEvent::Control(Control::Clock { ssrc, ntp, rtp }) => self.ingest.take_clock(ssrc, (ntp, rtp)),
                 PeerEvent::Control(_) => {}

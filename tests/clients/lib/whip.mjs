@@ -13,16 +13,18 @@ export const WITH_CAMERA = {
 
 /**
  * Publishes camera and microphone, or a flash and a beep each second, from the page until `window.whip.stop()`, over another port than
- * the server tells, or by TCP alone, if wanted; resolves to what the server answered.
+ * the server tells, by TCP alone, or in so many sizes at once, if wanted; resolves to what the server answered.
  */
-export async function publish(page, { url, token, codec, port, tcp, width, height, flash }) {
+export async function publish(page, { url, token, codec, port, tcp, width, height, flash, layers }) {
   await page.evaluate(flash ? flashing : camera, { width: Number(width ?? 1280), height: Number(height ?? 720) });
   return page.evaluate(
     async (wanted) => {
       const stream = window.source;
       const connection = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
       for (const track of stream.getTracks()) {
-        const transceiver = connection.addTransceiver(track, { direction: 'sendonly', streams: [stream] });
+        const layer = (_, index) => ({ rid: `layer${index}`, scaleResolutionDownBy: 2 ** (wanted.layers - 1 - index) });
+        const sendEncodings = track.kind === 'video' && wanted.layers ? Array.from({ length: wanted.layers }, layer) : [];
+        const transceiver = connection.addTransceiver(track, { direction: 'sendonly', streams: [stream], sendEncodings });
         if (track.kind !== 'video' || !wanted.codec) continue;
         const { codecs } = RTCRtpSender.getCapabilities('video');
         transceiver.setCodecPreferences(codecs.filter(({ mimeType }) => mimeType === `video/${wanted.codec}` || mimeType === 'video/rtx'));
@@ -49,7 +51,7 @@ export async function publish(page, { url, token, codec, port, tcp, width, heigh
       };
       return told;
     },
-    { url, token, codec, port, tcp },
+    { url, token, codec, port, tcp, layers: Number(layers ?? 0) },
   );
 }
 

@@ -17,6 +17,8 @@ use super::super::wire::offer::Media;
 const TICKS_PER_SEC: i64 = 90_000;
 /// Tracks that are in step but for this much stay where they are, ticks: 30 ms.
 const SLACK: u64 = 2700;
+/// The same of pictures that come in several sizes: 3 ms.
+const LAYER_SLACK: u64 = 270;
 /// Reports of a track that count.
 const REPORTS: usize = 7;
 /// Until there are so many, the first one does.
@@ -202,6 +204,21 @@ impl Clocks {
             let wanted = leader_offset.saturating_add(told.saturating_sub(leader_told));
             if wanted.abs_diff(clock.wanted) > SLACK {
                 clock.wanted = wanted;
+            }
+        }
+        self.bring_layers_in_step();
+    }
+
+    /// Pictures that come in several sizes are the same ones: they have the times of the first of them.
+    fn bring_layers_in_step(&mut self) {
+        let mut layers = self.0.iter_mut().filter(|clock| clock.media == Media::Video);
+        let first = layers.next().and_then(|first| Some((first.told()?, first.wanted)));
+        let Some((first_told, first_wanted)) = first else { return };
+        for layer in layers {
+            let Some(told) = layer.told() else { continue };
+            let wanted = first_wanted.saturating_add(told.saturating_sub(first_told));
+            if wanted.abs_diff(layer.wanted) > LAYER_SLACK {
+                layer.wanted = wanted;
             }
         }
     }

@@ -258,6 +258,49 @@ fn a_first_picture_that_began_before_is_no_damage() {
     assert!(world.key_frames_asked() > 0);
 }
 
+/// Sends two sizes, a key frame of both in every ten; the small one all the time, the large one in these pictures.
+fn two_layers(world: &mut World, pictures: std::ops::Range<usize>, large: std::ops::Range<usize>) {
+    let sizes = [encoded("160x90", 100, 10), encoded("320x180", 100, 10)];
+    let (mut payloader, mut next) = (H264Payloader::default(), [world.sequence; 2]);
+    for index in pictures {
+        for layer in (0..2).filter(|layer| *layer == 0 || large.contains(&index)) {
+            world.sequence = next[layer];
+            let mut packets = world.packets(&mut payloader, &sizes[layer][index % 100]);
+            packets.iter_mut().for_each(|packet| packet.header.ssrc = VIDEO + layer as u32);
+            next[layer] = world.sequence;
+            world.take(layer, packets);
+        }
+        world.next_picture();
+    }
+    world.sequence = next[0].max(next[1]);
+}
+
+fn sizes(visit: &Visit) -> Vec<u32> {
+    visit.tracks.iter().map(|track| track.video_properties((25, 1)).unwrap().unwrap().width).collect()
+}
+
+#[test]
+fn layers_are_tracks_the_largest_first_and_those_that_stop_are_left_out() {
+    let mut world = World::new(&[Codec::H264, Codec::H264]);
+    two_layers(&mut world, 0..60, 0..60);
+    assert_eq!(world.visits().iter().map(|visit| sizes(visit)).collect::<Vec<_>>(), [[320, 160]]);
+    let of_track = |world: &World, track| world.frames().iter().filter(|(of, _)| *of == track).count();
+    assert_eq!((of_track(&world, 0), of_track(&world, 1)), (60, 60));
+    let asked: Vec<u32> = world
+        .wishes
+        .iter()
+        .filter_map(|wish| if let Wish::KeyFrame(ssrc) = wish { Some(*ssrc) } else { None })
+        .collect();
+    assert!(
+        asked.len() >= 2 && asked.chunks(2).skip(1).all(|pair| pair == [VIDEO, VIDEO + 1]),
+        "of all at once: {asked:?}"
+    );
+    // The line carries the small one only, and after a while the large one again.
+    two_layers(&mut world, 60..400, 290..400);
+    let visits: Vec<Vec<u32>> = world.visits().iter().map(|visit| sizes(visit)).collect();
+    assert_eq!(visits, [vec![320, 160], vec![160], vec![320, 160]]);
+}
+
 #[test]
 fn packets_of_nothing_are_left_out_and_counted() {
     let mut world = World::new(&[Codec::H264, Codec::Opus]);

@@ -87,6 +87,7 @@ impl Call {
         self.machine.set_remote_description(now, RTCSessionDescription::answer(description)?)?;
         Ok(Peer {
             machine: self.machine,
+            incoming: Incoming::of(&read),
             offer: read,
             choices,
             advertised: vec![self.local],

@@ -16,6 +16,9 @@ const SECTIONS_MAX: usize = 16;
 const FORMATS_MAX: usize = 128;
 /// Lines of a section that are passed on at most.
 const KEPT_MAX: usize = 128;
+/// Layers of simulcast in a section at most, and characters of their names.
+const LAYERS_MAX: usize = 4;
+const LAYER_CHARS: std::ops::RangeInclusive<usize> = 1..=32;
 /// Characters of ICE user names and passwords (RFC 8839, section 5.4).
 const NAME_CHARS: std::ops::RangeInclusive<usize> = 4..=256;
 const PASSWORD_CHARS: std::ops::RangeInclusive<usize> = 22..=256;
@@ -140,6 +143,10 @@ pub struct Section {
     pub formats: Vec<Format>,
     /// Whether it says which sources its packets will have.
     pub names_sources: bool,
+    /// Names of the layers that its writer sends its pictures in, several sizes at once (simulcast, RFC 8853).
+    pub layers: Vec<String>,
+    /// Names of streams that it says it can send (RFC 8851).
+    streams: Vec<String>,
     protocol: String,
     kept: Vec<String>,
 }
@@ -232,6 +239,10 @@ impl Offer {
             line(format_args!("a=setup:{}", self.setup));
             line(format_args!("a={}", if section.direction == Direction::Receive { "recvonly" } else { "sendonly" }));
             section.kept.iter().for_each(|kept| line(format_args!("a={kept}")));
+            if !section.layers.is_empty() {
+                section.layers.iter().for_each(|layer| line(format_args!("a=rid:{layer} send")));
+                line(format_args!("a=simulcast:send {}", section.layers.join(";")));
+            }
             let Format { payload_type, clock_rate, .. } = choice.format;
             let channels =
                 if section.media == Media::Audio { format!("/{}", choice.format.channels) } else { String::new() };
@@ -287,7 +298,8 @@ impl<'a> Draft<'a> {
         }
         let direction = self.direction.unwrap_or(Direction::Both);
         let protocol = "UDP/TLS/RTP/SAVPF".to_owned();
-        self.sections.push(Section { media, direction, formats, names_sources: false, protocol, kept: Vec::new() });
+        let (names_sources, layers, streams, kept) = (false, Vec::new(), Vec::new(), Vec::new());
+        self.sections.push(Section { media, direction, formats, names_sources, layers, streams, protocol, kept });
         Ok(())
     }
 
@@ -339,6 +351,8 @@ impl<'a> Draft<'a> {
         section.names_sources |= name == "ssrc";
         match name {
             "rtpmap" => section.take_map(value)?,
+            "rid" => section.take_stream(value),
+            "simulcast" => section.take_layers(value),
             "fmtp" => section.with_format(value, |format, text| format.parameters = text.to_owned()),
             "rtcp-fb" => section.with_format(value, |format, text| {
                 if format.feedback.len() < 16 {
@@ -356,7 +370,7 @@ impl<'a> Draft<'a> {
     }
 
     fn finish(self) -> Result<Offer, InvalidOffer> {
-        let Self { sections, name, password, fingerprint, setup, is_mixed, .. } = self;
+        let Self { mut sections, name, password, fingerprint, setup, is_mixed, .. } = self;
         if sections.is_empty() {
             return Err(Malformed("it has no media"));
         }
@@ -364,6 +378,7 @@ impl<'a> Draft<'a> {
         let credentials = credentials.ok_or(Malformed("its ICE user name or password is missing or none"))?;
         let fingerprint = fingerprint.ok_or(Malformed("it has no fingerprint by SHA-256"))?;
         let setup = setup.ok_or(Malformed("it has no a=setup"))?;
+        sections.iter_mut().try_for_each(Section::settle_layers)?;
         let mut mids = Vec::new();
         for section in &sections {
             let mid = section.mid().ok_or(Malformed("a section has no a=mid"))?;
@@ -405,6 +420,44 @@ impl Section {
         self.with_format(value, |format, _| {
             (format.name, format.clock_rate, format.channels) = (name, clock_rate, channels);
         });
+        Ok(())
+    }
+
+    fn take_stream(&mut self, value: &str) {
+        let is_name = |name: &str| {
+            let is_word = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+            LAYER_CHARS.contains(&name.len()) && is_word
+        };
+        let mut words = value.split(' ');
+        if let (Some(name), Some("send")) = (words.next(), words.next())
+            && is_name(name)
+            && self.streams.len() <= LAYERS_MAX
+        {
+            self.streams.push(name.to_owned());
+        }
+    }
+
+    /// Of streams that stand for one another the first is taken, and those that are not sent at first may be later.
+    fn take_layers(&mut self, value: &str) {
+        let words: Vec<&str> = value.split(' ').collect();
+        let sent = words.chunks_exact(2).find_map(|pair| if let ["send", list] = pair { Some(list) } else { None });
+        let first = |alike: &str| alike.split(',').next().unwrap_or_default().trim_start_matches('~').to_owned();
+        self.layers = sent.map_or_else(Vec::new, |list| list.split(';').take(LAYERS_MAX + 1).map(first).collect());
+    }
+
+    /// Layers are what both lines name.
+    fn settle_layers(&mut self) -> Result<(), InvalidOffer> {
+        let streams = &mut self.streams;
+        self.layers.retain(|layer| {
+            let known = streams.iter().position(|stream| stream == layer);
+            known.is_some_and(|index| !streams.swap_remove(index).is_empty())
+        });
+        if self.layers.len() > LAYERS_MAX {
+            return Err(InvalidOffer::Unacceptable(format!("pictures can come in {LAYERS_MAX} layers at most")));
+        }
+        if !self.layers.is_empty() && !self.kept.iter().any(|kept| kept.starts_with("msid:")) {
+            self.kept.push(format!("msid:- {}", self.mid().unwrap_or_default()));
+        }
         Ok(())
     }
 

@@ -112,7 +112,9 @@ impl Section {
         let number = format.payload_type.to_string();
         let repairs =
             |other: &&Format| other.name.eq_ignore_ascii_case("rtx") && other.parameter("apt") == Some(&number);
-        let repair = self.formats.iter().find(repairs).map(|repair| repair.payload_type);
+        // The machine does not read which layer a repair is of (`repaired-rtp-stream-id`): what is sent again comes as it was.
+        let repair = self.formats.iter().filter(|_| self.layers.is_empty()).find(repairs);
+        let repair = repair.map(|repair| repair.payload_type);
         Choice { codec, format: format.clone(), repair }
     }
 

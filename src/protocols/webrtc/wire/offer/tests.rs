@@ -20,7 +20,7 @@ a=fmtp:104 apt=103\r\na=rtpmap:109 H264/90000\r\na=rtcp-fb:109 nack\r\na=rtcp-fb
 a=fmtp:109 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f\r\na=rtpmap:114 rtx/90000\r\n\
 a=fmtp:114 apt=109\r\na=rtpmap:98 VP9/90000\r\na=fmtp:98 profile-id=0\r\na=rtpmap:45 AV1/90000\r\n\
 a=ssrc-group:FID 2231627015 632943048\r\na=ssrc:2231627015 cname:4TOk42mSjXCkVIa6\r\na=ssrc:632943048 cname:4TOk42mSjXCkVIa6\r\n\
-a=simulcast:send 0;1\r\na=rid:0 send\r\n";
+a=simulcast:recv 0;1\r\na=rid:0 recv\r\n";
 
 #[test]
 fn what_a_browser_offers() {
@@ -48,6 +48,32 @@ fn what_a_browser_offers() {
     let restarted = offer.restarted(new);
     assert!(restarted.narrowed(&[]).is_ascii() && restarted.credentials().name() == "other");
     assert!(!format!("{restarted:?}").contains("anotherpassword"));
+}
+
+#[test]
+fn pictures_in_several_sizes() {
+    let layers = |lines: &str| {
+        let own =
+            BROWSER.replace("a=simulcast:recv 0;1\r\na=rid:0 recv\r\n", lines).replace("a=msid:stream video\r\n", "");
+        Offer::read(own.as_bytes()).map(|offer| (offer.sections[1].layers.clone(), offer))
+    };
+    let rids =
+        "a=rid:l send\r\na=rid:m send max-width=640\r\na=rid:h send\r\na=rid:x recv\r\na=rid:a b\r\na=rid:\"\r\n";
+    let (names, offer) = layers(&format!("{rids}a=simulcast:recv x send l;~m,n;h;x;l\r\n")).unwrap();
+    assert_eq!(names, ["l", "m", "h"], "each once, and what it says that it sends");
+    let choice = offer.sections[1].choose(&[Codec::H264]).unwrap();
+    assert_eq!(choice.repair, None, "layers are sent again as they were");
+    let narrowed = offer.narrowed(&[offer.sections[0].choose(&[Codec::Opus]).unwrap(), choice]);
+    assert!(
+        narrowed.contains("a=rid:l send\r\na=rid:m send\r\na=rid:h send\r\na=simulcast:send l;m;h\r\n"),
+        "{narrowed}"
+    );
+    assert!(narrowed.contains("a=msid:- 1\r\n"), "the machine takes layers of a track with a name alone");
+    for none in ["", "a=simulcast:send l\r\n", rids, "a=rid:l send\r\na=simulcast:send\r\n"] {
+        assert!(layers(none).unwrap().0.is_empty(), "{none}");
+    }
+    let many = "a=rid:1 send\r\na=rid:2 send\r\na=rid:3 send\r\na=rid:4 send\r\na=rid:5 send\r\na=simulcast:send 1;2;3;4;5\r\n";
+    assert!(matches!(layers(many), Err(InvalidOffer::Unacceptable(_))));
 }
 
 #[test]
