@@ -79,7 +79,8 @@ struct Playback {
     srt: String,
     /// By WHEP, at less than a second.
     whep: String,
-    /// Whether DASH players get segments while they are made: when segments are alike.
+    /// Whether DASH players get segments while they are made: when segments are alike, and stay so, which those of publishers by WHIP
+    /// do not, whose key frames come when they are asked for.
     low_latency_dash: bool,
 }
 

@@ -361,7 +361,8 @@ impl Broadcast {
             }
         }
         let number = self.settings.generation.wrapping_mul(EPOCHS_OF_GENERATION).wrapping_add(self.num_epochs);
-        self.epochs.push_back(Epoch { number, start, date, tracks, is_slate: slate.is_some() });
+        let (is_slate, keys_on_request) = (slate.is_some(), visit.keys_on_request);
+        self.epochs.push_back(Epoch { number, start, date, tracks, is_slate, keys_on_request });
         self.num_epochs += 1;
         self.tap.begin(number, visit.tracks.clone());
         let mut timeline = Timeline::new(visit.clock, start);
@@ -531,7 +532,10 @@ impl Broadcast {
                     let Some((rendition, timescale)) = place(track) else { continue };
                     let Some(beginning) = self.beginning(number, Ticks { value: start, timescale }) else { continue };
                     let beginning = Beginning { independent, ..beginning };
-                    self.periods.note_cut(number, beginning.start.rescale(MICROS), beginning.epoch);
+                    let epoch = self.epochs.iter().rev().find(|epoch| epoch.number == beginning.epoch);
+                    let is_steady = epoch.is_none_or(|epoch| !epoch.keys_on_request);
+                    let at = beginning.start.rescale(MICROS);
+                    self.periods.note_cut((number, at), (beginning.epoch, is_steady));
                     self.with_ring(rendition, |ring| ring.begin(beginning));
                     out.push(Cut::Begin { rendition, beginning });
                 }

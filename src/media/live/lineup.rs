@@ -76,6 +76,7 @@ pub struct Lineup {
     /// Pictures first, each kind in order.
     tracks: Vec<Track>,
     is_by_size: bool,
+    keys_on_request: bool,
     /// Whether the tracks as they are now have been announced.
     is_announced: bool,
     held: VecDeque<Arrived>,
@@ -91,6 +92,7 @@ impl Lineup {
             clock,
             tracks: Vec::new(),
             is_by_size: false,
+            keys_on_request: false,
             is_announced: false,
             held: VecDeque::new(),
             held_bytes: 0,
@@ -102,6 +104,11 @@ impl Lineup {
     /// The largest pictures come first, whatever their numbers are.
     pub fn by_size(self) -> Self {
         Self { is_by_size: true, ..self }
+    }
+
+    /// Key frames come when they are asked for.
+    pub fn with_keys_on_request(self) -> Self {
+        Self { keys_on_request: true, ..self }
     }
 
     /// Tracks of a kind that have told their configuration.
@@ -193,7 +200,8 @@ impl Lineup {
         self.is_announced = true;
         self.held_bytes = 0;
         let tracks = self.tracks.iter().map(|track| described(track.id, &track.config)).collect();
-        out.push(Fed::Visit(Visit { clock: self.clock, tracks, frame_rate }));
+        let keys_on_request = self.keys_on_request;
+        out.push(Fed::Visit(Visit { clock: self.clock, tracks, frame_rate, keys_on_request }));
         while let Some(Arrived { track, stamp, payload }) = self.held.pop_front() {
             if let Some(track) = self.find(track) {
                 out.push(Fed::Frame { track, stamp, payload });

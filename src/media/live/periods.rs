@@ -108,8 +108,8 @@ impl Periods {
         self.periods.iter().any(|period| period.cadence != Cadence::Unknown)
     }
 
-    /// A segment of the grid begins.
-    pub(super) fn note_cut(&mut self, number: u64, at_micros: i64, epoch: u32) {
+    /// A segment of the grid begins, of an epoch whose publisher has a rhythm of its own, or none.
+    pub(super) fn note_cut(&mut self, (number, at_micros): (u64, i64), (epoch, is_steady): (u32, bool)) {
         if number < self.next {
             // Another track enters a segment that has begun.
             return;
@@ -122,10 +122,11 @@ impl Periods {
                 // Nobody was told of it.
                 self.periods.pop_back();
             }
-            let cadence = self.periods.back().map_or(Cadence::Unknown, |last| match last.cadence {
-                Cadence::Regular { .. } => last.cadence,
-                Cadence::Unknown | Cadence::Irregular => Cadence::Irregular,
-            });
+            let cadence = match self.periods.back().map(|last| last.cadence) {
+                None if is_steady => Cadence::Unknown,
+                Some(regular @ Cadence::Regular { .. }) if is_steady => regular,
+                _ => Cadence::Irregular,
+            };
             // Without a hole, segments in which nobody published being empty ones: a player that stands at the end of a period,
             // when there is a hole behind it, may go there and wait for ever.
             self.close(at_micros);
@@ -204,14 +205,24 @@ mod tests {
 
     const REGULAR: Cadence = Cadence::Regular { segment_micros: 2_000_000 };
 
+    /// Epochs from the tenth on have no rhythm of their own.
     fn noted(cuts: &[(u64, i64, u32)]) -> Vec<(u64, Option<i64>, Cadence)> {
         let mut periods = Periods::default();
         for (number, ms, epoch) in cuts {
-            periods.note_cut(*number, ms * 1000, *epoch);
+            periods.note_cut((*number, ms * 1000), (*epoch, *epoch < 10));
             // Sound enters the same segment.
-            periods.note_cut(*number, ms * 1000 + 9000, *epoch);
+            periods.note_cut((*number, ms * 1000 + 9000), (*epoch, *epoch < 10));
         }
         periods.iter().map(|one| (one.first, one.end_micros, one.cadence)).collect()
+    }
+
+    #[test]
+    fn nothing_is_told_in_advance_of_who_sends_key_frames_on_request() {
+        let cuts = [(5, 0, 10), (6, 2000, 10), (7, 4000, 10), (8, 6000, 10)];
+        assert_eq!(noted(&cuts), [(5, None, Cadence::Irregular)]);
+        assert_eq!(noted(&cuts[..1]), [(5, None, Cadence::Irregular)], "it is known at once");
+        let cuts = [(5, 0, 0), (6, 2000, 0), (7, 4000, 0), (8, 6000, 10), (9, 8000, 10)];
+        assert_eq!(noted(&cuts), [(5, Some(6_000_000), REGULAR), (8, None, Cadence::Irregular)]);
     }
 
     #[test]
@@ -256,7 +267,7 @@ mod tests {
         assert_eq!(noted(&cuts), [(5, Some(9_000_000), REGULAR), (9, None, REGULAR)]);
         let mut periods = Periods::default();
         for (number, ms, epoch) in cuts {
-            periods.note_cut(number, ms * 1000, epoch);
+            periods.note_cut((number, ms * 1000), (epoch, true));
         }
         periods.forget_before(8);
         assert_eq!(periods.iter().count(), 2);

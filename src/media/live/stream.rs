@@ -264,7 +264,12 @@ mod tests {
 
     fn visit() -> Visit {
         let aac = CodecConfig::Aac { config: Bytes::from_static(&[0x11, 0x90]) };
-        Visit { clock: IngestClock::RTMP, tracks: vec![TrackConfig::new(aac, 48_000)], frame_rate: None }
+        Visit {
+            clock: IngestClock::RTMP,
+            tracks: vec![TrackConfig::new(aac, 48_000)],
+            frame_rate: None,
+            keys_on_request: false,
+        }
     }
 
     fn push(stream: &LiveStream, generation: u64, ms: i64) -> Result<(), TakenOver> {

@@ -25,7 +25,7 @@ pub(crate) fn slate() -> Arc<SlateClip> {
 }
 
 pub(crate) fn visit(tracks: Vec<TrackConfig>) -> Visit {
-    Visit { clock: IngestClock::RTMP, tracks, frame_rate: Some((30, 1)) }
+    Visit { clock: IngestClock::RTMP, tracks, frame_rate: Some((30, 1)), keys_on_request: false }
 }
 
 /// A publisher of 30 pictures a second with a key frame every two seconds, and sound with it.

@@ -130,7 +130,7 @@ impl RtpIngest {
         });
         let tracks: Vec<Track> = tracks.collect();
         let clocks = Clocks::new(choices.iter().map(|choice| (choice.codec.media(), choice.format.clock_rate)));
-        let lineup = Lineup::new(IngestClock::RTP).by_size();
+        let lineup = Lineup::new(IngestClock::RTP).by_size().with_keys_on_request();
         Self { started: now, tracks, clocks, lineup, announced: None, unusable: Unusable::default() }
     }
 

@@ -16,6 +16,8 @@ pub struct Visit {
     pub tracks: Vec<TrackConfig>,
     /// Frames per second it says its pictures have.
     pub frame_rate: Option<(u32, u32)>,
+    /// Whether it sends key frames when it is asked for some, not at an interval of its own.
+    pub keys_on_request: bool,
 }
 
 /// What stays the same from one change of the tracks to the next.
@@ -31,6 +33,8 @@ pub struct Epoch {
     pub tracks: Vec<Option<(TrackConfig, Bytes)>>,
     /// Whether it is the slate, which nobody publishes.
     pub is_slate: bool,
+    /// Whether nobody knows in advance where its segments will begin.
+    pub keys_on_request: bool,
 }
 
 impl Epoch {

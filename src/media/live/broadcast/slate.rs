@@ -95,7 +95,7 @@ impl Broadcast {
         let clip = self.slate.clone().filter(|_| self.target_secs.is_some() && !self.has_ended);
         let (Some(clip), Some(last)) = (clip, self.last_visit.as_ref()) else { return };
         let tracks: Vec<TrackConfig> = last.tracks.iter().map(|config| clip.config_like(config)).collect();
-        let visit = Visit { clock: CLOCK, tracks, frame_rate: Some((FRAMES_PER_SEC, 1)) };
+        let visit = Visit { clock: CLOCK, tracks, frame_rate: Some((FRAMES_PER_SEC, 1)), keys_on_request: false };
         // Its configurations were read when it was made.
         let Ok(inits) = visit.tracks.iter().map(init_segment).collect::<Result<Vec<_>, _>>() else { return };
         self.level_rungs(out);
