@@ -70,7 +70,7 @@ soak: deps-test web/dist/index.html ## Kill the server in the middle of 50 uploa
 	SOAK_LIVE_SECS=$${SOAK_LIVE_SECS:-600} cargo test --locked --test e2e a_session_holds -- --nocapture
 	SOAK_PLAYERS_SECS=$${SOAK_PLAYERS_SECS:-300} cargo test --locked --test e2e live_players -- --nocapture --test-threads=1
 	SOAK_SRT_SECS=$${SOAK_SRT_SECS:-600} cargo test --locked --test e2e publishers_by_srt_cost -- --nocapture
-	SOAK_WEBRTC_SECS=$${SOAK_WEBRTC_SECS:-600} cargo test --locked --test e2e publishers_by_whip_and_viewers -- --nocapture
+	SOAK_WEBRTC_SECS=$${SOAK_WEBRTC_SECS:-600} cargo test --release --locked --test e2e publishers_by_whip_and_viewers -- --nocapture
 
 clean: ## Remove build products and node_modules; ./data stays
 	cargo clean
