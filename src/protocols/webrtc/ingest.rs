@@ -197,9 +197,9 @@ impl RtpIngest {
         left.filter_map(|track| track.ssrc.zip(track.pictures.as_mut()))
     }
 
-    /// Those of all layers are asked for together.
+    /// Those of all layers are asked for together, but not for one that may not be announced yet.
     fn ask_for_key_frames(&mut self, now: Instant, wishes: &mut Vec<Wish>) {
-        if !self.sources(now).any(|(_, pictures)| now >= pictures.asks_at(now)) {
+        if self.key_frame_due(now).is_none_or(|due| now < due) {
             return;
         }
         let before = wishes.len();
@@ -235,10 +235,16 @@ impl RtpIngest {
     /// When time is to pass next at the latest.
     pub fn next_timer(&self, now: Instant) -> Option<Instant> {
         let packets = self.tracks.iter().filter_map(|track| track.jitter.next_timer(now));
-        let has_coming = self.has_coming(now);
+        packets.chain(self.key_frame_due(now)).min()
+    }
+
+    /// When a key frame is to be asked for next.
+    fn key_frame_due(&self, now: Instant) -> Option<Instant> {
+        let (has_coming, is_apart) = (self.has_coming(now), self.is_apart(now));
         let left = self.tracks.iter().filter(|track| track.ssrc.is_some() && !(has_coming && track.is_silent(now)));
-        let keys = left.filter_map(|track| track.pictures.as_ref());
-        packets.chain(keys.map(|pictures| pictures.asks_at(now))).min()
+        let pictures = left.filter_map(|track| track.pictures.as_ref());
+        let asking = pictures.filter(|pictures| !(is_apart && pictures.announced.is_none()));
+        asking.map(|pictures| pictures.asks_at(now)).min()
     }
 
     fn drain(&mut self, section: usize, now: Instant, out: &mut Vec<Fed>) {
@@ -280,16 +286,15 @@ impl RtpIngest {
 
     /// The unit in the making has all that came of it.
     fn end_unit(&mut self, section: usize, out: &mut Vec<Fed>) {
+        let Some((time, at)) = self.tracks.get_mut(section).and_then(|track| track.under_way.take()) else { return };
+        let is_apart = self.is_apart(at);
         let Some(track) = self.tracks.get_mut(section) else { return };
-        let Some((time, at)) = track.under_way.take() else { return };
         let unit = track.unit.finish().filter(|_| !track.is_broken);
         (track.is_broken, track.is_joining) = (false, false);
         let Some(unit) = unit else {
             track.wait_for_key();
             return;
         };
-        let since = self.announced.map(|announced| at.saturating_duration_since(announced));
-        let is_apart = since.is_some_and(|since| (RESIZE_TOGETHER..RESIZE_EVERY_MIN).contains(&since));
         let taken = match &mut track.pictures {
             Some(pictures) => pictures.take(unit, at, !is_apart),
             None => Ok(Taken { payload: unit, keyframe: true, config: None }),
@@ -314,6 +319,12 @@ impl RtpIngest {
             Err(Left::Damaged) => self.unusable.damaged += 1,
             Err(Left::Undecodable) => self.unusable.undecodable += 1,
         }
+    }
+
+    /// Whether pictures of other sizes have to wait, as some were announced just before.
+    fn is_apart(&self, now: Instant) -> bool {
+        let since = self.announced.map(|announced| now.saturating_duration_since(announced));
+        since.is_some_and(|since| (RESIZE_TOGETHER..RESIZE_EVERY_MIN).contains(&since))
     }
 
     /// Whether every track has told its configuration; once there was an announcement, every one that comes.

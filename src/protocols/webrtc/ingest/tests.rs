@@ -1,4 +1,6 @@
 //! Pictures of an encoder, put into packets by the crate, with what a network does to them.
+use std::ops::Range;
+
 use bytes::Bytes;
 use rtc::rtp::codec::h264::H264Payloader;
 use rtc::rtp::codec::vp9::Vp9Payloader;
@@ -258,10 +260,10 @@ fn a_first_picture_that_began_before_is_no_damage() {
     assert!(world.key_frames_asked() > 0);
 }
 
-/// Sends two sizes, a key frame of both in every ten; the small one all the time, the large one in these pictures.
-fn two_layers(world: &mut World, pictures: std::ops::Range<usize>, large: std::ops::Range<usize>) {
-    let sizes = [encoded("160x90", 100, 10), encoded("320x180", 100, 10)];
-    let (mut payloader, mut next) = (H264Payloader::default(), [world.sequence; 2]);
+/// Sends two sizes, a key frame of both in every `gop`; the small one all the time, the large one in these pictures.
+fn two_layers(world: &mut World, next: &mut [u16; 2], gop: u32, (pictures, large): (Range<usize>, Range<usize>)) {
+    let sizes = [encoded("160x90", 100, gop), encoded("320x180", 100, gop)];
+    let mut payloader = H264Payloader::default();
     for index in pictures {
         for layer in (0..2).filter(|layer| *layer == 0 || large.contains(&index)) {
             world.sequence = next[layer];
@@ -272,7 +274,6 @@ fn two_layers(world: &mut World, pictures: std::ops::Range<usize>, large: std::o
         }
         world.next_picture();
     }
-    world.sequence = next[0].max(next[1]);
 }
 
 fn sizes(visit: &Visit) -> Vec<u32> {
@@ -282,7 +283,8 @@ fn sizes(visit: &Visit) -> Vec<u32> {
 #[test]
 fn layers_are_tracks_the_largest_first_and_those_that_stop_are_left_out() {
     let mut world = World::new(&[Codec::H264, Codec::H264]);
-    two_layers(&mut world, 0..60, 0..60);
+    let mut next = [65_530; 2];
+    two_layers(&mut world, &mut next, 100, (0..60, 0..60));
     assert_eq!(world.visits().iter().map(|visit| sizes(visit)).collect::<Vec<_>>(), [[320, 160]]);
     let of_track = |world: &World, track| world.frames().iter().filter(|(of, _)| *of == track).count();
     assert_eq!((of_track(&world, 0), of_track(&world, 1)), (60, 60));
@@ -295,8 +297,12 @@ fn layers_are_tracks_the_largest_first_and_those_that_stop_are_left_out() {
         asked.len() >= 2 && asked.chunks(2).skip(1).all(|pair| pair == [VIDEO, VIDEO + 1]),
         "of all at once: {asked:?}"
     );
-    // The line carries the small one only, and after a while the large one again.
-    two_layers(&mut world, 60..400, 290..400);
+    // The line carries the small one only, and after a while the large one again, the second time before that may be announced.
+    two_layers(&mut world, &mut next, 10, (60..180, 0..0));
+    let asked = world.key_frames_asked();
+    two_layers(&mut world, &mut next, 10, (180..220, 180..220));
+    assert_eq!(world.key_frames_asked(), asked, "for what has to wait nobody is asked");
+    two_layers(&mut world, &mut next, 10, (220..400, 290..400));
     let visits: Vec<Vec<u32>> = world.visits().iter().map(|visit| sizes(visit)).collect();
     assert_eq!(visits, [vec![320, 160], vec![160], vec![320, 160]]);
 }
