@@ -190,24 +190,19 @@ impl RtpIngest {
         self.tracks.iter().any(|track| track.pictures.is_some() && track.came.is_some() && !track.is_silent(now))
     }
 
-    /// Sources of pictures, without layers that others have outlived.
-    fn sources(&mut self, now: Instant) -> impl Iterator<Item = (u32, &mut Picturing)> {
-        let has_coming = self.has_coming(now);
-        let left = self.tracks.iter_mut().filter(move |track| !(has_coming && track.is_silent(now)));
-        left.filter_map(|track| track.ssrc.zip(track.pictures.as_mut()))
-    }
-
     /// Those of all layers are asked for together, but not for one that may not be announced yet.
     fn ask_for_key_frames(&mut self, now: Instant, wishes: &mut Vec<Wish>) {
         if self.key_frame_due(now).is_none_or(|due| now < due) {
             return;
         }
-        let before = wishes.len();
-        wishes.extend(self.sources(now).map(|(ssrc, pictures)| {
-            pictures.last_asked = Some(now);
-            Wish::KeyFrame(ssrc)
-        }));
-        self.unusable.key_frames_asked += (wishes.len() - before) as u64;
+        let has_coming = self.has_coming(now);
+        for track in self.tracks.iter_mut().filter(|track| !(has_coming && track.is_silent(now))) {
+            if let (Some(ssrc), Some(pictures)) = (track.ssrc, &mut track.pictures) {
+                pictures.last_asked = Some(now);
+                self.unusable.key_frames_asked += 1;
+                wishes.push(Wish::KeyFrame(ssrc));
+            }
+        }
     }
 
     /// Layers that come no more are announced no more, as long as another one comes.
