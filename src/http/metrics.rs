@@ -143,6 +143,10 @@ fn describe_links() {
             "playhouse_whep_viewers_skips_total",
             "Times that viewers by WHEP were too far behind and went on with a key frame",
         ),
+        (
+            "playhouse_whep_switches_total",
+            "Times that viewers by WHEP were sent smaller pictures (down) or larger ones (up)",
+        ),
         ("playhouse_live_tap_skips_total", "Times that frames were gone before they had been read"),
     ];
     for (name, text) in readers {

@@ -2,6 +2,7 @@
 // long the first one took, how far sound and pictures are apart (by a flash and a beep that belong together, if there are such), and,
 // when pictures carry a clock, glass to glass. What has been passed is told on the error stream, line by line. It waits before for as
 // long as `--settle`; with `--skew` no longer than until sound and pictures are in step, which browsers bring about bit by bit.
+// With `--sizes` it tells the size of pictures whenever that has changed.
 import { withBrowser } from './lib/browser.mjs';
 import { readPictures } from './lib/clock.mjs';
 import { round } from './lib/playback.mjs';
@@ -19,6 +20,7 @@ const OPTIONS = {
   restart: { type: 'boolean', default: false },
   clock: { type: 'boolean', default: false },
   skew: { type: 'boolean', default: false },
+  sizes: { type: 'boolean', default: false },
 };
 
 /** Sound and pictures that were this near for so many beeps are in step, milliseconds. */
@@ -39,7 +41,7 @@ await run(['BASE', 'URL'], OPTIONS, (input, results) =>
     if (input.clock) await page.evaluate(readPictures);
     if (input.restart) results.restarted = await page.evaluate(() => window.whep.restart());
     const before = await counts(page);
-    await page.waitForTimeout(integer(input.seconds, 'seconds') * 1000);
+    await watchFor(page, integer(input.seconds, 'seconds') * 1000, input.sizes);
     const after = await counts(page);
     // What is heard and what is shown now, by the publisher's clock, as the browser believes.
     const apart = after.video && after.audio && after.video.playoutAt - after.audio.playoutAt;
@@ -60,6 +62,19 @@ async function settle(page, mostMs, byBeeps) {
     await page.waitForTimeout(250);
     const skew = await page.evaluate((beeps) => window.skew.lately(beeps), IN_STEP.beeps);
     if (skew !== null && Math.abs(skew) < IN_STEP.skew) return;
+  }
+}
+
+async function watchFor(page, ms, tellSizes) {
+  if (!tellSizes) return page.waitForTimeout(ms);
+  const end = Date.now() + ms;
+  let told = null;
+  while (Date.now() < end) {
+    const { width, height } = (await counts(page)).video;
+    const size = `${width}x${height}`;
+    if (size !== told) console.error(`passed: ${size}`);
+    told = size;
+    await page.waitForTimeout(100);
   }
 }
 

@@ -253,6 +253,37 @@ async fn viewers_over_a_line_that_loses_packets_go_on() {
     assert!(grown(&told, "frames") > 300.0, "{told}");
 }
 
+/// The ladder's rungs are for who has less than the source needs, until they have more again.
+#[tokio::test(flavor = "multi_thread")]
+async fn viewers_over_a_narrow_line_are_sent_a_rung_for_as_long() {
+    let server = quiet().start();
+    let creator = server.account("creator").await;
+    let live = make(&creator, json!({"title": "From the train", "ladder": "full"})).await;
+    let mut encoder = Command::new("ffmpeg");
+    let source = "-re -f lavfi -i testsrc2=size=640x360:rate=30 -re -f lavfi -i sine=440:sample_rate=48000 -t 600";
+    let codecs = "-c:v libx264 -preset ultrafast -tune zerolatency -g 30 -b:v 2500k -minrate 2500k -maxrate 2500k \
+        -bufsize 500k -x264-params nal-hrd=cbr -pix_fmt yuv420p -c:a aac -f flv";
+    encoder.args(["-nostdin", "-v", "error"]).args(source.split_whitespace()).args(codecs.split_whitespace());
+    encoder.arg(text(&live, "/ingest/rtmp"));
+    let _publisher = Publisher::run(encoder);
+    begun(&creator, &live).await;
+    until("a rung", PATIENCE, || async {
+        let latency = &show(&creator, &live).await["ingest_stats"]["ladder"]["added_latency_ms"];
+        latency.is_i64().then_some(())
+    })
+    .await;
+    let address = format!("127.0.0.1:{}", server.port_of("webrtc")).parse().expect("an address");
+    let line = LossyLine::start(address, Lossy { lost_per_mille: 0, lost_back_per_mille: 0, ..LOSSY }).await;
+    let (url, port) = (server.url(), line.address.port().to_string());
+    let mut viewer =
+        Telling::start("whep-chromium.mjs", &[&url, whep(&live), "--port", &port, "--sizes", "--seconds", "90"]);
+    viewer.wait_for("640x360");
+    line.narrow_to(1_200_000);
+    viewer.wait_for("426x240");
+    line.narrow_to(0);
+    viewer.wait_for("640x360");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn publishers_over_a_line_that_loses_packets_go_on() {
     let server = quiet().start();

@@ -1,7 +1,7 @@
 //! A line that loses datagrams: a UDP proxy between one client and a server, by a seed.
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -13,6 +13,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// Datagrams on their way in one direction.
 const IN_FLIGHT: usize = 4096;
+/// What lies before a narrow place at most.
+const HELD_MAX: Duration = Duration::from_millis(250);
 /// Largest datagram.
 const DATAGRAM_BYTES: usize = 2048;
 
@@ -34,6 +36,8 @@ pub(crate) struct LossyLine {
     /// Where clients send to.
     pub(crate) address: SocketAddr,
     is_cut: Arc<AtomicBool>,
+    /// Bits a second that it carries on their way back, if not all.
+    width: Arc<AtomicU64>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -44,8 +48,14 @@ impl LossyLine {
         far.connect(server).await.expect("the server's address");
         let address = near.local_addr().expect("its address");
         let is_cut = Arc::new(AtomicBool::new(false));
-        let task = tokio::spawn(run(near, far, (lossy, Arc::clone(&is_cut))));
-        Self { address, is_cut, _task: AbortOnDropHandle::new(task) }
+        let width = Arc::new(AtomicU64::new(0));
+        let task = tokio::spawn(run(near, far, (lossy, Arc::clone(&is_cut), Arc::clone(&width))));
+        Self { address, is_cut, width, _task: AbortOnDropHandle::new(task) }
+    }
+
+    /// It carries so many bits a second on their way back from now on, and holds a quarter of a second of them; all again with 0.
+    pub(crate) fn narrow_to(&self, bits_per_sec: u64) {
+        self.width.store(bits_per_sec, Ordering::Relaxed);
     }
 
     /// Nothing gets through for this long.
@@ -56,11 +66,16 @@ impl LossyLine {
     }
 }
 
-async fn run(near: Arc<UdpSocket>, far: Arc<UdpSocket>, (lossy, is_cut): (Lossy, Arc<AtomicBool>)) {
+async fn run(
+    near: Arc<UdpSocket>,
+    far: Arc<UdpSocket>,
+    (lossy, is_cut, width): (Lossy, Arc<AtomicBool>, Arc<AtomicU64>),
+) {
     let mut random = StdRng::seed_from_u64(lossy.seed);
     let (there, back) = (delayed(Arc::clone(&far), lossy), delayed(Arc::clone(&near), lossy));
     let (mut up, mut down) = ([0; DATAGRAM_BYTES], [0; DATAGRAM_BYTES]);
-    let mut client = None;
+    // When all that lies before the narrow place has gone through.
+    let (mut client, mut free) = (None, Instant::now());
     loop {
         tokio::select! {
             Ok((bytes, from)) = near.recv_from(&mut up) => {
@@ -73,7 +88,15 @@ async fn run(near: Arc<UdpSocket>, far: Arc<UdpSocket>, (lossy, is_cut): (Lossy,
                 if random.random_range(0..1000) < lossy.lost_back_per_mille || is_cut.load(Ordering::Relaxed) {
                     continue;
                 }
-                let _ = back.try_send((Instant::now(), client, down[..bytes].to_vec()));
+                let (now, width) = (Instant::now(), width.load(Ordering::Relaxed));
+                free = free.max(now);
+                if width > 0 && free - now > HELD_MAX {
+                    continue;
+                }
+                if width > 0 {
+                    free += Duration::from_secs_f64(bytes as f64 * 8.0 / width as f64);
+                }
+                let _ = back.try_send((free, client, down[..bytes].to_vec()));
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What is made of a stream for viewers who see it at once (WebRTC), where their players cannot take what comes: sound as Opus,
 //! pictures as H.264 in the order in which they are shown. It exists while somebody needs it: viewers say what they need here,
 //! whoever encodes is told, and what comes of it is read here like the stream's own frames.
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
@@ -68,6 +69,8 @@ pub struct RealtimeStats {
 struct Made {
     pictures: Tap,
     sound: Tap,
+    /// Rungs of the ladder, by their names.
+    rungs: Vec<(String, Tap)>,
     /// Counts how often pictures began anew.
     begun: u64,
 }
@@ -86,6 +89,7 @@ pub struct Realtime {
 pub struct RealtimeCursor {
     pictures: Cursor,
     sound: Cursor,
+    rungs: HashMap<String, Cursor>,
     begun: u64,
 }
 
@@ -96,6 +100,8 @@ pub struct RealtimeRead {
     pub is_anew: bool,
     /// Frames of both tracks.
     pub frames: Vec<Tapped>,
+    /// Frames of rungs.
+    pub rungs: Vec<(String, Vec<Tapped>)>,
 }
 
 impl Realtime {
@@ -155,10 +161,41 @@ impl Realtime {
         self.moved.send_modify(|count| *count += 1);
     }
 
+    /// Pictures of a rung that come from now on are of this configuration.
+    pub(super) fn begin_rung(&self, name: &str, epoch: u32, config: TrackConfig) {
+        let mut made = self.made();
+        let index = made.rungs.iter().position(|(known, _)| known == name).unwrap_or(made.rungs.len());
+        if index == made.rungs.len() {
+            made.rungs.push((name.to_owned(), Tap::default()));
+        }
+        if let Some((_, tap)) = made.rungs.get_mut(index) {
+            tap.clear();
+            tap.begin(epoch, vec![config]);
+        }
+    }
+
+    /// The next picture of a rung of this epoch.
+    pub(super) fn push_rung(&self, (name, epoch): (&str, u32), frame: &Frame) {
+        if let Some((_, tap)) = self.made().rungs.iter_mut().find(|(known, _)| known == name)
+            && tap.epoch() == Some(epoch)
+        {
+            tap.push(0, frame);
+        }
+        if self.moved.receiver_count() > 0 {
+            self.moved.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// No other rungs than these are made.
+    pub(super) fn give_up_rungs_but(&self, made: &[String]) {
+        self.made().rungs.retain(|(name, _)| made.contains(name));
+    }
+
     /// Begins to read.
     pub fn join(&self) -> RealtimeCursor {
         let made = self.made();
-        RealtimeCursor { pictures: made.pictures.join(), sound: made.sound.join(), begun: made.begun }
+        let rungs = HashMap::new();
+        RealtimeCursor { pictures: made.pictures.join(), sound: made.sound.join(), rungs, begun: made.begun }
     }
 
     /// What has been made since the last time.
@@ -166,7 +203,13 @@ impl Realtime {
         let made = self.made();
         let is_anew = std::mem::replace(&mut cursor.begun, made.begun) != made.begun;
         let pictures = made.pictures.read(&mut cursor.pictures);
-        RealtimeRead { is_anew, frames: pictures.chain(made.sound.read(&mut cursor.sound)).collect() }
+        cursor.rungs.retain(|name, _| made.rungs.iter().any(|(known, _)| known == name));
+        let rungs = made.rungs.iter().map(|(name, tap)| {
+            let place = cursor.rungs.entry(name.clone()).or_insert_with(|| tap.join());
+            (name.clone(), tap.read(place).collect())
+        });
+        let rungs = rungs.collect();
+        RealtimeRead { is_anew, frames: pictures.chain(made.sound.read(&mut cursor.sound)).collect(), rungs }
     }
 
     /// Moves when there is more to be read.

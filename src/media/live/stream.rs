@@ -13,7 +13,7 @@ use super::realtime::Realtime;
 use super::slate::SlateClip;
 use super::timeline::Stamp;
 use crate::domain::time::Timestamp;
-use crate::media::frames::{InvalidConfig, TrackConfig};
+use crate::media::frames::{Frame, InvalidConfig, TrackConfig};
 
 /// Who keeps what was cut. Called with the broadcast as it will be seen, before anyone sees it; must not block for long.
 pub trait Keeper: Send {
@@ -154,16 +154,22 @@ impl LiveStream {
 
     /// A rung's encoder tells what it makes in this epoch.
     pub fn begin_rung(&self, (name, epoch): (&str, u32), config: TrackConfig) -> Result<(), InvalidConfig> {
-        self.change(|fed, _| fed.broadcast.begin_rung(name, epoch, config))
+        self.change(|fed, _| fed.broadcast.begin_rung(name, epoch, config.clone()))?;
+        self.realtime.begin_rung(name, epoch, config);
+        Ok(())
     }
 
     /// Nobody encodes other rungs than these now.
     pub fn give_up_rungs_but(&self, made: &[String]) {
+        self.realtime.give_up_rungs_but(made);
         self.change(|fed, cuts| fed.broadcast.give_up_rungs_but(made, cuts));
     }
 
     /// Takes a picture of a rung of this epoch; of another one it is of no use any more.
     pub fn push_rung(&self, rung: (&str, u32), picture: RungPicture, now: Timestamp) {
+        let RungPicture { pts, keyframe, ref payload } = picture;
+        let frame = Frame { dts: pts, pts, duration: 0, keyframe, payload: payload.clone() };
+        self.realtime.push_rung(rung, &frame);
         self.change(|fed, cuts| fed.broadcast.push_rung(rung, picture, now, cuts));
     }
 

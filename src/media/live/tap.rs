@@ -130,6 +130,11 @@ impl Tap {
         self.ring.clear();
     }
 
+    /// The epoch that comes now.
+    pub(super) fn epoch(&self) -> Option<u32> {
+        self.tracks.as_ref().map(|tracks| tracks.epoch)
+    }
+
     /// Number of the next frame.
     pub fn end(&self) -> u64 {
         self.first + self.ring.len() as u64

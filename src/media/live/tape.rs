@@ -89,6 +89,24 @@ impl<T: Piece> Tape<T> {
         self.ring.back()
     }
 
+    /// The newest piece that one can begin with, and its number.
+    pub fn beginning(&self) -> Option<(u64, &T)> {
+        let start = self.start?;
+        let index = usize::try_from(start.checked_sub(self.first)?).ok()?;
+        Some((start, self.ring.get(index)?))
+    }
+
+    /// The first piece that this is true of.
+    pub fn find(&self, is_it: impl Fn(&T) -> bool) -> Option<&T> {
+        self.ring.iter().find(|piece| is_it(piece))
+    }
+
+    /// How many bits a second come, once there is more than a second of it.
+    pub fn bits_per_sec(&self) -> Option<f64> {
+        let span = self.ring.back()?.made().saturating_duration_since(self.ring.front()?.made());
+        (span >= Duration::from_secs(1)).then(|| self.bytes as f64 * 8.0 / span.as_secs_f64())
+    }
+
     /// One can begin with the piece that comes next.
     pub fn begin(&mut self) {
         self.start = Some(self.end());

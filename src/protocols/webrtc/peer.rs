@@ -42,10 +42,12 @@ use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
 mod call;
 mod control;
+mod resending;
 
 pub use call::Call;
 pub use control::Control;
 use control::Heard;
+use resending::Resending;
 pub use rtc::rtp::Packet as RtpPacket;
 
 use super::mux::Arrived;
@@ -57,8 +59,9 @@ use super::wire::{Path, is_good_check};
 const GONE_AFTER: Duration = Duration::from_secs(30);
 /// How often receivers are told what came (RFC 3550 has 5 s; browsers adapt faster with more).
 const REPORT_EVERY: Duration = Duration::from_secs(1);
-/// Bits a second that a path is believed to carry at first, at least and at most.
-const ESTIMATE: (f64, f64, f64) = (3e6, 1e5, 1e8);
+/// Bits a second that a path is believed to carry at first, at least and at most: more than streams have, until it shows that it does
+/// not.
+const ESTIMATE: (f64, f64, f64) = (2e7, 1e5, 5e7);
 /// What this side calls itself in feedback: it has no source of its own when it receives.
 const OWN_SOURCE: u32 = 1;
 /// Names all that one client is sent: it plays sources of one name in step. A name of five letters ends at a word of 32 bits: the
@@ -537,6 +540,7 @@ fn registry(heard: &Heard, flow: &Flow) -> Registry {
             let (first, least, most) = ESTIMATE;
             let estimate = CongestionControlBuilder::new(Gcc::new(first, least, most)).build();
             registry
+                .with(Slot::from(3_500), Resending::new())
                 .with(Slot::NackResponder, NackResponderBuilder::new().build())
                 .with(Slot::TwccSender, TwccSenderBuilder::new().build())
                 .with(Slot::CongestionControl, estimate)

@@ -29,6 +29,8 @@ const ROUNDED: i64 = 48;
 const PACKET_SAMPLES: u32 = 960;
 /// Channels that Opus over RTP has at most (RFC 7587).
 const CHANNELS_MAX: u8 = 2;
+/// Pictures of which none has come for so long do not come.
+const COMES_WITHIN: Duration = Duration::from_secs(3);
 /// After so many pictures in the order in which they are shown there are no B-frames, though they are shown later than decoded.
 const IN_ORDER: u32 = 16;
 /// Profiles of H.264 that browsers decode, and what else their pictures have to be.
@@ -41,8 +43,23 @@ pub enum Lane {
     Pictures,
     /// Pictures that are encoded for those who cannot take them as they came.
     Encoded,
+    /// Pictures of another rendition, by its number: a layer that the publisher sends besides, or a rung of the ladder.
+    Other(u32),
     /// Sound.
     Sound,
+}
+
+/// Pictures besides those that lead.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OtherPictures {
+    /// Their lane.
+    pub lane: Lane,
+    /// The codec by which they go over RTP.
+    pub codec: Codec,
+    /// How many bits a second they take.
+    pub bits_per_sec: f64,
+    /// How much later than the sound that belongs to them they come.
+    pub late: Duration,
 }
 
 /// A frame in packets.
@@ -111,6 +128,24 @@ struct Made {
     pictures: Tape<Unit>,
     encoded_pictures: Tape<Unit>,
     sound: Tape<Unit>,
+    others: Vec<Other>,
+    /// Number of the next of them.
+    next_other: u32,
+}
+
+/// Where other pictures come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Origin {
+    Track(usize),
+    Rung(String),
+}
+
+/// Another rendition.
+struct Other {
+    number: u32,
+    origin: Origin,
+    feeding: Feeding,
+    tape: Tape<Unit>,
 }
 
 /// Tracks that are put into packets.
@@ -168,6 +203,17 @@ impl Feeding {
             has_begun: false,
             heard_until: None,
             pace: Pace::default(),
+        };
+    }
+
+    /// Only these pictures.
+    fn begin_pictures(&mut self, tracks: &Arc<Tracks>, number: usize) {
+        let config = tracks.configs.get(number);
+        *self = Self {
+            pictures: Some((number, config.and_then(Payloads::of))),
+            told: Source { pictures: config.and_then(describe), sound_unfit: false },
+            tracks: Some(Arc::clone(tracks)),
+            ..Self::default()
         };
     }
 
@@ -258,6 +304,8 @@ impl RtpProgramme {
             pictures: Tape::default(),
             encoded_pictures: Tape::default(),
             sound: Tape::default(),
+            others: Vec::new(),
+            next_other: 0,
         };
         Self { stream, made: Mutex::new(made) }
     }
@@ -291,8 +339,10 @@ impl RtpProgramme {
             made.encoded_pictures.clear();
         }
         made.take_encoded(&encoded.frames, now);
-        let Made { pictures, encoded_pictures, sound, .. } = &mut *made;
-        [pictures, encoded_pictures, sound].into_iter().for_each(|tape| tape.trim(now));
+        made.take_rungs(&encoded.rungs, now);
+        let Made { pictures, encoded_pictures, sound, others, .. } = &mut *made;
+        let others = others.iter_mut().map(|other| &mut other.tape);
+        [pictures, encoded_pictures, sound].into_iter().chain(others).for_each(|tape| tape.trim(now));
     }
 
     /// What the stream has, once something of it has come.
@@ -303,31 +353,91 @@ impl RtpProgramme {
 
     /// Where to begin in a lane: with its newest key frame, once there is one.
     pub fn start(&self, lane: Lane) -> Option<u64> {
-        self.made().tape(lane).start()
+        self.made().tape(lane)?.start()
+    }
+
+    /// The same, and when that is shown.
+    pub fn beginning(&self, lane: Lane) -> Option<(u64, i64)> {
+        self.made().tape(lane)?.beginning().map(|(number, unit)| (number, unit.time))
     }
 
     /// Where what comes next is.
     pub fn end(&self, lane: Lane) -> u64 {
-        self.made().tape(lane).end()
+        self.made().tape(lane).map_or(0, Tape::end)
     }
 
     /// The newest unit of a lane.
     pub fn newest(&self, lane: Lane) -> Option<Unit> {
-        self.made().tape(lane).newest().cloned()
+        self.made().tape(lane)?.newest().cloned()
     }
 
     /// What there is of a lane from this unit on, so many of them at most.
     pub fn units(&self, lane: Lane, from: u64, most: usize) -> Found<Unit> {
-        self.made().tape(lane).from(from, most)
+        self.made().tape(lane).map_or(Found::Gone(None), |tape| tape.from(from, most))
+    }
+
+    /// How many bits a second a lane takes.
+    pub fn bits_per_sec(&self, lane: Lane) -> Option<f64> {
+        self.made().tape(lane)?.bits_per_sec()
+    }
+
+    /// Pictures besides those that lead which come now, the ones that take most first.
+    pub fn others(&self, now: Instant) -> Vec<OtherPictures> {
+        let made = self.made();
+        let mut others: Vec<OtherPictures> = made.others.iter().filter_map(|other| made.describe(other, now)).collect();
+        others.sort_by(|one, other| other.bits_per_sec.total_cmp(&one.bits_per_sec));
+        others
     }
 }
 
 impl Made {
-    fn tape(&self, lane: Lane) -> &Tape<Unit> {
-        match lane {
+    fn tape(&self, lane: Lane) -> Option<&Tape<Unit>> {
+        Some(match lane {
             Lane::Pictures => &self.pictures,
             Lane::Encoded => &self.encoded_pictures,
             Lane::Sound => &self.sound,
+            Lane::Other(number) => &self.others.iter().find(|other| other.number == number)?.tape,
+        })
+    }
+
+    /// `None` of those that cannot be sent, or do not come.
+    fn describe(&self, other: &Other, now: Instant) -> Option<OtherPictures> {
+        let SourcePictures { codec, unfit: None, .. } = other.feeding.told.pictures? else { return None };
+        let newest = other.tape.newest()?;
+        if now.saturating_duration_since(newest.made) > COMES_WITHIN {
+            return None;
+        }
+        let heard_at = newest.time * i64::from(SOUND_RATE) / i64::from(PICTURE_RATE);
+        let sound = self.sound.find(|sound| sound.time >= heard_at);
+        let late = sound.map_or(Duration::ZERO, |sound| newest.made.saturating_duration_since(sound.made));
+        Some(OtherPictures { lane: Lane::Other(other.number), codec, bits_per_sec: other.tape.bits_per_sec()?, late })
+    }
+
+    /// The next frame of other pictures.
+    fn take_other(&mut self, origin: Origin, tapped: &Tapped, came: Instant) {
+        let index = self.others.iter().position(|other| other.origin == origin).unwrap_or_else(|| {
+            let number = self.next_other;
+            self.next_other = number.wrapping_add(1);
+            self.others.push(Other { number, origin, feeding: Feeding::default(), tape: Tape::default() });
+            self.others.len() - 1
+        });
+        let Some(Other { feeding, tape, .. }) = self.others.get_mut(index) else { return };
+        if feeding.is_new(tapped) {
+            feeding.begin_pictures(&tapped.tracks, tapped.track);
+            tape.clear();
+        }
+        if let Some((TrackKind::Video, unit)) = feeding.take(tapped, came) {
+            push(tape, unit);
+        }
+    }
+
+    fn take_rungs(&mut self, rungs: &[(String, Vec<Tapped>)], now: Instant) {
+        self.others.retain(|other| match &other.origin {
+            Origin::Rung(name) => rungs.iter().any(|(made, _)| made == name),
+            Origin::Track(_) => true,
+        });
+        for (name, frames) in rungs {
+            frames.iter().for_each(|tapped| self.take_other(Origin::Rung(name.clone()), tapped, now));
         }
     }
 
@@ -339,6 +449,12 @@ impl Made {
             if self.source.is_new(one) {
                 self.source.begin(&one.tracks);
                 self.pictures.clear();
+                self.others.retain(|other| !matches!(other.origin, Origin::Track(_)));
+            }
+            let kind = one.tracks.configs.get(one.track).map(TrackConfig::kind);
+            if kind == Some(TrackKind::Video) && one.tracks.leader() != Some(one.track) {
+                self.take_other(Origin::Track(one.track), one, came);
+                continue;
             }
             match self.source.take(one, came) {
                 Some((TrackKind::Video, unit)) => push(&mut self.pictures, unit),

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::line::Line;
 use super::mux::Arrived;
 use super::peer::{Control, PeerEvent};
-use super::programme::{Lane, RtpProgramme, Source};
+use super::programme::{Lane, OtherPictures, RtpProgramme, Source};
 use super::sessions::Command;
 use super::wire::offer::{Codec, Media};
 use crate::domain::ports::Clock;
@@ -20,9 +20,11 @@ use crate::media::live::gate::{Audience, Counted, LinkStats, NotAdmitted, Ticket
 use crate::media::live::realtime::{Attendance, Needs, Unfit};
 
 mod outgoing;
+mod switching;
 
 pub(super) use outgoing::Outgoing;
 use outgoing::{Anchor, Passed};
+use switching::Switching;
 
 /// How this protocol is called, and how it is when this side calls.
 pub(super) const PROTOCOL: &str = "whep";
@@ -168,6 +170,8 @@ pub(super) async fn watch(viewer: Viewer, stopping: &CancellationToken) -> Ended
         counted: LinkStats::default(),
         bytes: 0,
         moved,
+        switching: Switching::default(),
+        chosen: None,
         viewer,
     };
     let ended = tokio::select! {
@@ -199,6 +203,9 @@ struct Session {
     counted: LinkStats,
     bytes: u64,
     moved: (watch::Receiver<u64>, watch::Receiver<u64>),
+    switching: Switching,
+    /// Pictures that are sent instead of the largest, as the line does not carry those.
+    chosen: Option<Lane>,
 }
 
 impl Session {
@@ -237,6 +244,7 @@ impl Session {
                 audience.admit(ticket)?;
             }
             self.hold(now);
+            self.choose(now);
             self.count();
         }
         let due = match self.stage {
@@ -255,6 +263,35 @@ impl Session {
         let trips = Duration::from_secs_f64(self.link.rtt_ms * HOLD_TRIPS / 1000.0);
         self.viewer.line.peer.hold(if is_over { Duration::ZERO } else { (HOLD + trips).min(HOLD_MAX) });
         self.lost = self.lost.filter(|_| !is_over);
+    }
+
+    /// Chooses the pictures that the viewer's line carries.
+    fn choose(&mut self, now: Instant) {
+        let Viewer { programme, outgoing, .. } = &mut self.viewer;
+        let codec = outgoing.iter().map(Outgoing::codec).find(|codec| codec.media() == Media::Video);
+        let base = codec.and_then(|codec| Some((codec, lane(&programme.source()?, codec)?.0)));
+        let Some((codec, base)) = base else { return };
+        let Some(most) = programme.bits_per_sec(base) else { return };
+        let mut others = programme.others(now);
+        others.retain(|other| other.codec == codec && other.bits_per_sec < most);
+        let rates: Vec<f64> = [most].into_iter().chain(others.iter().map(|other| other.bits_per_sec)).collect();
+        let is_chosen = |other: &OtherPictures| Some(other.lane) == self.chosen;
+        let current = others.iter().position(is_chosen).map_or(0, |index| index + 1);
+        let next = self.switching.choose(&rates, current, now);
+        let other = next.checked_sub(1).and_then(|index| others.get(index));
+        self.chosen = other.map(|other| other.lane);
+        let late = other.map_or(Duration::ZERO, |other| other.late);
+        outgoing.iter_mut().for_each(|one| one.wait_for(late, next > current));
+        if next != current {
+            let (direction, id) = (if next > current { "down" } else { "up" }, self.viewer.line.place.id());
+            metrics::counter!("playhouse_whep_switches_total", "direction" => direction).increment(1);
+            tracing::debug!(
+                session.id = id,
+                direction,
+                bits_per_sec = rates.get(next),
+                "a viewer is sent other pictures"
+            );
+        }
     }
 
     /// Media can flow.
@@ -287,8 +324,12 @@ impl Session {
                 let protocol = self.viewer.watcher.protocol();
                 metrics::histogram!("playhouse_link_estimated_bits_per_second", "protocol" => protocol)
                     .record(bits_per_sec);
+                self.switching.note(bits_per_sec);
             }
-            Control::Received { last_report: (report, held), at, .. } => {
+            Control::Received { ssrc, lost_of_256, last_report: (report, held), at } => {
+                if self.viewer.outgoing.iter().any(|one| one.ssrc() == ssrc && one.codec().media() == Media::Video) {
+                    self.switching.note_lost(f64::from(lost_of_256) / 256.0);
+                }
                 let Stage::Watching { anchor, .. } = &self.stage else { return };
                 let middle = (anchor.ntp(at) >> 16) as u32;
                 let trip = f64::from(middle.wrapping_sub(report).wrapping_sub(held)) / MIDDLE_PER_SEC;
@@ -315,7 +356,10 @@ impl Session {
         for one in outgoing.iter_mut() {
             let lane = match one.codec().media() {
                 Media::Audio => Lane::Sound,
-                Media::Video => lane(&source, one.codec()).ok_or(Ended::OtherCodec)?.0,
+                Media::Video => {
+                    let largest = lane(&source, one.codec()).ok_or(Ended::OtherCodec)?.0;
+                    self.chosen.unwrap_or(largest)
+                }
             };
             let next = one.send_due((programme, lane), (line, anchor), (now, sound), &mut passed);
             due = [due, next].into_iter().flatten().min();

@@ -89,6 +89,7 @@ export function counts(page) {
         freezes: report.freezeCount,
         frozenS: report.totalFreezesDuration,
         width: report.frameWidth,
+        height: report.frameHeight,
         playoutAt: report.estimatedPlayoutTimestamp,
         heldMs: report.jitterBufferEmittedCount ? (report.jitterBufferDelay / report.jitterBufferEmittedCount) * 1000 : null,
         jitterMs: report.jitter * 1000,

@@ -92,6 +92,10 @@ pub(in super::super) struct Outgoing {
     edge: (u64, i64),
     /// Time of what was sent last.
     last: Option<i64>,
+    /// How much later everything is sent than it could be.
+    late: Duration,
+    /// Whether the lane is given up because the line is too narrow for it.
+    is_narrow: bool,
     packets: u32,
     bytes: u32,
 }
@@ -104,7 +108,8 @@ impl Outgoing {
         (offset, sequence): (u32, u16),
     ) -> Self {
         let (lane, next, edge, last, packets, bytes) = (None, None, (0, 0), None, 0, 0);
-        Self { section, codec, source, offset, sequence, lane, next, edge, last, packets, bytes }
+        let (late, is_narrow) = (Duration::ZERO, false);
+        Self { section, codec, source, offset, sequence, lane, next, edge, last, late, is_narrow, packets, bytes }
     }
 
     pub(super) fn codec(&self) -> Codec {
@@ -130,9 +135,10 @@ impl Outgoing {
         (now, sound): (Instant, Option<i64>),
         passed: &mut Passed,
     ) -> Option<Instant> {
-        if self.lane.replace(lane) != Some(lane) {
-            self.next = None;
+        if !self.enter(programme, lane) {
+            return None;
         }
+        let lane = self.lane.unwrap_or(lane);
         let next = self.next.or_else(|| self.begin(programme, lane));
         passed.has_begun |= self.packets > 0;
         let mut next = next?;
@@ -167,6 +173,31 @@ impl Outgoing {
         is_batch.then_some(now)
     }
 
+    /// Goes over to a lane, at once or, between sizes of the same pictures, where one begins behind what was sent. Whether anything is
+    /// to be sent meanwhile: what the line does not carry is not.
+    fn enter(&mut self, programme: &RtpProgramme, lane: Lane) -> bool {
+        if self.lane == Some(lane) {
+            return true;
+        }
+        let is_size = |lane: Lane| matches!(lane, Lane::Other(_));
+        let last = self.last.filter(|_| is_size(lane) || self.lane.is_some_and(is_size));
+        let Some(last) = last else {
+            (self.lane, self.next) = (Some(lane), None);
+            return true;
+        };
+        let Some((number, time)) = programme.beginning(lane).filter(|(_, time)| *time > last) else {
+            return !self.is_narrow;
+        };
+        (self.lane, self.next, self.edge, self.is_narrow) = (Some(lane), Some(number), (number, time), false);
+        true
+    }
+
+    /// Sound waits for pictures that come so late, and pictures are given up at once when the line is too narrow for them.
+    pub(super) fn wait_for(&mut self, late: Duration, is_narrow: bool) {
+        self.is_narrow |= is_narrow;
+        self.late = if self.codec.media() == Media::Audio { late } else { Duration::ZERO };
+    }
+
     /// Pictures begin with the newest key frame, sound with what comes next.
     fn begin(&mut self, programme: &RtpProgramme, lane: Lane) -> Option<u64> {
         let end = programme.end(lane);
@@ -183,7 +214,7 @@ impl Outgoing {
     /// out how long. Sound is sent at an even pace.
     fn held_until(&self, unit: &Unit, number: u64, sound: Option<i64>) -> Instant {
         let waits = self.codec.media() == Media::Video && number >= self.edge.0;
-        if waits && sound.is_some_and(|until| unit.time > until) { unit.made + HELD_MAX } else { unit.due }
+        if waits && sound.is_some_and(|until| unit.time > until) { unit.made + HELD_MAX } else { unit.due + self.late }
     }
 
     /// When a unit is shown, as the viewer is told. What had come before it is shown in a rush, just before what was the newest
