@@ -18,6 +18,7 @@ pub mod live_push;
 mod live_realtime;
 mod live_recording;
 mod live_sound;
+mod live_transcode;
 mod live_worker;
 pub mod lives;
 pub mod media_tokens;

@@ -19,6 +19,7 @@ use super::live_push::{PushStats, Pushes};
 use super::live_realtime::encode_for_viewers;
 use super::live_recording::LiveRecording;
 use super::live_sound::make_siblings;
+use super::live_transcode::transcode;
 use super::lives::Lives;
 use super::reply::{AskError, Reply};
 use crate::domain::asset::BlobKey;
@@ -31,6 +32,7 @@ use crate::media::live::realtime::RealtimeStats;
 use crate::media::live::sibling::Sibling;
 use crate::media::live::slate::SlateClip;
 use crate::media::live::stream::{Forgetful, LiveStream};
+use crate::media::live::transcoding::Transcoder;
 use crate::media::live::vitals::Vitals;
 
 /// How often a broadcast is told that time passes: gaps are made by the clock.
@@ -435,7 +437,18 @@ impl LiveIngestState {
         let (link, told) = watch::channel(None);
         self.link = told;
         let feed = Feed::new(Arc::clone(&stream), generation, fenced, on_end).with_link(link);
-        reply.send(Ok(self.with_sibling(feed, stream)));
+        reply.send(Ok(self.with_sibling(self.with_transcoder(feed), stream)));
+    }
+
+    /// Pictures that players do not take are encoded anew, if the publisher has such ones.
+    fn with_transcoder(&self, feed: Feed) -> Feed {
+        let (context, live) = (Arc::clone(&self.context), self.live.clone());
+        feed.with_transcoder(Box::new(move || {
+            let (transcoder, encoding) = Transcoder::new();
+            // It ends with the publisher's end.
+            tokio::spawn(transcode(Arc::clone(&context), live.clone(), encoding));
+            transcoder
+        }))
     }
 
     /// Sound that not every player knows is made AAC as well, if the publisher's is not all that is wanted.

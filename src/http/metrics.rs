@@ -184,6 +184,11 @@ fn describe_live() {
         ("playhouse_live_recording_failures_total", Unit::Count, "Writes of recordings that failed"),
         ("playhouse_live_ladder_restarts_total", Unit::Count, "Workers of live ladders that ended before their stream"),
         ("playhouse_live_realtime_restarts_total", Unit::Count, "Workers for viewers by WebRTC that ended early"),
+        (
+            "playhouse_live_transcode_restarts_total",
+            Unit::Count,
+            "Workers that encode pictures of publishers anew that ended early",
+        ),
         ("playhouse_live_sound_restarts_total", Unit::Count, "Workers that make AAC of sound that ended early"),
         ("playhouse_live_pull_failures_total", Unit::Count, "Times that a stream could not be fetched, or no more"),
         ("playhouse_live_push_bytes_total", Unit::Bytes, "Bytes of broadcasts sent to other servers"),

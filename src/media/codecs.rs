@@ -12,5 +12,6 @@ pub mod mp3;
 pub mod opus;
 pub mod others;
 pub mod scte35;
+pub mod vp8;
 pub mod vp9;
 mod vui;

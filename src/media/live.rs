@@ -24,4 +24,5 @@ pub mod tape;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod timeline;
+pub mod transcoding;
 pub mod vitals;

@@ -1,6 +1,6 @@
 """Publishes pictures and sound by WHIP with aiortc until it is ended, or until the server ends it.
 
-usage: whip-aiortc.py URL [--token TOKEN] [--offer-only] [--flash]
+usage: whip-aiortc.py URL [--token TOKEN] [--offer-only] [--flash] [--vp8]
 What has been passed is told on the error stream, line by line; the answers are printed as one JSON line at the end.
 """
 import argparse
@@ -8,7 +8,7 @@ import asyncio
 import json
 import sys
 
-from aiortc import RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 
 from flashes import Beeps, Pictures
 from signalling import ask
@@ -25,7 +25,10 @@ async def publish(options):
             ended.set()
 
     for track in (Beeps(), Pictures(options.flash)):
-        connection.addTransceiver(track, direction="sendonly")
+        transceiver = connection.addTransceiver(track, direction="sendonly")
+        if options.vp8 and track.kind == "video":
+            codecs = RTCRtpSender.getCapabilities("video").codecs
+            transceiver.setCodecPreferences([codec for codec in codecs if codec.mimeType == "video/VP8"])
     await connection.setLocalDescription(await connection.createOffer())
     offer = connection.localDescription.sdp
     told = await asyncio.to_thread(ask, "POST", options.url, offer, Content_Type="application/sdp", **authorization)
@@ -44,6 +47,7 @@ def main():
     parser.add_argument("--token")
     parser.add_argument("--offer-only", action="store_true")
     parser.add_argument("--flash", action="store_true")
+    parser.add_argument("--vp8", action="store_true")
     print(json.dumps(asyncio.run(publish(parser.parse_args()))))
 
 

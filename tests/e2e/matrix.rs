@@ -11,7 +11,7 @@ use crate::support::clients::{Checking, node};
 use crate::support::machine::{Came, undisturbed};
 use crate::support::server::Server;
 use crate::support::tools::{output, until};
-use crate::whep::{SKEW_MAX, Viewer, flash, has_encoder, quiet, whep};
+use crate::whep::{SKEW_MAX, Viewer, flash, has_encoder, plays, quiet, whep};
 use crate::whip::aiortc;
 
 /// How long each viewer watches, seconds; browsers by WebRTC take so much longer at most until sound and pictures are in step.
@@ -250,4 +250,30 @@ async fn sound_of_browsers_is_there_as_aac_as_well() {
     assert!(kill_ladder(&server), "a worker makes it");
     until("another worker", PATIENCE, || async { has_encoder(&server).then_some(()) }).await;
     both().await;
+}
+
+/// No player of HLS takes VP8.
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_in_vp8_are_h264_for_everybody() {
+    let server = quiet().start();
+    let creator = server.account("creator").await;
+    let live = make(&creator, json!({"title": "Old phone"})).await;
+    let _publisher = Publisher::run(aiortc(text(&live, "/ingest/whip"), &["--flash", "--vp8"]));
+    let live = listed(&creator, &live).await;
+    let hls = text(&live, "/playback/hls");
+    let variants = playlist(hls).await;
+    assert!(variants.contains("avc1.") && variants.contains("opus"), "{variants}");
+    let in_step = async || {
+        undisturbed("what was encoded anew", async || {
+            let seen = decoded_with("HLS", hls, 0).await;
+            if seen.is_in_step(SKEW_MAX) { Came::Good(()) } else { Came::Rough((), format!("{seen:?}")) }
+        })
+        .await;
+    };
+    in_step().await;
+    assert!(kill_ladder(&server), "a worker makes it");
+    until("another worker", PATIENCE, || async { has_encoder(&server).then_some(()) }).await;
+    in_step().await;
+    // What is made has no B-frames: viewers by WebRTC get it as it is.
+    plays(&Viewer::start(text(&live, "/playback/whep"), &["--seconds", "4"]).told().await);
 }

@@ -140,7 +140,7 @@ async fn a_browser_publishes_in_two_sizes_and_both_are_renditions() {
 async fn browsers_choose_among_codecs() {
     let server = Server::start();
     let creator = server.account("creator").await;
-    for (codec, listed_as) in [("VP9", "vp09."), ("AV1", "av01.")] {
+    for (codec, listed_as) in [("VP9", "vp09."), ("AV1", "av01."), ("VP8", "avc1.")] {
         let live = make(&creator, json!({"title": codec})).await;
         let options = [&server.url(), whip(&live), "--codec", codec, "--width", "320", "--height", "180"];
         let mut chromium = Telling::start("whip-chromium.mjs", &options);

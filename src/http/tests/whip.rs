@@ -112,14 +112,14 @@ async fn offers_are_answered_or_refused_by_the_letter() {
     );
     assert_eq!(code(refusal(post(&world, &own, "v=0\r\nhello")).await), (400, "invalid_sdp".into()));
     assert_eq!(code(refusal(post(&world, &own, "x".repeat(70_000))).await), (413, "body_too_large".into()));
-    let vp8: String = BROWSER
+    let h263: String = BROWSER
         .lines()
         .filter(|line| !["H264", "VP9", "AV1"].iter().any(|codec| line.contains(codec)))
-        .map(|line| format!("{line}\r\n"))
+        .map(|line| format!("{}\r\n", line.replace("VP8", "H263")))
         .collect();
-    let (status, told, detail) = refusal(post(&world, &own, vp8)).await;
+    let (status, told, detail) = refusal(post(&world, &own, h263)).await;
     assert_eq!((status, told.as_str()), (422, "unacceptable_sdp"));
-    assert!(detail.contains("VP8") && detail.contains("H.264"), "{detail}");
+    assert!(detail.contains("H263") && detail.contains("H.264"), "{detail}");
     let twice = BROWSER.replace("m=audio 9", "m=video 9");
     assert_eq!(refusal(post(&world, &own, twice)).await.0, 422);
     assert_eq!(refusal(post(&world, &own, BROWSER.replace("a=sendonly", "a=recvonly"))).await.0, 422);

@@ -38,6 +38,11 @@ pub enum CodecConfig {
         /// Width and height.
         size: (u32, u32),
     },
+    /// VP8, which players of HLS do not take: it is encoded anew.
+    Vp8 {
+        /// Width and height.
+        size: (u32, u32),
+    },
     /// AAC.
     Aac {
         /// `AudioSpecificConfig`.
@@ -96,7 +101,9 @@ impl CodecConfig {
     /// Picture or sound.
     pub fn kind(&self) -> TrackKind {
         match self {
-            Self::H264 { .. } | Self::Hevc { .. } | Self::Av1 { .. } | Self::Vp9 { .. } => TrackKind::Video,
+            Self::H264 { .. } | Self::Hevc { .. } | Self::Av1 { .. } | Self::Vp9 { .. } | Self::Vp8 { .. } => {
+                TrackKind::Video
+            }
             Self::Aac { .. }
             | Self::Opus { .. }
             | Self::Mp3(_)
@@ -113,6 +120,7 @@ impl CodecConfig {
             Self::Hevc { .. } => "HEVC",
             Self::Av1 { .. } => "AV1",
             Self::Vp9 { .. } => "VP9",
+            Self::Vp8 { .. } => "VP8",
             Self::Aac { .. } => "AAC",
             Self::Opus { .. } => "Opus",
             Self::Mp3(_) => "MP3",
@@ -149,6 +157,9 @@ impl CodecConfig {
                 let vp9 = Vp9Config::parse(vpcc).ok()?;
                 let colour = vp9.colour().map(|codes| colour(codes, vp9.full_range));
                 (vp9.codec_string(), Format::Pictures { width: *width, height: *height, colour })
+            }
+            Self::Vp8 { size: (width, height) } => {
+                ("vp8".to_owned(), Format::Pictures { width: *width, height: *height, colour: None })
             }
             sound => sound.read_sound()?,
         };
@@ -207,9 +218,11 @@ impl PacketLength {
             CodecConfig::Ac3 { .. } => Self::Fixed(1536),
             CodecConfig::Eac3 { .. } => Self::Eac3,
             CodecConfig::Flac { dfla } => FlacConfig::parse_box(dfla).map_or(Self::Fixed(4096), Self::Flac),
-            CodecConfig::H264 { .. } | CodecConfig::Hevc { .. } | CodecConfig::Av1 { .. } | CodecConfig::Vp9 { .. } => {
-                Self::Fixed(0)
-            }
+            CodecConfig::H264 { .. }
+            | CodecConfig::Hevc { .. }
+            | CodecConfig::Av1 { .. }
+            | CodecConfig::Vp9 { .. }
+            | CodecConfig::Vp8 { .. } => Self::Fixed(0),
         }
     }
 

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::lineup::Fed;
 use super::sibling::Sibling;
 use super::stream::{BeginError, LiveStream, TakenOver};
+use super::transcoding::Transcoder;
 use crate::domain::live::Passphrase;
 use crate::domain::live::machine::Refusal;
 use crate::domain::time::Timestamp;
@@ -207,7 +208,10 @@ pub struct Feed {
     on_end: Option<Box<dyn FnOnce() + Send>>,
     link: Option<watch::Sender<Option<LinkStats>>>,
     sibling: Option<Sibling>,
+    start_transcoder: Option<StartTranscoder>,
 }
+
+type StartTranscoder = Box<dyn Fn() -> Transcoder + Send>;
 
 impl Feed {
     /// A feed of this generation; `fenced` tells when and why it is taken away, `on_end` is called when it is given up.
@@ -217,7 +221,7 @@ impl Feed {
         fenced: watch::Receiver<Option<Refusal>>,
         on_end: Box<dyn FnOnce() + Send>,
     ) -> Self {
-        Self { stream, generation, fenced, on_end: Some(on_end), link: None, sibling: None }
+        Self { stream, generation, fenced, on_end: Some(on_end), link: None, sibling: None, start_transcoder: None }
     }
 
     /// The same, with somebody who wants to know how the link does.
@@ -230,6 +234,17 @@ impl Feed {
     pub fn with_sibling(mut self, sibling: Sibling) -> Self {
         self.sibling = Some(sibling);
         self
+    }
+
+    /// The same, with somebody who encodes anew what players do not take.
+    pub fn with_transcoder(mut self, start: StartTranscoder) -> Self {
+        self.start_transcoder = Some(start);
+        self
+    }
+
+    /// Begins to encode pictures anew, where somebody does.
+    pub fn transcoder(&self) -> Option<Transcoder> {
+        self.start_transcoder.as_ref().map(|start| start())
     }
 
     /// Tells how the link does.

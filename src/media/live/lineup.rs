@@ -12,6 +12,7 @@ use crate::media::frames::TrackConfig;
 
 /// Tracks are waited for as long as this, milliseconds of the publisher's time.
 const WAIT_MS: i64 = 1000;
+const LONG_WAIT_MS: i64 = 10_000;
 /// Bytes held meanwhile at most.
 const HELD_BYTES_MAX: usize = 8 << 20;
 /// Frames held meanwhile at most.
@@ -73,6 +74,8 @@ pub struct Arrived {
 #[derive(Debug)]
 pub struct Lineup {
     clock: IngestClock,
+    /// How long tracks are waited for.
+    wait_ms: i64,
     /// Pictures first, each kind in order.
     tracks: Vec<Track>,
     is_by_size: bool,
@@ -90,6 +93,7 @@ impl Lineup {
     pub fn new(clock: IngestClock) -> Self {
         Self {
             clock,
+            wait_ms: WAIT_MS,
             tracks: Vec::new(),
             is_by_size: false,
             keys_on_request: false,
@@ -104,6 +108,11 @@ impl Lineup {
     /// The largest pictures come first, whatever their numbers are.
     pub fn by_size(self) -> Self {
         Self { is_by_size: true, ..self }
+    }
+
+    /// Tracks that take longer to tell their configuration are waited for.
+    pub fn patient(self) -> Self {
+        Self { wait_ms: LONG_WAIT_MS, ..self }
     }
 
     /// Key frames come when they are asked for.
@@ -185,7 +194,7 @@ impl Lineup {
     pub fn has_waited(&self) -> bool {
         let times = || self.held.iter().map(|held| held.stamp.dts);
         let waited = times().max().unwrap_or(0) - times().min().unwrap_or(0);
-        let longest = WAIT_MS * i64::from(self.clock.ticks_per_sec) / 1000;
+        let longest = self.wait_ms * i64::from(self.clock.ticks_per_sec) / 1000;
         // A clock that wraps or jumps meanwhile makes no difference: a second has then been waited, too.
         waited.abs() >= longest || self.held_bytes >= HELD_BYTES_MAX || self.held.len() >= HELD_FRAMES_MAX
     }

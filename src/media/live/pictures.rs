@@ -1,12 +1,13 @@
 //! A stream of pictures that carries its configuration along: from a byte stream (annex B) of H.264 and HEVC, temporal units of
-//! AV1 and frames of VP9 to canonical frames and the configuration of their track.
+//! AV1 and frames of VP9 and VP8 to canonical frames and the configuration of their track.
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::media::codecs::annexb::AnnexB;
 use crate::media::codecs::av1::{self, Av1Config};
 use crate::media::codecs::h264::{self, AvcConfig, SpsInfo};
 use crate::media::codecs::hevc::{HevcConfig, HevcPictures, Left};
-use crate::media::codecs::vp9::{Vp9Config, key_frame_size};
+use crate::media::codecs::vp8;
+use crate::media::codecs::vp9::{self, Vp9Config};
 use crate::media::frames::{CodecConfig, TrackConfig};
 
 /// Ticks per second.
@@ -31,6 +32,8 @@ pub enum Pictures {
     Av1(Option<Av1Config>),
     /// Of VP9, with their size.
     Vp9(Option<(u32, u32)>),
+    /// Of VP8, with their size.
+    Vp8(Option<(u32, u32)>),
 }
 
 /// A picture.
@@ -50,6 +53,7 @@ impl Pictures {
             Self::H264(config) => CodecConfig::H264 { avcc: config.as_ref()?.to_bytes() },
             Self::Hevc(pictures) => CodecConfig::Hevc { hvcc: pictures.as_ref()?.config().to_bytes() },
             Self::Av1(config) => CodecConfig::Av1 { av1c: config.as_ref()?.to_bytes() },
+            Self::Vp8(size) => CodecConfig::Vp8 { size: (*size)? },
             Self::Vp9(size) => CodecConfig::Vp9 { vpcc: Vp9Config::of_size((*size)?).to_bytes(), size: (*size)? },
         };
         let config = TrackConfig::new(codec, TIMESCALE);
@@ -63,7 +67,8 @@ impl Pictures {
             Self::H264(config) => take_h264(config, &stream),
             Self::Hevc(pictures) => take_hevc(pictures, &stream),
             Self::Av1(config) => take_av1(config, stream),
-            Self::Vp9(size) => take_vp9(size, stream),
+            Self::Vp9(size) => take_sized(size, (stream, vp9::key_frame_size)),
+            Self::Vp8(size) => take_sized(size, (stream, vp8::key_frame_size)),
         }
     }
 }
@@ -144,8 +149,10 @@ fn take_av1(config: &mut Option<Av1Config>, stream: Bytes) -> Result<Seen, Left>
     if config.is_some() { Ok(Seen { keyframe, payload, is_new }) } else { Err(Left::Undecodable) }
 }
 
-fn take_vp9(size: &mut Option<(u32, u32)>, payload: Bytes) -> Result<Seen, Left> {
-    let found = key_frame_size(&payload);
+type SizeOfKey = fn(&[u8]) -> Option<(u32, u32)>;
+
+fn take_sized(size: &mut Option<(u32, u32)>, (payload, of_key): (Bytes, SizeOfKey)) -> Result<Seen, Left> {
+    let found = of_key(&payload);
     let is_new = found.is_some() && found != *size;
     *size = found.or(*size);
     if size.is_some() { Ok(Seen { keyframe: found.is_some(), payload, is_new }) } else { Err(Left::Undecodable) }

@@ -2,13 +2,14 @@
 use bytes::Bytes;
 use mp4_atom::{
     Ac3, Ac3SpecificBox, Atom, Audio, Av01, Av1c, Avc1, Avcc, Codec, Colr, Dfla, Dops, Eac3, Ec3SpecificBox, Esds,
-    FixedPoint, Flac, Hvc1, Hvcc, Mp4a, Opus, Pasp, Visual, Vp09, VpcC,
+    FixedPoint, Flac, Hvc1, Hvcc, Mp4a, Opus, Pasp, Visual, Vp08, Vp09, VpcC,
 };
 
 use super::TRACK_ID;
 use crate::domain::asset::{AudioProperties, VideoProperties};
 use crate::media::codecs::h264::AvcConfig;
 use crate::media::codecs::hevc::HevcConfig;
+use crate::media::codecs::vp9::Vp9Config;
 use crate::media::frames::{CodecConfig, InvalidConfig, TrackConfig};
 
 /// `objectTypeIndication` of MPEG-4 audio.
@@ -58,6 +59,10 @@ fn visual_entry(config: &TrackConfig, video: &VideoProperties) -> Option<Codec> 
         CodecConfig::Vp9 { vpcc, .. } => {
             let vpcc: VpcC = boxed(&[&[1, 0, 0, 0], &vpcc[..]].concat())?;
             Codec::Vp09(Vp09 { visual, vpcc, colr, pasp, ..Default::default() })
+        }
+        CodecConfig::Vp8 { size } => {
+            let vpcc: VpcC = boxed(&[&[1, 0, 0, 0], &Vp9Config::of_size(*size).to_bytes()[..]].concat())?;
+            Codec::Vp08(Vp08 { visual, vpcc, colr, pasp, ..Default::default() })
         }
         _ => return None,
     })

@@ -139,6 +139,7 @@ fn code(codec: &CodecConfig) -> FourCc {
         CodecConfig::Hevc { .. } => FourCc::HEVC,
         CodecConfig::Av1 { .. } => FourCc::AV1,
         CodecConfig::Vp9 { .. } => FourCc::VP9,
+        CodecConfig::Vp8 { .. } => FourCc::VP8,
         CodecConfig::Aac { .. } => FourCc::AAC,
         CodecConfig::Opus { .. } => FourCc::OPUS,
         CodecConfig::Mp3(_) => FourCc::MP3,
@@ -163,7 +164,7 @@ fn record(codec: &CodecConfig) -> Option<Option<Bytes>> {
             record.put_slice(dfla.get(4..)?);
             Some(record.freeze())
         }
-        CodecConfig::Mp3(_) | CodecConfig::Ac3 { .. } | CodecConfig::Eac3 { .. } => None,
+        CodecConfig::Vp8 { .. } | CodecConfig::Mp3(_) | CodecConfig::Ac3 { .. } | CodecConfig::Eac3 { .. } => None,
     })
 }
 

@@ -8,6 +8,8 @@
 //! Pictures may come in several sizes at once, layers of simulcast: each is a track, the largest first. They begin their segments
 //! together, as key frames are asked for of all of them. Browsers stop sending the largest when their line carries less: those who
 //! watch are then shown what still comes.
+//!
+//! VP8 is not for the stream: such pictures are handed out to be encoded anew, and what comes of them is taken in as if it had come.
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -19,10 +21,11 @@ use super::wire::payload::Unit;
 use crate::domain::asset::TrackKind;
 use crate::media::codecs::hevc::Left;
 use crate::media::codecs::opus::{OpusConfig, SAMPLE_RATE};
-use crate::media::frames::{CodecConfig, TrackConfig};
+use crate::media::frames::{CodecConfig, Frame, TrackConfig};
 use crate::media::live::lineup::{Arrived, Fed, Lineup, TrackId};
 use crate::media::live::pictures::Pictures;
 use crate::media::live::timeline::{IngestClock, Stamp};
+use crate::media::live::transcoding::{ToTranscode, Transcoded};
 
 mod clocks;
 
@@ -113,6 +116,8 @@ pub struct RtpIngest {
     /// When tracks of pictures were announced last.
     announced: Option<Instant>,
     unusable: Unusable,
+    /// What is to be encoded anew.
+    to_transcode: Vec<ToTranscode>,
 }
 
 impl RtpIngest {
@@ -131,7 +136,11 @@ impl RtpIngest {
         let tracks: Vec<Track> = tracks.collect();
         let clocks = Clocks::new(choices.iter().map(|choice| (choice.codec.media(), choice.format.clock_rate)));
         let lineup = Lineup::new(IngestClock::RTP).by_size().with_keys_on_request();
-        Self { started: now, tracks, clocks, lineup, announced: None, unusable: Unusable::default() }
+        // An encoder has to be started first.
+        let is_transcoded = tracks.iter().any(Track::is_transcoded);
+        let lineup = if is_transcoded { lineup.patient() } else { lineup };
+        let (unusable, to_transcode) = (Unusable::default(), Vec::new());
+        Self { started: now, tracks, clocks, lineup, announced: None, unusable, to_transcode }
     }
 
     /// What could not be used so far.
@@ -168,6 +177,36 @@ impl RtpIngest {
         track.came = Some(at);
         track.jitter.push(packet, at);
         self.drain(section, at, out);
+    }
+
+    /// Whether there are pictures that have to be encoded anew.
+    pub fn is_transcoded(&self) -> bool {
+        self.tracks.iter().any(Track::is_transcoded)
+    }
+
+    /// What has come since that is to be encoded anew.
+    pub fn to_transcode(&mut self) -> Vec<ToTranscode> {
+        std::mem::take(&mut self.to_transcode)
+    }
+
+    /// Takes what has come of that.
+    pub fn take_transcoded(&mut self, transcoded: Transcoded, now: Instant, out: &mut Vec<Fed>) {
+        let Some(track) = self.tracks.iter_mut().find(|track| track.is_transcoded()) else { return };
+        let id = track.id;
+        match transcoded {
+            Transcoded::Begin(config) => self.lineup.configure(id, config),
+            Transcoded::Picture { pts, keyframe, payload } => {
+                let arrival = now.saturating_duration_since(self.started);
+                let stamp = Stamp { dts: pts, composition: 0, keyframe, arrival };
+                self.pass(Arrived { track: id, stamp, payload }, now, out);
+            }
+            Transcoded::Interrupted => track.wait_for_key(),
+        }
+    }
+
+    /// Pictures that were handed out have been left out.
+    pub fn lose_transcoded(&mut self) {
+        self.tracks.iter_mut().filter(|track| track.is_transcoded()).for_each(Track::wait_for_key);
     }
 
     /// Time passes: what was waited for too long is given up, and what is to be asked for is told.
@@ -294,25 +333,39 @@ impl RtpIngest {
             Some(pictures) => pictures.take(unit, at, !is_apart),
             None => Ok(Taken { payload: unit, keyframe: true, config: None }),
         };
-        let id = track.id;
+        let (id, is_transcoded) = (track.id, track.is_transcoded());
         match taken {
             Ok(Taken { payload, keyframe, config }) => {
+                let arrival = at.saturating_duration_since(self.started);
+                let dts = self.clocks.time(section, (time, keyframe), arrival);
+                if is_transcoded {
+                    let config = self.tracks.get(section).and_then(Track::announced).filter(|_| keyframe);
+                    let frame = Frame { dts, pts: dts, duration: 0, keyframe, payload };
+                    self.to_transcode.push(ToTranscode { config, frame });
+                    return;
+                }
                 let config = config.or_else(|| (id.0 == TrackKind::Audio).then(opus).flatten());
                 if let Some(config) = config {
                     self.lineup.configure(id, config);
                 }
-                let arrival = at.saturating_duration_since(self.started);
-                let dts = self.clocks.time(section, (time, keyframe), arrival);
-                let frame = Arrived { track: id, stamp: Stamp { dts, composition: 0, keyframe, arrival }, payload };
-                if self.lineup.take(frame, out) && (self.has_all(at) || self.lineup.has_waited()) {
-                    let has_pictures = self.lineup.count(TrackKind::Video) > 0;
-                    let rate = has_pictures.then_some(FRAME_RATE);
-                    self.lineup.announce(rate, |_, config| config.clone(), out);
-                    self.announced = has_pictures.then_some(at);
-                }
+                self.pass(
+                    Arrived { track: id, stamp: Stamp { dts, composition: 0, keyframe, arrival }, payload },
+                    at,
+                    out,
+                );
             }
             Err(Left::Damaged) => self.unusable.damaged += 1,
             Err(Left::Undecodable) => self.unusable.undecodable += 1,
+        }
+    }
+
+    /// A frame goes to the stream, behind the tracks that there are.
+    fn pass(&mut self, frame: Arrived, at: Instant, out: &mut Vec<Fed>) {
+        if self.lineup.take(frame, out) && (self.has_all(at) || self.lineup.has_waited()) {
+            let has_pictures = self.lineup.count(TrackKind::Video) > 0;
+            let rate = has_pictures.then_some(FRAME_RATE);
+            self.lineup.announce(rate, |_, config| config.clone(), out);
+            self.announced = has_pictures.then_some(at);
         }
     }
 
@@ -353,6 +406,7 @@ impl Track {
             Codec::Hevc => Some(Pictures::Hevc(None)),
             Codec::Av1 => Some(Pictures::Av1(None)),
             Codec::Vp9 => Some(Pictures::Vp9(None)),
+            Codec::Vp8 => Some(Pictures::Vp8(None)),
             Codec::Opus => None,
         };
         let pictures = pictures.map(|pictures| Picturing {
@@ -376,6 +430,16 @@ impl Track {
             came: None,
             pictures,
         }
+    }
+
+    /// What its pictures are of, as far as it was told.
+    fn announced(&self) -> Option<TrackConfig> {
+        self.pictures.as_ref()?.announced.as_ref().map(|(config, _)| config.clone())
+    }
+
+    /// Whether its pictures are encoded anew.
+    fn is_transcoded(&self) -> bool {
+        self.codec == Codec::Vp8
     }
 
     /// Another source counts its packets in another way.

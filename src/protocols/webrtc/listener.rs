@@ -28,7 +28,7 @@ const RANDOM_BYTES: usize = 14;
 /// `profile_idc` of what is encoded for viewers: High.
 pub(super) const ENCODED_PROFILE: u8 = 100;
 /// Codecs of pictures that can be published, the one that every player takes first.
-const PICTURES: &[Codec] = &[Codec::H264, Codec::Av1, Codec::Vp9, Codec::Hevc];
+const PICTURES: &[Codec] = &[Codec::H264, Codec::Av1, Codec::Vp9, Codec::Vp8, Codec::Hevc];
 /// The same of sound.
 const SOUND: &[Codec] = &[Codec::Opus];
 
@@ -328,9 +328,12 @@ fn choose(offer: &Offer) -> Result<Vec<Choice>, InvalidOffer> {
         }
         let (wanted, names) = match section.media {
             Media::Audio => (SOUND, "Opus"),
-            Media::Video => (PICTURES, "H.264, AV1, VP9 or HEVC"),
+            Media::Video => (PICTURES, "H.264, AV1, VP9, VP8 or HEVC"),
         };
         match section.choose(wanted) {
+            Some(Choice { codec: Codec::Vp8, .. }) if !section.layers.is_empty() => {
+                return refuse("VP8 is encoded anew here, in one size alone: send it without simulcast".into());
+            }
             Some(choice) => choices.push(choice),
             None => return refuse(format!("{} cannot be published here: send {names}", section.codec_names())),
         }

@@ -82,6 +82,8 @@ impl Payloads {
     pub fn make(&mut self, frame: &Frame) -> Vec<Bytes> {
         match self.codec {
             Codec::Opus => vec![frame.payload.clone()],
+            // Nothing is sent in it: it is what publishers without anything else have.
+            Codec::Vp8 => Vec::new(),
             Codec::H264 => self.units(frame, Nal::H264),
             Codec::Hevc => self.units(frame, Nal::Hevc),
             Codec::Vp9 => {

@@ -16,6 +16,7 @@ use crate::domain::live::machine::Refusal;
 use crate::domain::ports::Clock;
 use crate::media::live::gate::{Counted, Feed, Gate, Knock, LinkStats, TurnedAway};
 use crate::media::live::lineup::Fed;
+use crate::media::live::transcoding::{Transcoded, Transcoder};
 
 /// How this protocol is called.
 pub(super) const PROTOCOL: &str = "whip";
@@ -93,6 +94,7 @@ pub(super) async fn receive(publisher: Publisher, context: PublishContext, stopp
         told: now,
         shook: None,
         link: LinkStats::default(),
+        transcoded: None,
         publisher,
         context,
     };
@@ -107,7 +109,14 @@ pub(super) async fn receive(publisher: Publisher, context: PublishContext, stopp
 /// How far a session is.
 enum Stage {
     Connecting { until: Instant },
-    Feeding { feed: Feed, keys: watch::Receiver<u64>, _counted: Counted },
+    Feeding { feed: Feed, keys: watch::Receiver<u64>, transcoder: Option<Transcoder>, _counted: Counted },
+}
+
+/// What a publisher's stream tells it.
+enum Word {
+    Fenced(Refusal),
+    KeyFrameWanted,
+    Transcoded(Transcoded),
 }
 
 struct Session {
@@ -121,6 +130,8 @@ struct Session {
     /// When this side's first word of the handshake was sent: the answer to it takes a round trip.
     shook: Option<Instant>,
     link: LinkStats,
+    /// What was encoded anew, and is not taken in yet.
+    transcoded: Option<Transcoded>,
     context: PublishContext,
 }
 
@@ -176,9 +187,23 @@ impl Session {
                 Wish::Again(ssrc, numbers) => self.publisher.line.peer.ask_again(ssrc, &numbers, now),
             }
         }
+        self.transcode(now, &mut fed);
         self.give(fed)?;
         self.flush(now);
         Ok(())
+    }
+
+    /// What players do not take goes to the encoder, and what has come of it back.
+    fn transcode(&mut self, now: Instant, fed: &mut Vec<Fed>) {
+        let pictures = self.ingest.to_transcode();
+        let Stage::Feeding { transcoder: Some(transcoder), .. } = &mut self.stage else { return };
+        if !pictures.into_iter().fold(true, |all, picture| all & transcoder.pass(picture)) {
+            self.ingest.lose_transcoded();
+        }
+        let made = self.transcoded.take().into_iter();
+        for transcoded in made.chain(std::iter::from_fn(|| transcoder.next_now())) {
+            self.ingest.take_transcoded(transcoded, now, fed);
+        }
     }
 
     /// Media can flow: it asks for the stream.
@@ -192,7 +217,8 @@ impl Session {
         })?;
         self.publisher.line.place.settle();
         let counted = Counted::new(self.publisher.knock.protocol);
-        self.stage = Stage::Feeding { keys: feed.keys_asked(), feed, _counted: counted };
+        let transcoder = self.ingest.is_transcoded().then(|| feed.transcoder()).flatten();
+        self.stage = Stage::Feeding { keys: feed.keys_asked(), feed, transcoder, _counted: counted };
         self.fed = Instant::now();
         Ok(())
     }
@@ -225,10 +251,11 @@ impl Session {
         let Line { route, place, .. } = &mut self.publisher.line;
         let told = async {
             match &mut self.stage {
-                Stage::Feeding { feed, keys, .. } => tokio::select! {
-                    refusal = feed.fenced() => Some(refusal),
+                Stage::Feeding { feed, keys, transcoder, .. } => tokio::select! {
+                    refusal = feed.fenced() => Word::Fenced(refusal),
                     // The stream lives as long as this feed.
-                    Ok(()) = keys.changed() => None,
+                    Ok(()) = keys.changed() => Word::KeyFrameWanted,
+                    Some(made) = next_of(transcoder) => Word::Transcoded(made),
                 },
                 Stage::Connecting { .. } => std::future::pending().await,
             }
@@ -251,9 +278,13 @@ impl Session {
                 Some(Command::End) | None => Some(Ended::Left),
             },
             told = told => match told {
-                Some(refusal) => Some(Ended::Fenced(refusal)),
-                None => {
+                Word::Fenced(refusal) => Some(Ended::Fenced(refusal)),
+                Word::KeyFrameWanted => {
                     self.ingest.want_key_frames();
+                    None
+                }
+                Word::Transcoded(made) => {
+                    self.transcoded = Some(made);
                     None
                 }
             },
@@ -289,6 +320,13 @@ impl Session {
         };
         self.link.count_since(&before, self.publisher.knock.protocol);
         feed.note_link(self.link);
+    }
+}
+
+async fn next_of(transcoder: &mut Option<Transcoder>) -> Option<Transcoded> {
+    match transcoder {
+        Some(transcoder) => transcoder.next().await,
+        None => None,
     }
 }
 

@@ -75,7 +75,9 @@ impl Carriage {
             CodecConfig::Ac3 { .. } => (AC3, Some(b"AC-3"), Form::AsIs),
             CodecConfig::Eac3 { .. } => (EAC3, Some(b"EAC3"), Form::AsIs),
             CodecConfig::Opus { .. } => (PRIVATE, Some(b"Opus"), Form::Opus),
-            CodecConfig::Av1 { .. } | CodecConfig::Vp9 { .. } | CodecConfig::Flac { .. } => return Err(not_carried()),
+            CodecConfig::Av1 { .. } | CodecConfig::Vp9 { .. } | CodecConfig::Vp8 { .. } | CodecConfig::Flac { .. } => {
+                return Err(not_carried());
+            }
         };
         let stream_id = match (config.kind(), stream_type) {
             (TrackKind::Video, _) => VIDEO_ID,

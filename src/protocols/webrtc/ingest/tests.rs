@@ -3,6 +3,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use rtc::rtp::codec::h264::H264Payloader;
+use rtc::rtp::codec::vp8::Vp8Payloader;
 use rtc::rtp::codec::vp9::Vp9Payloader;
 use rtc::rtp::packetizer::Payloader;
 
@@ -241,6 +242,39 @@ fn vp9_tells_its_configuration_in_key_frames() {
     let properties = world.visits()[0].tracks[0].video_properties((25, 1)).unwrap().unwrap();
     assert_eq!((properties.width, properties.height), (320, 180));
     assert_eq!(world.frames().iter().map(|(_, stamp)| stamp.keyframe).collect::<Vec<_>>(), [true, false, false]);
+}
+
+#[test]
+fn vp8_is_encoded_anew_before_it_is_announced() {
+    let key = Bytes::from_static(&[0x50, 0x42, 0x00, 0x9d, 0x01, 0x2a, 0x40, 0x01, 0xb4, 0x00, 1, 2, 3]);
+    let inter = Bytes::from_static(&[0x51, 0x42, 0x00, 1, 2, 3]);
+    let mut world = World::new(&[Codec::Vp8]);
+    let mut payloader = Vp8Payloader::default();
+    let mut handed_out = Vec::new();
+    for unit in [&inter, &key, &inter, &key] {
+        let packets = world.packets(&mut payloader, unit);
+        world.take(0, packets);
+        world.next_picture();
+        handed_out.extend(world.ingest.to_transcode());
+    }
+    let told: Vec<_> = handed_out.iter().map(|one| (one.config.is_some(), one.frame.keyframe, one.frame.pts)).collect();
+    assert_eq!(told, [(true, true, 3600), (false, false, 7200), (true, true, 10_800)]);
+    assert!(world.fed.is_empty(), "{:?}", world.fed);
+    let now = world.now;
+    let made = [3600, 7200].map(|pts| Transcoded::Picture { pts, keyframe: pts == 3600, payload: key.clone() });
+    for made in [Transcoded::Begin(crate::media::live::testing::video())].into_iter().chain(made) {
+        world.ingest.take_transcoded(made, now, &mut world.fed);
+    }
+    assert_eq!(world.visits()[0].tracks[0].codec.name(), "H.264");
+    assert_eq!(world.frames().iter().map(|(_, stamp)| stamp.dts).collect::<Vec<_>>(), [3600, 7200]);
+    // What was left out is asked for again, and nothing is handed out before it comes.
+    world.ingest.take_transcoded(Transcoded::Interrupted, now, &mut world.fed);
+    for (unit, count) in [(&inter, 0), (&key, 1), (&inter, 1)] {
+        let packets = world.packets(&mut payloader, unit);
+        world.take(0, packets);
+        world.next_picture();
+        assert_eq!(world.ingest.to_transcode().len(), count);
+    }
 }
 
 #[test]

@@ -50,6 +50,7 @@ impl Unit {
             Codec::H264 => self.take_h264(payload),
             Codec::Hevc => self.take_hevc(payload),
             Codec::Vp9 => self.take_vp9(payload),
+            Codec::Vp8 => self.take_vp8(payload),
             Codec::Av1 => self.av1.take(payload, &mut self.bytes),
             Codec::Opus => {
                 self.bytes.put_slice(payload);
@@ -60,7 +61,7 @@ impl Unit {
     }
 
     /// What it has become: a byte stream (annex B) of H.264 and HEVC, a temporal unit of AV1 in the low-overhead format, a frame
-    /// of VP9, a packet of Opus. `None` when it has not ended.
+    /// of VP9 or VP8, a packet of Opus. `None` when it has not ended.
     pub fn finish(&mut self) -> Option<Bytes> {
         let is_whole = !self.is_open && self.av1.is_whole() && !self.bytes.is_empty();
         let unit = self.bytes.split().freeze();
@@ -130,6 +131,34 @@ impl Unit {
             }
             rest = behind;
         }
+        Some(())
+    }
+
+    /// RFC 7741, section 4.2: behind the descriptor is the frame, whose first packet says that it is.
+    fn take_vp8(&mut self, payload: &[u8]) -> Option<()> {
+        let (&flags, mut rest) = payload.split_first()?;
+        let mut byte = || {
+            let (first, behind) = rest.split_first()?;
+            rest = behind;
+            Some(*first)
+        };
+        if flags & 0x80 != 0 {
+            let told = byte()?;
+            if told & 0x80 != 0 && byte()? & 0x80 != 0 {
+                byte()?;
+            }
+            // Numbers of layers: each in a byte.
+            for bits in [0x40, 0x30] {
+                if told & bits != 0 {
+                    byte()?;
+                }
+            }
+        }
+        let begins = flags & 0x10 != 0 && flags & 0x07 == 0;
+        if rest.is_empty() || begins != self.bytes.is_empty() {
+            return None;
+        }
+        self.bytes.put_slice(rest);
         Some(())
     }
 

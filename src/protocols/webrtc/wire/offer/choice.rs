@@ -16,6 +16,8 @@ pub enum Codec {
     Av1,
     /// VP9 (RFC 9628).
     Vp9,
+    /// VP8 (RFC 7741).
+    Vp8,
     /// HEVC (RFC 7798).
     Hevc,
     /// Opus (RFC 7587).
@@ -29,6 +31,7 @@ impl Codec {
             Self::H264 => "H264",
             Self::Av1 => "AV1",
             Self::Vp9 => "VP9",
+            Self::Vp8 => "VP8",
             Self::Hevc => "H265",
             Self::Opus => "opus",
         }
@@ -56,6 +59,7 @@ impl Codec {
             }
             Self::Av1 => (says("profile", "0") == "0").then_some(0),
             Self::Vp9 => (says("profile-id", "0") == "0").then_some(0),
+            Self::Vp8 => Some(0),
             Self::Hevc => (says("profile-id", "1") == "1" && says("tx-mode", "srst") == "srst").then_some(0),
             Self::Opus => (format.clock_rate == 48_000 && format.channels == 2).then_some(0),
         }

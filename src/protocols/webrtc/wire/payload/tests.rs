@@ -70,6 +70,18 @@ fn vp9_behind_its_descriptor() {
 }
 
 #[test]
+fn vp8_behind_its_descriptor() {
+    assert_eq!(unit(Codec::Vp8, &[&[0x10, 1, 2], &[0x00, 3]]), Some(vec![1, 2, 3]));
+    let with_all = [0x90, 0xf0, 0x80 | 1, 2, 3, 4, 99];
+    assert_eq!(unit(Codec::Vp8, &[&with_all, &[0x80, 0x80, 5, 98]]), Some(vec![99, 98]));
+    for length in 0..with_all.len() {
+        assert_eq!(unit(Codec::Vp8, &[&with_all[..length]]), None);
+    }
+    assert_eq!(unit(Codec::Vp8, &[&[0x00, 1]]), None, "its beginning has not come");
+    assert_eq!(unit(Codec::Vp8, &[&[0x10, 1], &[0x10, 2]]), None, "it begins twice");
+}
+
+#[test]
 fn av1_gets_its_sizes_back() {
     // A sequence header and the beginning of a frame that goes on in two more packets.
     let first: &[u8] = &[0x68 & 0x40 | 0x20, 3, 0x08, 1, 2, 0x30, 10];
