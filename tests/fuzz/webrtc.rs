@@ -25,11 +25,12 @@ a=rtpmap:98 AV1/90000\r\na=ssrc-group:FID 2 3\r\na=ssrc:2 cname:a\r\na=ssrc:3 cn
 const FRAGMENT: &str = "a=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n\
 a=candidate:1 1 udp 2122260223 192.0.2.1 61764 typ host\r\na=end-of-candidates\r\n";
 /// Payloads, each behind its length.
-const PAYLOADS: [(Codec, &[&[u8]]); 4] = [
+const PAYLOADS: [(Codec, &[&[u8]]); 5] = [
     (Codec::H264, &[&[0x78, 0, 2, 0x67, 1, 0, 2, 0x68, 2], &[0x7c, 0x85, 10, 11], &[0x7c, 0x45, 13]]),
     (Codec::Hevc, &[&[96, 1, 0, 3, 0x40, 1, 7], &[98, 1, 0x93, 10], &[98, 1, 0x53, 11]]),
     (Codec::Vp9, &[&[0xfa, 0x81, 2, 0x11, 0x03, 0x02, 0x18, 1, 64, 0, 64, 1, 0x04, 7, 99]]),
     (Codec::Av1, &[&[0x60, 3, 0x08, 1, 2, 0x30, 10], &[0x90, 11]]),
+    (Codec::Vp8, &[&[0x90, 0xf0, 0x81, 2, 3, 4, 0x50, 0, 0, 0x9d, 1, 0x2a, 64, 0, 64, 0], &[0x80, 0x80, 5, 98]]),
 ];
 
 pub(crate) fn targets() -> Vec<Target> {
@@ -50,8 +51,8 @@ pub(crate) fn targets() -> Vec<Target> {
             read: |input| std::str::from_utf8(input).is_ok_and(|text| IceServer::parse(text).is_some()),
         },
     ];
-    let readers: [fn(&[u8]) -> bool; 4] =
-        [read_payloads::<0>, read_payloads::<1>, read_payloads::<2>, read_payloads::<3>];
+    let readers: [fn(&[u8]) -> bool; 5] =
+        [read_payloads::<0>, read_payloads::<1>, read_payloads::<2>, read_payloads::<3>, read_payloads::<4>];
     for ((codec, payloads), read) in PAYLOADS.into_iter().zip(readers) {
         let samples =
             vec![payloads.iter().flat_map(|payload| [&[payload.len() as u8][..], payload].concat()).collect()];
