@@ -608,6 +608,34 @@ mod tests {
     }
 
     #[test]
+    fn other_renditions_are_lanes_of_their_own_while_they_come() {
+        let stream = stream(vec![video(), video(), opus()]);
+        let programme = RtpProgramme::of(&stream);
+        stream.begin_rung(("r90", 1), video()).unwrap();
+        let begun = Instant::now();
+        for tenth in 0..25i64 {
+            let (arrival, now) = (Duration::from_millis(tenth as u64 * 100), Timestamp::from_millis(tenth * 100));
+            let keyframe = tenth % 10 == 0;
+            let stamp = Stamp { dts: tenth * 100, composition: 0, keyframe, arrival };
+            for (track, bytes) in [(0, 2000), (1, 1000)] {
+                let unit = [&[0, 0, (bytes >> 8) as u8, bytes as u8, 0x41][..], &vec![1; bytes - 1]].concat();
+                stream.push(1, (track, stamp), unit.into(), now).unwrap();
+            }
+            stream.push(1, (2, Stamp { keyframe: true, ..stamp }), Bytes::from_static(&[0xfc, 1, 2]), now).unwrap();
+            programme.pull(begun + arrival);
+        }
+        let now = begun + Duration::from_millis(2400);
+        let others = programme.others(now);
+        let most = programme.bits_per_sec(Lane::Pictures).unwrap();
+        assert!(others.len() == 1 && others[0].codec == Codec::H264, "nothing of the rung has come: {others:?}");
+        assert!((others[0].bits_per_sec * 2.0 / most - 1.0).abs() < 0.1, "{others:?} {most}");
+        let beginning = programme.beginning(others[0].lane);
+        assert_eq!(beginning.map(|(number, _)| number), Some(20), "its newest key frame");
+        assert_eq!(beginning, programme.beginning(Lane::Pictures), "at the same time");
+        assert!(programme.others(now + COMES_WITHIN * 2).is_empty(), "nothing comes any more");
+    }
+
+    #[test]
     fn viewers_are_told_why_pictures_are_not_for_them() {
         let sps = |profile: u8, chroma_format, bits, progressive| SpsInfo {
             profile,
