@@ -1,12 +1,12 @@
 //! Sound of a live stream for every player, beside sound that not every player knows (Opus of browsers, MP3, AC-3): AAC, made by a
 //! worker process that exists while such a publisher is here. One that ends is started again; what it did not make is silence.
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 
-use super::live_worker::{LiveWorkerError, Restarts, hear_next};
+use super::live_worker::{LiveWorkerError, Restarts, feed, hear_next};
 use super::lives::Lives;
 use super::transcode_worker::WorkerProcess;
 use crate::domain::live::Live;
@@ -94,27 +94,11 @@ async fn work(
 ) -> Result<(), LiveWorkerError> {
     let mut worker = WorkerProcess::start_live(&lives.ladder.process).await?;
     let (reader, writer) = worker.streams();
+    let take = |message| told.change(|task| (task.take(message, Instant::now()), task.waiting));
     tokio::select! {
-        outcome = feed((lives.ladder.process.watchdog, told), from, writer) => outcome,
+        outcome = feed(from, writer, lives.ladder.process.watchdog, take) => outcome,
         outcome = hear(lives, (stream, told), reader) => outcome,
     }
-}
-
-async fn feed(
-    (watchdog, told): (Duration, &Told),
-    from: &mut mpsc::Receiver<ToEncode>,
-    mut writer: impl AsyncWrite + Unpin,
-) -> Result<(), LiveWorkerError> {
-    while let Some(message) = from.recv().await {
-        let (messages, waiting) = told.change(|task| (task.take(message, Instant::now()), task.waiting));
-        for message in messages {
-            writer.write_all(&message.encode()).await?;
-        }
-        if waiting.is_some_and(|since| since.elapsed() > watchdog) {
-            return Err(LiveWorkerError::Hung);
-        }
-    }
-    Ok(())
 }
 
 async fn hear(
@@ -141,6 +125,8 @@ async fn hear(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use bytes::Bytes;
 
     use super::*;

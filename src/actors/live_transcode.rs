@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 
-use super::live_worker::{LiveWorkerError, Restarts, hear_next};
+use super::live_worker::{LiveWorkerError, Restarts, feed, hear_next};
 use super::lives::Lives;
 use super::transcode_worker::WorkerProcess;
 use crate::domain::asset::TrackKind;
@@ -115,29 +115,13 @@ async fn work(
 ) -> Result<(), LiveWorkerError> {
     let mut worker = WorkerProcess::start_live(&lives.ladder.process).await?;
     let (reader, writer) = worker.streams();
+    let (conditions, watchdog) = (&lives.ladder, lives.ladder.process.watchdog);
+    let settings = (&conditions.settings, conditions.frame_rate_max);
+    let take = |picture| told.change(|task| (task.take(picture, settings, Instant::now()), task.waiting));
     tokio::select! {
-        outcome = feed((lives, told), from, writer) => outcome,
+        outcome = feed(from, writer, watchdog, take) => outcome,
         outcome = hear(told, to, reader) => outcome,
     }
-}
-
-async fn feed(
-    (lives, told): (&Lives, &Told),
-    from: &mut mpsc::Receiver<ToTranscode>,
-    mut writer: impl AsyncWrite + Unpin,
-) -> Result<(), LiveWorkerError> {
-    let conditions = &lives.ladder;
-    let (settings, watchdog) = ((&conditions.settings, conditions.frame_rate_max), conditions.process.watchdog);
-    while let Some(picture) = from.recv().await {
-        let (messages, waiting) = told.change(|task| (task.take(picture, settings, Instant::now()), task.waiting));
-        for message in messages {
-            writer.write_all(&message.encode()).await?;
-        }
-        if waiting.is_some_and(|since| since.elapsed() > watchdog) {
-            return Err(LiveWorkerError::Hung);
-        }
-    }
-    Ok(())
 }
 
 async fn hear(

@@ -2,10 +2,11 @@
 //! waits before another is started.
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::media::work::live::{FromLadder, HEAD_BYTES, head};
+use crate::media::work::live::{FromLadder, HEAD_BYTES, ToLadder, head};
 
 /// First pause before another worker is started, and the longest.
 const RESTART: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(20));
@@ -31,6 +32,25 @@ pub(super) async fn hear_next(reader: &mut (impl AsyncRead + Unpin)) -> Result<F
     let mut body = vec![0; length];
     reader.read_exact(&mut body).await?;
     FromLadder::decode(kind, body.into()).map_err(|_| LiveWorkerError::Nonsense)
+}
+
+/// Tells the worker what comes, until nothing comes any more: what it is told for each, and since when it owes something.
+pub(super) async fn feed<T>(
+    from: &mut mpsc::Receiver<T>,
+    mut writer: impl AsyncWrite + Unpin,
+    watchdog: Duration,
+    take: impl Fn(T) -> (Vec<ToLadder>, Option<std::time::Instant>),
+) -> Result<(), LiveWorkerError> {
+    while let Some(next) = from.recv().await {
+        let (messages, waiting) = take(next);
+        for message in messages {
+            writer.write_all(&message.encode()).await?;
+        }
+        if waiting.is_some_and(|since| since.elapsed() > watchdog) {
+            return Err(LiveWorkerError::Hung);
+        }
+    }
+    Ok(())
 }
 
 /// Pauses between one worker and the next, longer while they end early.

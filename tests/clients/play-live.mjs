@@ -54,6 +54,7 @@ async function watch(page, input, results) {
   if (input.skew) results.skew = await page.evaluate(() => window.skew.result());
   const errors = await complaints(page);
   const behind = latencies.toSorted((a, b) => a - b)[Math.floor(latencies.length / 2)];
+  where.element = await page.evaluate(elementState);
   Object.assign(results, { behind_s: round(behind), latest_s: round(latencies.at(-1)), stalls, played_s: round(after.time - before.time), where, errors });
   must(low || input.whole, 'low latency is off');
   // Whatever happened to the stream, it goes on in the end.
@@ -68,4 +69,12 @@ async function watch(page, input, results) {
   const minor = CATCHING_UP.concat(QUEUED, input.ladder ? GIVEN_UP : [], input.whole ? IMPATIENT : []);
   const wrong = errors.filter((error) => !minor.some((known) => error.includes(known)));
   must(wrong.length === 0 || input.survive, `the player reported: ${wrong.join(' | ')}`);
+}
+
+/** Runs in the page. */
+function elementState() {
+  const video = document.querySelector('video');
+  const buffered = Array.from({ length: video.buffered.length }, (_, i) => [video.buffered.start(i), video.buffered.end(i)]);
+  const { currentTime, paused, seeking, readyState, playbackRate } = video;
+  return { currentTime, paused, seeking, readyState, playbackRate, buffered, error: video.error?.message };
 }

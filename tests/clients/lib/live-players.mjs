@@ -33,11 +33,26 @@ window.start = async (video, url) => {
   shakaPlayer.configure({ streaming: { lowLatencyMode: true, liveSync: { enabled: true } } });
   await shakaPlayer.load(url).catch(({ code, data }) => { throw new Error('shaka ' + code + ' ' + JSON.stringify(data)); });
   void video.play();
+  // The segments that a stream has, where something is missing between two of them or other ones begin.
+  const runs = (stream) => {
+    const found = [];
+    for (const segment of stream?.segmentIndex ?? []) {
+      const [from, to] = [segment?.getStartTime(), segment?.getEndTime()];
+      const last = found.at(-1);
+      if (last && last[1] === from) last[1] = to;
+      else if (segment) found.push([from, to]);
+    }
+    return found;
+  };
+  const streams = () => shakaPlayer.getManifest().variants.map(({ id, video, audio }) => {
+    const active = shakaPlayer.getVariantTracks().find((track) => track.active)?.id === id;
+    return { id, active, size: video?.width + 'x' + video?.height, video: runs(video), audio: runs(audio) };
+  });
   window.player = {
     errors,
     behind: () => (Date.now() - shakaPlayer.getPlayheadTimeAsDate().getTime()) / 1000,
     low: () => shakaPlayer.getConfiguration().streaming.lowLatencyMode,
-    where: () => ({ range: shakaPlayer.seekRange(), buffered: shakaPlayer.getBufferedInfo().total, manifest: shakaPlayer.getManifestType() }),
+    where: () => ({ range: shakaPlayer.seekRange(), buffered: shakaPlayer.getBufferedInfo(), manifest: shakaPlayer.getManifestType(), streams: streams() }),
   };
 };`;
 
@@ -57,7 +72,7 @@ window.start = async (video, url) => {
     errors,
     behind: () => dash.getCurrentLiveLatency(),
     low: () => dash.getLowLatencyModeEnabled(),
-    where: () => ({ target: dash.getTargetLiveDelay(), buffered: dash.getBufferLength('video') }),
+    where: () => ({ target: dash.getTargetLiveDelay(), buffered: dash.getBufferLength('video'), sound: dash.getBufferLength('audio') }),
   };
 };`;
 
