@@ -442,8 +442,12 @@ async fn listen_webrtc(settings: &Settings, lives: LivesHandle, ephemeral_ports:
 }
 
 async fn open_storage(settings: &Settings) -> Result<Storage> {
-    let options =
-        EmbeddedOptions { asset_cache_bytes: settings.media.asset_cache.as_u64(), ..EmbeddedOptions::default() };
+    let catalog = &settings.catalog;
+    let options = EmbeddedOptions {
+        asset_cache_bytes: settings.media.asset_cache.as_u64(),
+        postgres: (!catalog.postgres.is_empty()).then(|| (catalog.postgres.clone(), catalog.postgres_connections)),
+        ..EmbeddedOptions::default()
+    };
     let data_dir = &settings.server.data_dir;
     Embedded::open(data_dir, options).await.with_context(|| format!("cannot open the data in {}", data_dir.display()))
 }

@@ -66,6 +66,16 @@ section!(
 );
 
 section!(
+    /// The catalog: accounts, videos and all else but media.
+    CatalogSettings {
+        /// Where it is in PostgreSQL; empty: in a file of the data directory.
+        postgres: String = String::new(),
+        /// Connections to PostgreSQL at most.
+        postgres_connections: usize = 16,
+    }
+);
+
+section!(
     /// The HTTP listener.
     HttpSettings {
         /// Address to listen on.
@@ -419,6 +429,8 @@ const WEBRTC_LATENCY_MAX: Duration = Duration::from_secs(5);
 pub struct Settings {
     /// The node as a whole.
     pub server: ServerSettings,
+    /// The catalog.
+    pub catalog: CatalogSettings,
     /// The HTTP listener.
     pub http: HttpSettings,
     /// TLS.

@@ -7,6 +7,8 @@ use std::time::Duration;
 use self::assets::Assets;
 use self::blobs::Blobs;
 use self::catalog::CatalogStore;
+use self::catalog::executor::Executor;
+use self::catalog::postgres::{PostgresExecutor, PostgresOpenError};
 use self::catalog::sqlite::{SqliteExecutor, SqliteOpenError};
 use self::data_dir::{DataDir, DataDirError};
 use self::journal::{JournalOptions, SledJournal};
@@ -44,6 +46,8 @@ pub struct Storage {
 pub struct EmbeddedOptions {
     /// Connections that read the catalog.
     pub catalog_readers: usize,
+    /// The catalog's address in PostgreSQL, and how many connections there are at most; otherwise it is a file.
+    pub postgres: Option<(String, usize)>,
     /// Memory for decoded asset indexes, bytes.
     pub asset_cache_bytes: u64,
     /// The journal's.
@@ -57,6 +61,7 @@ impl Default for EmbeddedOptions {
     fn default() -> Self {
         Self {
             catalog_readers: 4,
+            postgres: None,
             asset_cache_bytes: 64 * 1024 * 1024,
             journal: JournalOptions::default(),
             lock_wait: Duration::from_secs(2),
@@ -73,6 +78,9 @@ pub enum OpenError {
     /// The catalog.
     #[error("cannot open the catalog: {0}")]
     Catalog(#[from] SqliteOpenError),
+    /// The catalog in PostgreSQL.
+    #[error(transparent)]
+    Postgres(#[from] PostgresOpenError),
     /// The blob store.
     #[error("cannot open the blob store: {0}")]
     Blobs(#[from] BlobError),
@@ -84,24 +92,35 @@ pub enum OpenError {
     Interrupted(String),
 }
 
-/// Storage with nothing to install: SQLite, local disk and sled below one directory.
+/// Storage with nothing to install: SQLite, local disk and sled below one directory; the catalog may be in PostgreSQL instead.
 pub struct Embedded;
 
 impl Embedded {
     /// Opens or creates everything below `root`, and locks it against other processes.
     pub async fn open(root: &Path, options: EmbeddedOptions) -> Result<Storage, OpenError> {
         let root = root.to_owned();
-        let opened = tokio::task::spawn_blocking(move || open_embedded(&root, &options)).await;
+        let executor: Option<Arc<dyn Executor>> = match &options.postgres {
+            Some((address, connections)) => Some(Arc::new(PostgresExecutor::open(address, *connections).await?)),
+            None => None,
+        };
+        let opened = tokio::task::spawn_blocking(move || open_embedded(&root, &options, executor)).await;
         opened.unwrap_or_else(|error| Err(OpenError::Interrupted(error.to_string())))
     }
 }
 
-fn open_embedded(root: &Path, options: &EmbeddedOptions) -> Result<Storage, OpenError> {
+fn open_embedded(
+    root: &Path,
+    options: &EmbeddedOptions,
+    executor: Option<Arc<dyn Executor>>,
+) -> Result<Storage, OpenError> {
     let data_dir = DataDir::open(root, options.lock_wait)?;
-    let executor = SqliteExecutor::open(&data_dir.catalog(), options.catalog_readers)?;
+    let executor = match executor {
+        Some(executor) => executor,
+        None => Arc::new(SqliteExecutor::open(&data_dir.catalog(), options.catalog_readers)?),
+    };
     let blobs: Arc<dyn BlobStore> = Arc::new(Blobs::local(&data_dir.blobs())?);
     Ok(Storage {
-        catalog: Arc::new(CatalogStore::new(Arc::new(executor))),
+        catalog: Arc::new(CatalogStore::new(executor)),
         uploads: Arc::new(LocalUploads::new(&data_dir.blobs())),
         assets: Arc::new(Assets::new(blobs.clone(), options.asset_cache_bytes)),
         journal: Arc::new(SledJournal::open(&data_dir.journal(), &options.journal)?),

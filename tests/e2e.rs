@@ -40,6 +40,8 @@ mod pictures;
 mod playback;
 #[path = "e2e/players.rs"]
 mod players;
+#[path = "e2e/postgres.rs"]
+mod postgres;
 #[path = "e2e/privacy.rs"]
 mod privacy;
 #[path = "e2e/pull.rs"]

@@ -20,6 +20,7 @@ mod feed;
 mod ladders;
 mod lives;
 mod logins;
+pub mod postgres;
 mod schema;
 pub mod sqlite;
 pub mod statement;

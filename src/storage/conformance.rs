@@ -36,6 +36,41 @@ macro_rules! conformance_tests {
 }
 pub(super) use conformance_tests;
 
+/// Every function that a catalog must pass, suite by suite, handed to a macro: `every_catalog_suite!(macro, further)`.
+macro_rules! every_catalog_suite {
+    ($with:ident, $($further:tt)*) => {
+        $with!(accounts, $($further)*;
+            registering_stores_account_channel_and_event, taken_names_conflict_without_case,
+            of_two_racing_registrations_one_wins, profiles_are_edited_by_revision, a_refresh_token_is_good_once,
+            any_spent_token_ends_the_family, of_two_racing_refreshes_one_is_reuse, expired_families_are_refused_and_dropped,
+            sign_ins_are_listed_and_revoked, a_sign_in_needs_its_account, a_secret_is_made_once, the_feed_is_in_commit_order);
+        $with!(uploads, $($further)*;
+            an_upload_makes_its_video, quotas_hold_also_in_a_race, a_deferred_length_counts_when_declared,
+            a_digest_may_follow_until_completion, completing_repeats_without_effect, an_expected_digest_is_verified_first,
+            ending_frees_the_quota_and_drops_the_video, concatenation_takes_its_parts,
+            strangers_and_whole_uploads_are_no_parts, unfinished_uploads_expire);
+        $with!(videos, $($further)*;
+            a_video_goes_its_way, higher_generations_replace_lower_ones, thumbnails_are_replaced_by_moment,
+            a_trim_is_kept_and_taken_back, a_storyboard_is_replaced_as_a_whole, failures_say_why,
+            racing_steps_and_edits_all_count, details_are_edited_by_revision, lists_show_what_may_be_seen,
+            a_restart_finds_what_was_in_work, deleting_takes_every_byte, deleting_while_uploading_ends_the_upload,
+            orphans_are_what_nothing_needs, timestamps_and_sizes_keep_their_full_range);
+        $with!(work, $($further)*;
+            attempts_are_counted_by_their_end, attempts_need_a_living_video);
+        $with!(ladders, $($further)*;
+            a_plan_is_stored_with_its_units, a_unit_is_leased_once_and_finished_by_its_holder,
+            attempts_at_units_are_counted_by_their_end, what_units_made_is_kept_until_they_are_abandoned,
+            progress_and_failed_renditions_are_told);
+        $with!(lives, $($further)*;
+            a_slate_keeps_its_files, a_live_stream_goes_its_way, lives_are_found_by_all_their_names,
+            everything_that_is_live_is_found, what_is_fetched_from_elsewhere_is_found, leases_count_up_until_the_end,
+            owners_edit_by_revision, lists_show_what_is_live, only_what_is_not_live_is_deleted);
+        $with!(watch, $($further)*;
+            positions_move_with_time_only, a_session_is_one_view, a_session_is_recorded_once);
+    };
+}
+pub(super) use every_catalog_suite;
+
 /// An implementation under test, and what it needs while it is.
 pub(super) struct Made<P> {
     pub(super) port: P,

@@ -3,6 +3,7 @@ pub(crate) mod clients;
 pub(crate) mod clips;
 pub(crate) mod lossy;
 pub(crate) mod machine;
+pub(crate) mod postgres;
 pub(crate) mod proxy;
 pub(crate) mod server;
 pub(crate) mod tools;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 
 use super::statement::{Statement, Transaction, Value};
 use crate::domain::ports::CatalogError;
@@ -33,6 +34,10 @@ pub trait Executor: Send + Sync {
     async fn read(&self, queries: Vec<Statement>) -> Result<Vec<Vec<Row>>, CatalogError>;
     /// Applies a transaction durably; answers with the rows changed by each statement. Readers see it from then on.
     async fn commit(&self, transaction: Transaction) -> Result<Vec<u64>, CommitError>;
+    /// Moves when others may have committed events; `None` where nobody else does.
+    fn told(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
 }
 
 /// One row of an answer, read by column name.

@@ -2,6 +2,7 @@
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use tokio::sync::watch::Receiver;
 
 use super::CatalogStore;
 use super::executor::Row;
@@ -37,7 +38,12 @@ impl ChangeFeed for CatalogStore {
     }
 
     fn told(&self) -> BoxStream<'static, ()> {
-        let told = self.told.subscribe();
-        futures::stream::unfold(told, async |mut told| told.changed().await.ok().map(|()| ((), told))).boxed()
+        let told = [Some(self.told.subscribe()), self.executor.told()].into_iter().flatten();
+        let each = |told| {
+            futures::stream::unfold(told, async |mut told: Receiver<u64>| {
+                told.changed().await.ok().map(|()| ((), told))
+            })
+        };
+        futures::stream::select_all(told.map(|told| each(told).boxed())).boxed()
     }
 }

@@ -5,28 +5,41 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rusqlite::{Connection, TransactionBehavior};
 
 /// One step of the tables' history. Never edited once released: a change is a new step.
-struct Migration {
-    version: i64,
-    name: &'static str,
-    sqlite: &'static str,
+pub(super) struct Migration {
+    pub(super) version: i64,
+    pub(super) name: &'static str,
+    pub(super) sqlite: &'static str,
+    /// Where PostgreSQL needs more than other words.
+    pub(super) postgres: Option<&'static str>,
+}
+
+/// The same tables in both databases.
+const fn alike(version: i64, name: &'static str, sqlite: &'static str) -> Migration {
+    Migration { version, name, sqlite, postgres: None }
 }
 
 const MIGRATIONS: &[Migration] = &[
-    Migration { version: 1, name: "foundation", sqlite: include_str!("migrations/0001_foundation.sqlite.sql") },
-    Migration { version: 2, name: "attempts", sqlite: include_str!("migrations/0002_attempts.sqlite.sql") },
-    Migration { version: 3, name: "ladders", sqlite: include_str!("migrations/0003_ladders.sqlite.sql") },
-    Migration { version: 4, name: "pictures", sqlite: include_str!("migrations/0004_pictures.sqlite.sql") },
-    Migration { version: 5, name: "live", sqlite: include_str!("migrations/0005_live.sqlite.sql") },
-    Migration { version: 6, name: "no_staging", sqlite: include_str!("migrations/0006_no_staging.sqlite.sql") },
-    Migration { version: 7, name: "recordings", sqlite: include_str!("migrations/0007_recordings.sqlite.sql") },
-    Migration { version: 8, name: "trim", sqlite: include_str!("migrations/0008_trim.sqlite.sql") },
-    Migration { version: 9, name: "slate", sqlite: include_str!("migrations/0009_slate.sqlite.sql") },
-    Migration { version: 10, name: "passphrases", sqlite: include_str!("migrations/0010_passphrases.sqlite.sql") },
-    Migration { version: 11, name: "pushes", sqlite: include_str!("migrations/0011_pushes.sqlite.sql") },
-    Migration { version: 12, name: "pulls", sqlite: include_str!("migrations/0012_pulls.sqlite.sql") },
+    alike(1, "foundation", include_str!("migrations/0001_foundation.sqlite.sql")),
+    alike(2, "attempts", include_str!("migrations/0002_attempts.sqlite.sql")),
+    alike(3, "ladders", include_str!("migrations/0003_ladders.sqlite.sql")),
+    alike(4, "pictures", include_str!("migrations/0004_pictures.sqlite.sql")),
+    alike(5, "live", include_str!("migrations/0005_live.sqlite.sql")),
+    alike(6, "no_staging", include_str!("migrations/0006_no_staging.sqlite.sql")),
+    alike(7, "recordings", include_str!("migrations/0007_recordings.sqlite.sql")),
+    alike(8, "trim", include_str!("migrations/0008_trim.sqlite.sql")),
+    alike(9, "slate", include_str!("migrations/0009_slate.sqlite.sql")),
+    alike(10, "passphrases", include_str!("migrations/0010_passphrases.sqlite.sql")),
+    alike(11, "pushes", include_str!("migrations/0011_pushes.sqlite.sql")),
+    alike(12, "pulls", include_str!("migrations/0012_pulls.sqlite.sql")),
+    Migration {
+        version: 13,
+        name: "partitions",
+        sqlite: "",
+        postgres: Some(include_str!("migrations/0013_partitions.postgres.sql")),
+    },
 ];
 
-const CREATE_HISTORY: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
+pub(super) const CREATE_HISTORY: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
     version    INTEGER PRIMARY KEY,
     name       TEXT NOT NULL,
     applied_at INTEGER NOT NULL
@@ -46,28 +59,35 @@ pub enum SchemaError {
         known: i64,
     },
     /// A migration failed; the database is as before it.
-    #[error("migration {version} failed: {source}")]
+    #[error("migration {version} failed: {reason}")]
     Failed {
         /// Which one.
         version: i64,
-        /// What SQLite says.
-        source: rusqlite::Error,
+        /// What the database says.
+        reason: String,
     },
     /// The history cannot be read.
     #[error("cannot read the catalog's schema version: {0}")]
-    Unreadable(rusqlite::Error),
+    Unreadable(String),
 }
 
-/// Applies each migration that is missing, each in a transaction of its own.
-pub(super) fn migrate(connection: &mut Connection) -> Result<(), SchemaError> {
-    let found = version(connection).map_err(SchemaError::Unreadable)?;
+/// The migration that comes after this version.
+pub(super) fn next_after(found: i64) -> Result<Option<&'static Migration>, SchemaError> {
     let known = MIGRATIONS.last().map_or(0, |migration| migration.version);
     if found > known {
         return Err(SchemaError::Newer { found, known });
     }
-    for migration in MIGRATIONS.iter().filter(|migration| migration.version > found) {
-        apply(connection, migration).map_err(|source| SchemaError::Failed { version: migration.version, source })?;
-        tracing::info!(version = migration.version, name = migration.name, "catalog migrated");
+    Ok(MIGRATIONS.iter().find(|migration| migration.version > found))
+}
+
+/// Applies each migration that is missing, each in a transaction of its own.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), SchemaError> {
+    let mut found = version(connection).map_err(|error| SchemaError::Unreadable(error.to_string()))?;
+    while let Some(migration) = next_after(found)? {
+        let version = migration.version;
+        apply(connection, migration).map_err(|error| SchemaError::Failed { version, reason: error.to_string() })?;
+        tracing::info!(version, name = migration.name, "catalog migrated");
+        found = version;
     }
     Ok(())
 }

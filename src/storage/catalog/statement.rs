@@ -72,6 +72,19 @@ impl Statement {
         self
     }
 
+    /// Whether it adds an event to the change feed.
+    pub(super) fn is_event(&self) -> bool {
+        self.sql == INSERT_EVENT
+    }
+
+    /// What is not met when it has changed so many rows.
+    pub(super) fn unmet(&self, rows: u64) -> Option<&'static str> {
+        match self.expect {
+            Expect::Rows(expected, otherwise) if rows != expected => Some(otherwise),
+            _ => None,
+        }
+    }
+
     /// Must change exactly one row, or the transaction fails as `otherwise`.
     pub fn one_row(self, otherwise: &'static str) -> Self {
         self.rows(1, otherwise)
@@ -108,7 +121,7 @@ const INSERT_EVENT: &str =
 impl Transaction {
     /// Whether it writes events.
     pub fn tells(&self) -> bool {
-        self.statements.iter().any(|statement| statement.sql == INSERT_EVENT)
+        self.statements.iter().any(Statement::is_event)
     }
 
     /// An empty transaction.
@@ -130,9 +143,7 @@ impl Transaction {
 
     /// Adds an event to the change feed.
     pub fn event(self, event: NewEvent, at: Timestamp) -> Self {
-        let insert =
-            "INSERT INTO events (kind, subject, payload, committed_at) VALUES (:kind, :subject, :payload, :at)";
-        let statement = Statement::new(insert)
+        let statement = Statement::new(INSERT_EVENT)
             .bind("kind", event.kind)
             .bind("subject", event.key)
             .bind("payload", event.payload.to_string())

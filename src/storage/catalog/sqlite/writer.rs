@@ -4,7 +4,7 @@ use rusqlite::{Connection, TransactionBehavior, ffi};
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::executor::CommitError;
-use super::super::statement::{Expect, Statement, Transaction};
+use super::super::statement::{Statement, Transaction};
 use super::bind;
 
 /// Transactions committed together. Bounds how long the first of a group waits for the last.
@@ -86,10 +86,7 @@ fn execute(connection: &Connection, statement: &Statement) -> Result<u64, ApplyE
     let mut prepared = connection.prepare_cached(&statement.sql)?;
     bind(&mut prepared, statement)?;
     let rows = prepared.raw_execute()? as u64;
-    match statement.expect {
-        Expect::Rows(expected, otherwise) if rows != expected => Err(ApplyError::Unmet(otherwise)),
-        _ => Ok(rows),
-    }
+    statement.unmet(rows).map_or(Ok(rows), |unmet| Err(ApplyError::Unmet(unmet)))
 }
 
 impl From<ApplyError> for CommitError {
