@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{GenericClient, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use tokio::sync::watch;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::error::SqlState;
@@ -112,21 +112,21 @@ impl PostgresExecutor {
         numbered
     }
 
-    async fn rows(
-        &self,
-        transaction: &deadpool_postgres::Transaction<'_>,
-        query: &Statement,
-    ) -> Result<Vec<Row>, Failure> {
+    async fn rows(&self, client: &impl GenericClient, query: &Statement) -> Result<Vec<Row>, Failure> {
         let numbered = self.numbered(&query.sql);
-        let prepared = transaction.prepare_cached(&numbered.sql).await?;
+        let prepared = client.prepare_cached(&numbered.sql).await?;
         let columns: Arc<[String]> = prepared.columns().iter().map(|column| column.name().to_owned()).collect();
         let parameters = to_parameters(&numbered, query)?;
-        let rows = transaction.query(&prepared, &parameters).await?;
+        let rows = client.query(&prepared, &parameters).await?;
         rows.iter().map(|row| row_of(&columns, row)).collect()
     }
 
     async fn try_read(&self, queries: &[Statement]) -> Result<Vec<Vec<Row>>, Failure> {
         let mut connection = self.connection().await.map_err(Failure::Other)?;
+        if let [query] = queries {
+            // One has a snapshot of its own.
+            return Ok(vec![self.rows(&connection, query).await?]);
+        }
         let snapshot = connection.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
         let snapshot = snapshot.start().await?;
         let mut answers = Vec::with_capacity(queries.len());
@@ -139,7 +139,8 @@ impl PostgresExecutor {
 
     async fn try_commit(&self, transaction: &Transaction) -> Result<Vec<u64>, Failure> {
         let mut connection = self.connection().await.map_err(Failure::Other)?;
-        let open = connection.build_transaction().isolation_level(IsolationLevel::Serializable).start().await?;
+        let open = connection.build_transaction().isolation_level(IsolationLevel::Serializable).start();
+        let open = open.await.map_err(Failure::NotBegun)?;
         let mut changed = Vec::with_capacity(transaction.statements.len());
         let mut is_numbering = false;
         for statement in &transaction.statements {
@@ -163,6 +164,8 @@ impl PostgresExecutor {
 /// Why something was not done.
 enum Failure {
     Database(tokio_postgres::Error),
+    /// Nothing was done.
+    NotBegun(tokio_postgres::Error),
     Unmet(&'static str),
     Other(String),
 }
@@ -174,9 +177,13 @@ impl From<tokio_postgres::Error> for Failure {
 }
 
 impl Failure {
-    /// Whether the same may do when it is run again.
-    fn is_of_order(&self) -> bool {
-        let Self::Database(error) = self else { return false };
+    /// Whether nothing was done, and the same may do when it is run again.
+    fn is_to_be_repeated(&self) -> bool {
+        let error = match self {
+            Self::Database(error) => error,
+            Self::NotBegun(error) => return error.is_closed(),
+            Self::Unmet(_) | Self::Other(_) => return false,
+        };
         matches!(error.code(), Some(&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED))
     }
 
@@ -193,7 +200,7 @@ impl From<Failure> for CommitError {
         let error = match failure {
             Failure::Unmet(what) => return Self::Unmet(what),
             Failure::Other(reason) => return Self::Unavailable(reason),
-            Failure::Database(error) => error,
+            Failure::Database(error) | Failure::NotBegun(error) => error,
         };
         let constraint = || error.as_db_error().and_then(|told| told.constraint()).unwrap_or_default().to_owned();
         match error.code() {
@@ -225,7 +232,7 @@ impl Executor for PostgresExecutor {
     async fn read(&self, queries: Vec<Statement>) -> Result<Vec<Vec<Row>>, CatalogError> {
         match self.try_read(&queries).await {
             // A connection of the pool may have been closed meanwhile; nothing was changed.
-            Err(failure) if failure.is_of_connection() || failure.is_of_order() => self.try_read(&queries).await,
+            Err(failure) if failure.is_of_connection() || failure.is_to_be_repeated() => self.try_read(&queries).await,
             outcome => outcome,
         }
         .map_err(CatalogError::from)
@@ -235,7 +242,7 @@ impl Executor for PostgresExecutor {
         let mut pause = PAUSE;
         for _ in 1..ATTEMPTS_MAX {
             match self.try_commit(&transaction).await {
-                Err(failure) if failure.is_of_order() => {}
+                Err(failure) if failure.is_to_be_repeated() => {}
                 outcome => return outcome.map_err(CommitError::from),
             }
             // Those that collided are not to do so again at the same time.
