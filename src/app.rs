@@ -26,9 +26,9 @@ use crate::actors::transcode_job::{LadderDependencies, TranscodeDependencies};
 use crate::actors::transcode_worker::{PoolSettings, ProcessSettings, WorkerPoolHandle};
 use crate::actors::transcodes::{JOBS_MAX, TranscodesHandle};
 use crate::actors::uploads::{Uploads, UploadsHandle};
+use crate::domain::cluster::{NodeLife, NodeName};
 use crate::domain::events::Event;
 use crate::domain::ids::VideoId;
-use crate::domain::ladder::Lease;
 use crate::domain::ladder::live::LiveLadderSettings;
 use crate::domain::playback::machine::PlaybackLimits;
 use crate::domain::ports::{Clock, Entropy};
@@ -55,8 +55,6 @@ use crate::tls::Tls;
 
 /// Name of the file in the data directory that says which ports were bound.
 const PORTS_FILE: &str = "ports.json";
-/// Name of the one node on embedded storage, in leases.
-const NODE: &str = "local";
 
 /// Ports a node listens on.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -486,7 +484,7 @@ fn transcode_dependencies(settings: &Settings, storage: &Storage, workers: Worke
             av1: settings.transcode.av1,
             encoder: settings.transcode.encoder.clone(),
             encoders: OnceCell::new(),
-            lease: Lease { node: NODE.into(), epoch: SystemClock.now().as_millis() },
+            lease: NodeLife { node: NodeName::alone(), epoch: SystemClock.now().as_millis() },
             in_flight_max: settings.workers.processes() + 1,
             make_wait: settings.transcode.make_wait.0,
         },

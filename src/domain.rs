@@ -2,6 +2,7 @@
 //! and randomness are arguments.
 pub mod account;
 pub mod asset;
+pub mod cluster;
 pub mod cues;
 pub mod events;
 pub mod ids;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor_cluster::RactorMessage;
 use serde::Serialize;
 
 use super::describe::{DescribeReply, Description};
@@ -24,6 +25,7 @@ const EVENTS_PER_READ: u32 = 500;
 pub type Listener = Arc<dyn Fn(Event) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// What the dispatcher is told.
+#[derive(RactorMessage)]
 pub enum DispatcherMessage {
     /// There may be new events.
     FeedMoved,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::TryStreamExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor_cluster::RactorMessage;
 use serde::Serialize;
 
 use super::describe::{DescribeReply, Description};
@@ -59,6 +60,7 @@ pub struct RoundReport {
 }
 
 /// What the janitor is told.
+#[derive(RactorMessage)]
 pub enum JanitorMessage {
     /// Do a round now, the search for unreferenced files included.
     RunRound {

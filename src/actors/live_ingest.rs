@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor_cluster::RactorMessage;
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -53,6 +54,7 @@ pub struct LiveArguments {
 }
 
 /// What a live stream is told.
+#[derive(RactorMessage)]
 pub enum LiveMessage {
     /// A publisher with the right key asks to feed it.
     Publish {

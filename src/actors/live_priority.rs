@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor_cluster::RactorMessage;
 use serde::Serialize;
 
 use super::describe::{DescribeReply, Description};
@@ -30,6 +31,7 @@ pub struct PriorityContext {
 }
 
 /// What it is told.
+#[derive(RactorMessage)]
 pub enum PriorityMessage {
     /// The clock rings.
     Rang {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
+use ractor_cluster::RactorMessage;
 use serde::Serialize;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -89,6 +90,7 @@ pub struct PullStats {
 }
 
 /// What a pull is told.
+#[derive(RactorMessage)]
 pub enum PullMessage {
     /// Its owner has changed it; `None`: the stream is not to be fetched any more.
     Change {

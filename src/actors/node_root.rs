@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
+use ractor_cluster::RactorMessage;
 
 use super::describe::{DescribeReply, Description};
 use super::reply::{AskError, Post};
@@ -100,6 +101,7 @@ where
 }
 
 /// What the root is told.
+#[derive(RactorMessage)]
 pub enum RootMessage {
     /// Describe the whole tree.
     DescribeTree {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor_cluster::RactorMessage;
 
 use super::describe::{DescribeReply, Description};
 use super::playback::{JOURNAL_TREE, PlaybackError};
@@ -30,6 +31,7 @@ pub struct PlaybackArguments {
 }
 
 /// What a session is told.
+#[derive(RactorMessage)]
 pub enum PlaybackMessage {
     /// A player's beacon; answered once it is journalled.
     TakeHeartbeat {

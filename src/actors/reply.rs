@@ -124,6 +124,8 @@ impl<M: Message> Post<M> {
 mod tests {
     use super::*;
 
+    impl Message for Reply<u8, AskError> {}
+
     type Port = std::sync::Mutex<Option<Reply<u8, AskError>>>;
 
     fn reply() -> (Reply<u8, AskError>, tokio::sync::oneshot::Receiver<Result<u8, AskError>>) {

@@ -105,6 +105,8 @@ pub enum SupervisorMessage<F: Family> {
     },
 }
 
+impl<F: Family> Message for SupervisorMessage<F> {}
+
 /// The only way in.
 pub struct FamilyHandle<F: Family> {
     post: Post<SupervisorMessage<F>>,

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor_cluster::RactorMessage;
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -21,9 +22,10 @@ use self::ladder::{LadderRun, Waiting};
 use super::describe::{DescribeReply, Description};
 use super::reply::AskError;
 use super::transcode_worker::{WorkError, WorkerPoolHandle};
+use crate::domain::cluster::NodeLife;
 use crate::domain::ids::VideoId;
 use crate::domain::ladder::machine::{LadderEnd, LadderInput};
-use crate::domain::ladder::{Av1Policy, Encoder, Ladder, LadderEnding, LadderSettings, LadderState, Lease};
+use crate::domain::ladder::{Av1Policy, Encoder, Ladder, LadderEnding, LadderSettings, LadderState};
 use crate::domain::ports::{AssetStore, BlobStore, Catalog, Clock, VideoStep};
 use crate::domain::transcode::{
     Attempts, Judgement, LadderStanding, Product, RecordStep, Standing, TranscodeEffect, TranscodeInput,
@@ -78,7 +80,7 @@ pub struct LadderDependencies {
     /// Encoders that work on this machine, once they were tried.
     pub encoders: tokio::sync::OnceCell<Vec<Encoder>>,
     /// In whose name units are leased.
-    pub lease: Lease,
+    pub lease: NodeLife,
     /// Units of one video handed to the workers at once.
     pub in_flight_max: usize,
     /// Longest wait of a viewer for a chunk that is not made yet.
@@ -94,6 +96,7 @@ pub struct TranscodeArguments {
 }
 
 /// What a job is told.
+#[derive(RactorMessage)]
 pub enum TranscodeMessage {
     /// What was under way is over.
     Happened(Box<Outcome>),

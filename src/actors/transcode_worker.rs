@@ -18,6 +18,7 @@ use ractor::factory::{
     FactoryStatsLayer, Job, WorkerMessage, WorkerStartContext, queues, worker_builder,
 };
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef};
+use ractor_cluster::RactorMessage;
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 
@@ -82,6 +83,7 @@ impl From<AskError> for WorkError {
 }
 
 /// A task on its way through the pool.
+#[derive(RactorMessage)]
 pub struct WorkMessage {
     task: Task,
     progress: watch::Sender<u8>,
@@ -301,6 +303,7 @@ impl FactoryStatsLayer for QueueMetrics {
 }
 
 /// What a worker's driver needs to know.
+#[derive(RactorMessage)]
 struct DriverSeed(Arc<ProcessSettings>, Arc<PoolCounters>, Gate);
 
 /// One worker of the pool.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor_cluster::RactorMessage;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::describe::{DescribeReply, Description};
@@ -34,6 +35,7 @@ pub enum SessionAnswer {
 pub type SessionReply = Reply<SessionAnswer, UploadError>;
 
 /// What a session is told.
+#[derive(RactorMessage)]
 pub enum UploadMessage {
     /// A question.
     Ask {

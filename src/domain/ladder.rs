@@ -18,7 +18,7 @@ mod unit;
 pub use moments::best_moments;
 pub use plan::{Av1Policy, Encoders, Grid, LadderSettings, PlanRequest, add_av1, display_size, main_picture, plan};
 pub use unit::{
-    Attempted, Candidate, Ladder, LadderEnding, LadderState, Lease, MadeRung, MadeTile, MadeTiles, NewLadder, Pass,
+    Attempted, Candidate, Ladder, LadderEnding, LadderState, MadeRung, MadeTile, MadeTiles, NewLadder, Pass,
     SpanSegment, Unit, UnitEnd, UnitResult, UnitRow, UnitState,
 };
 

@@ -27,8 +27,8 @@ use crate::actors::transcode_worker::{ProcessSettings, WorkerPoolHandle};
 use crate::actors::transcodes::TranscodesHandle;
 use crate::actors::uploads::{Uploads, UploadsHandle};
 use crate::domain::asset::{Asset, AssetTrack, BlobKey, Extent, Segment, SegmentBytes, TrackKind, VideoProperties};
+use crate::domain::cluster::{NodeLife, NodeName};
 use crate::domain::ids::{PlaybackId, UploadId, UserId, VideoId};
-use crate::domain::ladder::Lease;
 use crate::domain::ladder::live::LiveLadderSettings;
 use crate::domain::playback::machine::PlaybackLimits;
 use crate::domain::ports::{Clock, Entropy, UploadQuota, VideoStep};
@@ -88,7 +88,7 @@ pub(super) fn idle_transcodes(settings: &Settings, storage: &Storage) -> Transco
             av1: settings.transcode.av1,
             encoder: settings.transcode.encoder.clone(),
             encoders: OnceCell::new(),
-            lease: Lease { node: "test".into(), epoch: 1 },
+            lease: NodeLife { node: NodeName::alone(), epoch: 1 },
             in_flight_max: 1,
             make_wait: settings.transcode.make_wait.0,
         },

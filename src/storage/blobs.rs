@@ -1,4 +1,5 @@
-//! Blobs through `object_store`: a local directory now, any bucket by the same type later.
+//! Blobs through `object_store`: in a local directory, or in buckets by the same type. What a key begins with is its *area*
+//! (`raw-uploads`, `vod-abr`, `archive`), each of which may lie in a bucket of its own.
 //!
 //! Local reads go around `object_store` (measured: one hop to a blocking thread instead of two, and large streamed
 //! pieces instead of 8 KiB ones); everything that changes the store goes through it, except that a local file is adopted
@@ -25,9 +26,17 @@ mod remote;
 /// Longest key, bytes.
 const KEY_BYTES_MAX: usize = 512;
 
+/// An area in an object store.
+pub struct Area {
+    /// What its keys begin with; empty: everything.
+    pub name: &'static str,
+    /// Where what comes after that is.
+    pub store: Arc<dyn ObjectStore>,
+}
+
 /// A blob store on any object store.
 pub struct Blobs {
-    store: Arc<dyn ObjectStore>,
+    areas: Vec<Area>,
     local: Option<local::LocalBlobs>,
 }
 
@@ -38,27 +47,50 @@ impl Blobs {
         let opened = opened.map_err(|error| BlobError::Unavailable(error.to_string()))?;
         let root = root.canonicalize().map_err(|error| BlobError::Unavailable(error.to_string()))?;
         let store = Arc::new(opened.with_automatic_cleanup(true).with_fsync(true));
-        Ok(Self { store, local: Some(local::LocalBlobs { root }) })
+        Ok(Self { areas: vec![Area { name: "", store }], local: Some(local::LocalBlobs { root }) })
     }
 
-    /// In a bucket, or anything else that `object_store` knows.
-    pub fn in_bucket(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store, local: None }
+    /// In buckets, or anything else that `object_store` knows. Of areas that know a key the first one has it.
+    pub fn in_buckets(areas: Vec<Area>) -> Self {
+        Self { areas, local: None }
     }
 
-    fn remote(&self, key: &BlobKey) -> Result<remote::RemoteBlob, BlobError> {
-        Ok(remote::RemoteBlob { store: self.store.clone(), key: key.clone(), path: object_path(key)? })
+    /// The area of a key, and the rest of the key there.
+    fn area<'a>(&self, key: &'a BlobKey) -> Result<(&Area, &'a str), BlobError> {
+        let rest_in = |area: &Area| match area.name {
+            "" => Some(key.as_str()),
+            name => key
+                .as_str()
+                .strip_prefix(name)
+                .and_then(|rest| rest.strip_prefix('/').or(rest.is_empty().then_some(rest))),
+        };
+        let found = self.areas.iter().find_map(|area| Some((area, rest_in(area)?)));
+        found.ok_or_else(|| BlobError::NotFound(key.clone()))
+    }
+
+    /// Where a key is.
+    fn place(&self, key: &BlobKey) -> Result<Place, BlobError> {
+        check_key(key)?;
+        let (area, rest) = self.area(key)?;
+        Ok(Place { store: Arc::clone(&area.store), path: ObjectPath::from(rest), key: key.clone() })
     }
 
     fn local_file(&self, key: &BlobKey) -> Result<Option<PathBuf>, BlobError> {
-        object_path(key)?;
+        check_key(key)?;
         Ok(self.local.as_ref().map(|local| local.path(key)))
     }
 }
 
-/// A key as a path: parts of letters, digits, `.`, `_`, `-` that do not start with a dot. Nothing outside the store can
+/// One blob in its store.
+struct Place {
+    store: Arc<dyn ObjectStore>,
+    path: ObjectPath,
+    key: BlobKey,
+}
+
+/// A key is a path: parts of letters, digits, `.`, `_`, `-` that do not start with a dot. Nothing outside the store can
 /// be named.
-fn object_path(key: &BlobKey) -> Result<ObjectPath, BlobError> {
+fn check_key(key: &BlobKey) -> Result<(), BlobError> {
     let good_part = |part: &str| {
         !part.is_empty()
             && !part.starts_with('.')
@@ -68,7 +100,7 @@ fn object_path(key: &BlobKey) -> Result<ObjectPath, BlobError> {
     if key_text.len() > KEY_BYTES_MAX || !key_text.split('/').all(good_part) {
         return Err(BlobError::NotFound(key.clone()));
     }
-    Ok(ObjectPath::from(key_text))
+    Ok(())
 }
 
 fn store_error(key: &BlobKey, error: object_store::Error) -> BlobError {
@@ -86,23 +118,24 @@ fn store_error(key: &BlobKey, error: object_store::Error) -> BlobError {
 }
 
 /// `None` for a file in the making, which has a name no key can have.
-fn meta_of(found: &object_store::ObjectMeta) -> Option<BlobMeta> {
-    let key = BlobKey::new(found.location.as_ref());
-    object_path(&key).ok()?;
+fn meta_of(area: &str, found: &object_store::ObjectMeta) -> Option<BlobMeta> {
+    let key = BlobKey::new(match area {
+        "" => found.location.to_string(),
+        area => format!("{area}/{}", found.location),
+    });
+    check_key(&key).ok()?;
     Some(BlobMeta { key, bytes: found.size, modified: Timestamp::from_millis(found.last_modified.timestamp_millis()) })
 }
 
 #[async_trait]
 impl BlobStore for Blobs {
     async fn put(&self, key: &BlobKey, bytes: Bytes) -> Result<(), BlobError> {
-        let stored = self.store.put(&object_path(key)?, bytes.into()).await;
-        stored.map(drop).map_err(|error| store_error(key, error))
+        let place = self.place(key)?;
+        place.store.put(&place.path, bytes.into()).await.map(drop).map_err(|error| store_error(key, error))
     }
 
     async fn adopt(&self, key: &BlobKey, file: &Path) -> Result<u64, BlobError> {
-        let Some(path) = self.local_file(key)? else {
-            return Err(BlobError::Unavailable("only a local store adopts files".into()));
-        };
+        let Some(path) = self.local_file(key)? else { return self.place(key)?.upload(file).await };
         let (key, file) = (key.clone(), file.to_owned());
         blocking(move || local::adopt(&file, &path).map_err(|error| blob_error(&key, &error))).await
     }
@@ -112,7 +145,7 @@ impl BlobStore for Blobs {
             let key = key.clone();
             return blocking(move || local::read(&path, range).map_err(|error| blob_error(&key, &error))).await;
         }
-        self.remote(key)?.read(range).await
+        self.place(key)?.read(range).await
     }
 
     async fn read_all(&self, key: &BlobKey) -> Result<Bytes, BlobError> {
@@ -120,12 +153,13 @@ impl BlobStore for Blobs {
             let key = key.clone();
             return blocking(move || local::read_all(&path).map_err(|error| blob_error(&key, &error))).await;
         }
-        let found = self.store.get(&object_path(key)?).await.map_err(|error| store_error(key, error))?;
+        let place = self.place(key)?;
+        let found = place.store.get(&place.path).await.map_err(|error| store_error(key, error))?;
         found.bytes().await.map_err(|error| store_error(key, error))
     }
 
     fn stream(&self, key: &BlobKey, range: Range<u64>) -> BoxStream<'static, Result<Bytes, BlobError>> {
-        match (self.remote(key), &self.local) {
+        match (self.place(key), &self.local) {
             (Err(error), _) => stream::once(async { Err(error) }).boxed(),
             (Ok(_), Some(local)) => local::stream(key.clone(), local.path(key), range),
             (Ok(blob), None) => blob.stream(range),
@@ -133,8 +167,8 @@ impl BlobStore for Blobs {
     }
 
     async fn delete(&self, key: &BlobKey) -> Result<(), BlobError> {
-        let Ok(path) = object_path(key) else { return Ok(()) };
-        match self.store.delete(&path).await.map_err(|error| store_error(key, error)) {
+        let Ok(place) = self.place(key) else { return Ok(()) };
+        match place.store.delete(&place.path).await.map_err(|error| store_error(key, error)) {
             Err(BlobError::NotFound(_)) => Ok(()),
             outcome => outcome,
         }
@@ -142,13 +176,15 @@ impl BlobStore for Blobs {
 
     fn list(&self, prefix: &str) -> BoxStream<'static, Result<BlobMeta, BlobError>> {
         let key = BlobKey::new(prefix);
-        let path = match object_path(&key) {
-            Ok(path) => path,
+        let checked = check_key(&key).and_then(|()| self.area(&key));
+        let (area, rest) = match checked {
+            Ok(found) => found,
             Err(error) => return stream::once(async { Err(error) }).boxed(),
         };
-        let listed = self.store.list(Some(&path)).filter_map(move |entry| {
+        let (name, path) = (area.name, ObjectPath::from(rest));
+        let listed = area.store.list((!rest.is_empty()).then_some(&path)).filter_map(move |entry| {
             let entry = match entry {
-                Ok(found) => meta_of(&found).map(Ok),
+                Ok(found) => meta_of(name, &found).map(Ok),
                 // Nothing below the prefix, or deleted while it was being listed.
                 Err(object_store::Error::NotFound { .. }) => None,
                 Err(error) => Some(Err(store_error(&key, error))),

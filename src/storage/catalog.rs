@@ -11,13 +11,16 @@ use tokio::sync::watch::Sender;
 
 use self::executor::{CommitError, Executor, Row};
 use self::statement::{Statement, Transaction};
+use crate::domain::cluster::Lease;
 use crate::domain::ports::{Catalog, CatalogError};
 
 mod accounts;
 mod cursor;
 pub mod executor;
+mod extents;
 mod feed;
 mod ladders;
+mod leases;
 mod lives;
 mod logins;
 pub mod postgres;
@@ -41,12 +44,14 @@ pub struct CatalogStore {
     executor: Arc<dyn Executor>,
     /// Counts commits that wrote events.
     told: Sender<u64>,
+    /// Without it nothing is changed.
+    lease: Option<Lease>,
 }
 
 impl CatalogStore {
     /// The catalog on this database, whose tables are up to date.
     pub fn new(executor: Arc<dyn Executor>) -> Self {
-        Self { executor, told: Sender::new(0) }
+        Self { executor, told: Sender::new(0), lease: None }
     }
 
     async fn rows(&self, query: Statement) -> Result<Vec<Row>, CatalogError> {
@@ -59,7 +64,14 @@ impl CatalogStore {
 
     async fn commit(&self, transaction: Transaction) -> Result<Vec<u64>, CommitError> {
         let tells = transaction.tells();
-        let rows = self.executor.commit(transaction).await?;
+        let transaction = match &self.lease {
+            Some(lease) => leases::fence(lease, transaction),
+            None => transaction,
+        };
+        let rows = self.executor.commit(transaction).await.map_err(|error| match error {
+            CommitError::Unmet(leases::FENCED) => CommitError::Unavailable("the lease is another's".into()),
+            error => error,
+        })?;
         if tells {
             self.told.send_modify(|commits| *commits += 1);
         }
@@ -89,6 +101,10 @@ fn to_json(value: &impl serde::Serialize) -> Result<String, CatalogError> {
 
 #[async_trait]
 impl Catalog for CatalogStore {
+    fn fenced(&self, lease: &Lease) -> Arc<dyn Catalog> {
+        Arc::new(Self { lease: Some(lease.clone()), ..self.clone() })
+    }
+
     async fn ping(&self) -> Result<(), CatalogError> {
         self.row(Statement::new("SELECT 1 AS alive")).await.map(drop)
     }

@@ -2,7 +2,9 @@
 //! database and every store.
 pub(super) mod accounts;
 pub(super) mod blobs;
+pub(super) mod extents;
 pub(super) mod ladders;
+pub(super) mod leases;
 pub(super) mod lives;
 pub(super) mod upload_store;
 pub(super) mod uploads;
@@ -67,6 +69,11 @@ macro_rules! every_catalog_suite {
             owners_edit_by_revision, lists_show_what_is_live, only_what_is_not_live_is_deleted);
         $with!(watch, $($further)*;
             positions_move_with_time_only, a_session_is_one_view, a_session_is_recorded_once);
+        $with!(extents, $($further)*;
+            extents_are_added_by_one_writer_at_a_time, completed_uploads_need_no_extents);
+        $with!(leases, $($further)*;
+            a_lease_has_one_holder, silent_nodes_lose_their_leases, later_lives_take_over, racing_takers_agree,
+            nothing_is_changed_without_the_lease);
     };
 }
 pub(super) use every_catalog_suite;

@@ -1,5 +1,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use ractor_cluster::RactorMessage;
+
 use super::*;
 use crate::domain::time::Timestamp;
 
@@ -11,6 +13,7 @@ impl Clock for Standing {
     }
 }
 
+#[derive(RactorMessage)]
 enum BrittleMessage {
     Fail,
     Panic,

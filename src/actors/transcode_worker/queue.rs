@@ -1,10 +1,10 @@
 //! Who is served first: inspections before everything else, and one worker that never does anything longer.
 use std::collections::HashMap;
 
-use ractor::ActorProcessingErr;
 use ractor::factory::queues::{Priority, PriorityManager};
 use ractor::factory::routing::{RouteResult, Router};
 use ractor::factory::{Job, WorkerId, WorkerProperties};
+use ractor::{ActorProcessingErr, BytesConvertable};
 
 use super::WorkMessage;
 use crate::media::work::TaskKind;
@@ -84,6 +84,17 @@ pub(super) struct TaskKey {
     pub(super) kind: TaskKind,
     /// When it is taken.
     pub(super) urgency: Urgency,
+}
+
+/// Asked for by the framework; tasks never leave the node through it.
+impl BytesConvertable for TaskKey {
+    fn into_bytes(self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn from_bytes(_: Vec<u8>) -> Self {
+        Self { kind: TaskKind::Inspect, urgency: Urgency::Later }
+    }
 }
 
 /// Tells the queue how urgent a task is.

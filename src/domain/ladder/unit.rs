@@ -79,15 +79,6 @@ pub struct UnitRow {
     pub attempted: Attempted,
 }
 
-/// Who works on a unit: a node, and which of its lives.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lease {
-    /// The node's name.
-    pub node: String,
-    /// When the node's process started, milliseconds since the Unix epoch.
-    pub epoch: i64,
-}
-
 /// How an attempt at a unit ended, other than with its result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UnitEnd {

@@ -9,8 +9,11 @@ fn local() -> Made<Arc<dyn BlobStore>> {
 }
 
 fn in_memory() -> Made<Arc<dyn BlobStore>> {
-    let store = Arc::new(object_store::memory::InMemory::new());
-    Made { port: Arc::new(Blobs::in_bucket(store)), _keep: Box::new(()) }
+    Made { port: Arc::new(Blobs::in_buckets(vec![area("")])), _keep: Box::new(()) }
+}
+
+fn area(name: &'static str) -> Area {
+    Area { name, store: Arc::new(object_store::memory::InMemory::new()) }
 }
 
 conformance_tests!(blobs, local();
@@ -62,4 +65,21 @@ async fn files_in_the_making_are_not_listed() {
     std::fs::write(dir.path().join("vod-abr/asset#1"), b"half").unwrap();
     let listed: Vec<BlobMeta> = blobs.list("vod-abr").try_collect().await.unwrap();
     assert_eq!(listed.iter().map(|meta| meta.key.as_str()).collect::<Vec<_>>(), ["vod-abr/asset"]);
+}
+
+#[tokio::test]
+async fn areas_lie_in_stores_of_their_own() {
+    let (raw, vod) = (area("raw-uploads"), area("vod-abr"));
+    let stores = [Arc::clone(&raw.store), Arc::clone(&vod.store)];
+    let blobs = Blobs::in_buckets(vec![raw, vod]);
+    for key in ["raw-uploads/upl_x/0", "vod-abr/vid_x/1/asset"] {
+        blobs.put(&BlobKey::new(key), Bytes::from_static(b"x")).await.unwrap();
+    }
+    let paths = |store: &Arc<dyn ObjectStore>| store.list(None).map_ok(|meta| meta.location.to_string()).try_collect();
+    let (raw, vod): (Vec<String>, Vec<String>) = (paths(&stores[0]).await.unwrap(), paths(&stores[1]).await.unwrap());
+    assert_eq!((raw.as_slice(), vod.as_slice()), (&["upl_x/0".to_owned()][..], &["vid_x/1/asset".to_owned()][..]));
+    let listed: Vec<BlobMeta> = blobs.list("raw-uploads").try_collect().await.unwrap();
+    assert_eq!(listed.iter().map(|meta| meta.key.as_str()).collect::<Vec<_>>(), ["raw-uploads/upl_x/0"]);
+    let elsewhere = BlobKey::new("vod-abrx/vid_x");
+    assert_eq!(blobs.put(&elsewhere, Bytes::new()).await, Err(BlobError::NotFound(elsewhere)));
 }

@@ -7,10 +7,11 @@ use super::statement::{Statement, Transaction};
 use super::videos::rows;
 use super::{CatalogStore, EDIT_ATTEMPTS_MAX, contended, to_json};
 use crate::domain::asset::BlobKey;
+use crate::domain::cluster::NodeLife;
 use crate::domain::events::NewEvent;
 use crate::domain::ids::VideoId;
 use crate::domain::ladder::{
-    Attempted, Ladder, LadderEnding, LadderState, Lease, NewLadder, Pass, Unit, UnitEnd, UnitResult, UnitRow, UnitState,
+    Attempted, Ladder, LadderEnding, LadderState, NewLadder, Pass, Unit, UnitEnd, UnitResult, UnitRow, UnitState,
 };
 use crate::domain::ports::{CatalogError, LadderCatalog, VideoCatalog};
 use crate::domain::time::Timestamp;
@@ -74,7 +75,7 @@ fn started(video: &Video, ladder: &NewLadder) -> NewEvent {
     NewEvent::new("transcode.started", &video.id, payload)
 }
 
-fn lease(ladder: LadderId, unit: Unit, lease: &Lease, now: Timestamp) -> Transaction {
+fn lease(ladder: LadderId, unit: Unit, lease: &NodeLife, now: Timestamp) -> Transaction {
     let upsert = "INSERT INTO ladder_units (video_id, generation, number, pass, state, node, epoch, updated_at) \
         SELECT v.id, :generation, :number, :pass, 'leased', :node, :epoch, :now FROM videos v \
         WHERE v.id = :video AND v.deleted_at IS NULL \
@@ -87,7 +88,7 @@ fn lease(ladder: LadderId, unit: Unit, lease: &Lease, now: Timestamp) -> Transac
 fn finish(
     ladder: LadderId,
     unit: Unit,
-    lease: &Lease,
+    lease: &NodeLife,
     (result, now): (&UnitResult, Timestamp),
 ) -> Result<Transaction, CatalogError> {
     let bytes = codec::encode(result).map_err(|error| CatalogError::Corrupt(error.to_string()))?;
@@ -216,7 +217,7 @@ impl LadderCatalog for CatalogStore {
         &self,
         ladder: (&VideoId, u32),
         unit: Unit,
-        holder: &Lease,
+        holder: &NodeLife,
         now: Timestamp,
     ) -> Result<(), CatalogError> {
         match self.commit(lease(ladder, unit, holder, now)).await {
@@ -229,7 +230,7 @@ impl LadderCatalog for CatalogStore {
         &self,
         ladder: (&VideoId, u32),
         unit: Unit,
-        holder: &Lease,
+        holder: &NodeLife,
         result: (&UnitResult, Timestamp),
     ) -> Result<(), CatalogError> {
         self.commit(finish(ladder, unit, holder, result)?).await?;

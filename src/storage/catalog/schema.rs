@@ -37,6 +37,13 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: "",
         postgres: Some(include_str!("migrations/0013_partitions.postgres.sql")),
     },
+    alike(14, "cluster", include_str!("migrations/0014_cluster.sqlite.sql")),
+    Migration {
+        version: 15,
+        name: "clock",
+        sqlite: "",
+        postgres: Some(include_str!("migrations/0015_clock.postgres.sql")),
+    },
 ];
 
 pub(super) const CREATE_HISTORY: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (

@@ -2,10 +2,11 @@
 //! connections. WAL with `synchronous=FULL`: a commit that was answered survives power loss.
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use rusqlite::Connection;
+use rusqlite::functions::FunctionFlags;
 use rusqlite::types::ValueRef;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -92,6 +93,10 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
+    connection.create_scalar_function("now_ms", 0, FunctionFlags::SQLITE_UTF8, |_| {
+        let passed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(i64::try_from(passed.as_millis()).unwrap_or(i64::MAX))
+    })?;
     Ok(connection)
 }
 

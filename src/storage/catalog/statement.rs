@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::domain::account::Role;
 use crate::domain::asset::BlobKey;
+use crate::domain::cluster::NodeName;
 use crate::domain::events::NewEvent;
 use crate::domain::ids::{ChannelId, LiveId, LoginId, PlaybackId, PlaybackSessionId, UploadId, UserId, VideoId};
 use crate::domain::ladder::{LadderState, Pass, UnitState};
@@ -236,6 +237,6 @@ macro_rules! text_values {
         fn from(value: $kind) -> Self { Value::Text(value.as_str().to_owned()) }
     })+ };
 }
-text_values!(&ChannelId, &LiveId, &LoginId, &PlaybackId, &PlaybackSessionId, &UploadId, &UserId, &VideoId);
+text_values!(&NodeName, &ChannelId, &LiveId, &LoginId, &PlaybackId, &PlaybackSessionId, &UploadId, &UserId, &VideoId);
 text_values!(LadderState, LiveState, Pass, UnitState);
 text_values!(Privacy, RenditionState, Role, ThumbnailMoment, UploadProtocol, UploadState, VideoStatus);

@@ -3,10 +3,11 @@ use std::sync::Arc;
 
 use super::{at, events, processing, registered};
 use crate::domain::asset::{BlobKey, Extent, VideoProperties};
+use crate::domain::cluster::NodeLife;
 use crate::domain::ids::VideoId;
 use crate::domain::ladder::{
-    Attempted, Chunk, LadderEnding, LadderPlan, LadderState, Lease, MadeRung, MadeTiles, NewLadder, Pass, SpanSegment,
-    Unit, UnitEnd, UnitResult, UnitState,
+    Attempted, Chunk, LadderEnding, LadderPlan, LadderState, MadeRung, MadeTiles, NewLadder, Pass, SpanSegment, Unit,
+    UnitEnd, UnitResult, UnitState,
 };
 use crate::domain::ports::{Catalog, CatalogError, VideoStep};
 use crate::domain::video::{Failure, Rendition, RenditionState};
@@ -53,8 +54,8 @@ fn new_ladder(video_id: &VideoId, generation: u32) -> NewLadder {
     }
 }
 
-fn lease(epoch: i64) -> Lease {
-    Lease { node: "one".into(), epoch }
+fn lease(epoch: i64) -> NodeLife {
+    NodeLife { node: "one".parse().unwrap(), epoch }
 }
 
 fn extent(key: &str) -> Extent {

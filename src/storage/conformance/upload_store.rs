@@ -164,3 +164,18 @@ pub(in super::super) async fn an_empty_upload_is_an_empty_blob(stores: &UploadSt
     assert_eq!(extents.iter().map(|extent| extent.bytes).sum::<u64>(), 0);
     assert_eq!(content(stores, &id).await, b"");
 }
+
+pub(in super::super) async fn many_short_appends_stay_a_short_list(stores: &UploadStores) {
+    let id = created(stores).await;
+    let mut expected = Vec::new();
+    for index in 0..100u8 {
+        let piece = vec![index; 300_000];
+        expected.extend_from_slice(&piece);
+        let mut writer = stores.uploads.append(&id, index % 3 == 0).await.unwrap();
+        writer.write(piece.into()).await.unwrap();
+        assert_eq!(writer.finish().await.unwrap(), expected.len() as u64);
+    }
+    assert!(content(stores, &id).await == expected);
+    let extents = stores.uploads.seal(&id).await.unwrap();
+    assert!(extents.len() <= 24, "{}", extents.len());
+}

@@ -2,17 +2,19 @@
 //! queued, so that steps happen in the order they were asked for, whoever was dropped in between.
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::super::files::blob_error;
+use super::super::files::{blob_error, blocking};
 use super::file::{Appending, Paths};
+use super::writer::{Drained, Slot};
 use crate::domain::asset::BlobKey;
 use crate::domain::ports::BlobError;
 
 /// One upload's file, its lock and its queue.
-pub(super) struct Slot {
+pub(super) struct LocalSlot {
     key: BlobKey,
     paths: Paths,
     state: Mutex<State>,
@@ -33,23 +35,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Slot {
+impl LocalSlot {
     pub(super) fn new(key: BlobKey, dir: PathBuf) -> Self {
         Self { key, paths: Paths::new(dir), state: Mutex::default(), queue: Mutex::default(), live: 0.into() }
     }
 
     fn io(&self, error: &std::io::Error) -> BlobError {
         blob_error(&self.key, error)
-    }
-
-    /// Adds a piece of this writer to the queue. Does not block: the next step writes it.
-    pub(super) fn enqueue(&self, epoch: u64, piece: Bytes) {
-        lock(&self.queue).push((epoch, piece));
-    }
-
-    /// The writer is gone; what it has queued is still written by the next step. Tells whether it was alive until now.
-    pub(super) fn leave(&self, epoch: u64) -> bool {
-        self.live.compare_exchange(epoch, 0, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// Writes what is queued by the newest writer; pieces of older ones are dropped. Stops at the first that fails.
@@ -105,8 +97,7 @@ impl Slot {
         Ok(open.synced)
     }
 
-    /// Starts an append and fences off the writer before it; answers with the new writer's epoch and offset.
-    pub(super) fn begin(&self, checked: bool) -> Result<(u64, u64), BlobError> {
+    fn begin_now(&self, checked: bool) -> Result<(u64, u64), BlobError> {
         let mut state = lock(&self.state);
         let (file, base) = self.take_over(&mut state)?;
         if checked {
@@ -124,16 +115,13 @@ impl Slot {
         Err(BlobError::Unavailable(format!("{}: another writer has taken over", self.key)))
     }
 
-    /// Writes what is queued; answers with the offset reached, also when it is short of what was queued.
-    pub(super) fn drain(&self, epoch: u64) -> (u64, Result<(), BlobError>) {
+    fn drain_now(&self, epoch: u64) -> Drained {
         let mut state = lock(&self.state);
         let outcome = self.open_as(&state, epoch).and_then(|()| self.write_queued(&mut state));
         (state.open.as_ref().map_or(0, |open| open.written), outcome)
     }
 
-    /// Writes what is queued, makes everything durable and ends the append. When that fails, an append that was to be
-    /// checked is taken back, another keeps what is whole.
-    pub(super) fn finish(&self, epoch: u64) -> Result<u64, BlobError> {
+    fn finish_now(&self, epoch: u64) -> Result<u64, BlobError> {
         let mut state = lock(&self.state);
         self.open_as(&state, epoch)?;
         let written = self.write_queued(&mut state);
@@ -152,8 +140,7 @@ impl Slot {
         Ok(open.written)
     }
 
-    /// Takes back all bytes of this append.
-    pub(super) fn discard(&self, epoch: u64) -> Result<u64, BlobError> {
+    fn discard_now(&self, epoch: u64) -> Result<u64, BlobError> {
         let mut state = lock(&self.state);
         self.open_as(&state, epoch)?;
         lock(&self.queue).clear();
@@ -176,5 +163,33 @@ impl Slot {
         state.open = None;
         self.live.store(0, Ordering::Release);
         self.paths.remove().map_err(|error| self.io(&error))
+    }
+}
+
+#[async_trait]
+impl Slot for LocalSlot {
+    fn enqueue(&self, epoch: u64, piece: Bytes) {
+        lock(&self.queue).push((epoch, piece));
+    }
+
+    fn leave(&self, epoch: u64) -> bool {
+        self.live.compare_exchange(epoch, 0, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    async fn begin(self: Arc<Self>, checked: bool) -> Result<(u64, u64), BlobError> {
+        blocking(move || self.begin_now(checked)).await
+    }
+
+    async fn drain(self: Arc<Self>, epoch: u64) -> Drained {
+        let drained = tokio::task::spawn_blocking(move || self.drain_now(epoch)).await;
+        drained.unwrap_or_else(|error| (0, Err(BlobError::Unavailable(error.to_string()))))
+    }
+
+    async fn finish(self: Arc<Self>, epoch: u64) -> Result<u64, BlobError> {
+        blocking(move || self.finish_now(epoch)).await
+    }
+
+    async fn discard(self: Arc<Self>, epoch: u64) -> Result<u64, BlobError> {
+        blocking(move || self.discard_now(epoch)).await
     }
 }

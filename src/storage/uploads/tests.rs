@@ -18,6 +18,32 @@ conformance_tests!(upload_store, local();
     the_offset_of_a_living_writer_moves_on,
     removing_is_repeatable, creating_again_keeps_the_bytes, an_empty_upload_is_an_empty_blob);
 
+/// In an object store, listed in a catalog.
+mod bucket {
+    use super::*;
+    use crate::storage::blobs::Area;
+    use crate::storage::catalog::CatalogStore;
+    use crate::storage::catalog::sqlite::SqliteExecutor;
+
+    fn stores() -> Made<UploadStores> {
+        let dir = tempfile::tempdir().unwrap();
+        let executor = SqliteExecutor::open(&dir.path().join("catalog"), 2).unwrap();
+        let catalog = Arc::new(CatalogStore::new(Arc::new(executor)));
+        let blobs: Arc<dyn BlobStore> = Arc::new(Blobs::in_buckets(vec![Area {
+            name: "raw-uploads",
+            store: Arc::new(object_store::memory::InMemory::new()),
+        }]));
+        let uploads = Arc::new(BucketUploads::new(Arc::clone(&blobs), catalog));
+        Made { port: UploadStores { uploads, blobs }, _keep: Box::new(dir) }
+    }
+
+    conformance_tests!(upload_store, stores();
+        appends_follow_one_another, large_appends_keep_their_order, a_dropped_writer_leaves_what_it_wrote,
+        a_dropped_checked_append_never_was, a_discarded_append_never_was, a_newer_writer_fences_an_older_one,
+        the_offset_of_a_living_writer_moves_on, many_short_appends_stay_a_short_list,
+        removing_is_repeatable, creating_again_keeps_the_bytes, an_empty_upload_is_an_empty_blob);
+}
+
 /// The files as a killed process leaves them: its writer is neither dropped nor finished.
 async fn killed_while_appending(dir: &Path, id: &UploadId, checked: bool, bytes: usize) {
     let uploads = LocalUploads::new(dir);
@@ -103,7 +129,7 @@ async fn slots_of_finished_uploads_are_dropped() {
         let id = UploadId::random(&crate::storage::conformance::Counting);
         let _ = uploads.offset(&id).await;
     }
-    assert!(uploads.slots.lock().unwrap().by_id.len() <= SLOTS_SWEEP_MIN);
+    assert!(uploads.slots.count() <= slots::SWEEP_MIN);
 }
 
 /// Writers dropped at any moment, in the middle of a write too, with the next one opened at once: bytes stay in order.

@@ -1,23 +1,40 @@
-//! One append: collects what arrives into pieces worth a hop to a blocking thread, and writes one piece while the next
-//! arrives.
+//! One append: collects what arrives into pieces worth a step of their own, and writes one piece while the next arrives.
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::task::JoinHandle;
 
-use super::super::files::blocking;
-use super::slot::Slot;
 use crate::domain::ports::{BlobError, UploadWriter};
 
 /// Bytes collected before they are written. Twice as much per upload is in memory at most, plus what one call brings.
 const PIECE_BYTES: usize = 512 * 1024;
 
-type Drained = (u64, Result<(), BlobError>);
+/// The offset reached, also when it is short of what was queued.
+pub(super) type Drained = (u64, Result<(), BlobError>);
+
+/// The one way to an upload's bytes: steps that happen one after the other, in the order they were asked for, whoever was dropped
+/// in between. The writer with the newest epoch alone is listened to.
+#[async_trait]
+pub(super) trait Slot: Send + Sync + 'static {
+    /// Adds a piece of this writer to the queue. Does not block: the next step takes it.
+    fn enqueue(&self, epoch: u64, piece: Bytes);
+    /// The writer is gone; what it has queued is still taken by the next step. Tells whether it was alive until now.
+    fn leave(&self, epoch: u64) -> bool;
+    /// Starts an append and fences off the writer before it; answers with the new writer's epoch and offset.
+    async fn begin(self: Arc<Self>, checked: bool) -> Result<(u64, u64), BlobError>;
+    /// Takes what is queued.
+    async fn drain(self: Arc<Self>, epoch: u64) -> Drained;
+    /// Takes what is queued, makes everything durable and ends the append. When that fails, an append that was to be
+    /// checked is taken back, another keeps what is whole.
+    async fn finish(self: Arc<Self>, epoch: u64) -> Result<u64, BlobError>;
+    /// Takes back all bytes of this append.
+    async fn discard(self: Arc<Self>, epoch: u64) -> Result<u64, BlobError>;
+}
 
 /// A writer on a slot. Dropping it leaves what was written, unless it was to be checked.
-pub(super) struct LocalWriter {
-    slot: Arc<Slot>,
+pub(super) struct SlotWriter<S: Slot> {
+    slot: Arc<S>,
     epoch: u64,
     offset: u64,
     /// Not yet given to the slot.
@@ -29,10 +46,10 @@ pub(super) struct LocalWriter {
     checked: bool,
 }
 
-impl LocalWriter {
-    /// Starts an append. Blocks.
-    pub(super) fn open(slot: Arc<Slot>, checked: bool) -> Result<Self, BlobError> {
-        let (epoch, offset) = slot.begin(checked)?;
+impl<S: Slot> SlotWriter<S> {
+    /// Starts an append.
+    pub(super) async fn open(slot: Arc<S>, checked: bool) -> Result<Self, BlobError> {
+        let (epoch, offset) = Arc::clone(&slot).begin(checked).await?;
         let collected = Vec::new();
         Ok(Self { slot, epoch, offset, collected, collected_bytes: 0, writing: None, failure: None, checked })
     }
@@ -59,7 +76,7 @@ impl LocalWriter {
 }
 
 #[async_trait]
-impl UploadWriter for LocalWriter {
+impl<S: Slot> UploadWriter for SlotWriter<S> {
     fn offset(&self) -> u64 {
         self.offset
     }
@@ -73,8 +90,7 @@ impl UploadWriter for LocalWriter {
         }
         self.written().await?;
         self.enqueue_collected();
-        let (slot, epoch) = (self.slot.clone(), self.epoch);
-        self.writing = Some(tokio::task::spawn_blocking(move || slot.drain(epoch)));
+        self.writing = Some(tokio::spawn(self.slot.clone().drain(self.epoch)));
         Ok(())
     }
 
@@ -87,29 +103,25 @@ impl UploadWriter for LocalWriter {
             return Err(failure);
         }
         self.enqueue_collected();
-        let (slot, epoch) = (self.slot.clone(), self.epoch);
-        let finished = blocking(move || slot.finish(epoch)).await;
+        let finished = self.slot.clone().finish(self.epoch).await;
         written.and(finished)
     }
 
     async fn discard(mut self: Box<Self>) -> Result<u64, BlobError> {
         self.collected.clear();
-        let (slot, epoch) = (self.slot.clone(), self.epoch);
-        blocking(move || slot.discard(epoch)).await
+        self.slot.clone().discard(self.epoch).await
     }
 }
 
-impl Drop for LocalWriter {
-    /// Never blocks an async thread: what is left is written by a step of its own, or by the next one asked for.
+impl<S: Slot> Drop for SlotWriter<S> {
+    /// Never blocks: what is left is written by a step of its own, or by the next one asked for.
     fn drop(&mut self) {
         if !self.slot.leave(self.epoch) || self.checked {
             return;
         }
         self.enqueue_collected();
-        let (slot, epoch) = (self.slot.clone(), self.epoch);
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(move || slot.drain(epoch))),
-            Err(_) => drop(slot.drain(epoch)),
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(self.slot.clone().drain(self.epoch));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The transactions on uploads, as values.
 use serde_json::json;
 
+use super::super::extents::forget;
 use super::super::statement::{Statement, Transaction};
 use super::super::to_json;
 use super::super::videos::rows::{self as videos, insert_source, own_blobs};
@@ -108,6 +109,7 @@ pub(super) fn complete(stored: &Stored, extents: Vec<Extent>, now: Timestamp) ->
     let upload = &stored.upload;
     let bytes: u64 = extents.iter().map(|extent| extent.bytes).sum();
     let transaction = Transaction::new().then(close(stored, &extents, bytes, now)?).then(settle(stored, bytes));
+    let transaction = transaction.then(forget(&upload.id));
     let Some(video) = &upload.video_id else { return Ok(transaction) };
     let status = if upload.expected_digest.is_some() { VideoStatus::Verifying } else { VideoStatus::Processing };
     let advance = "UPDATE videos SET status = :status, file_size = :bytes, updated_at = :now, revision = revision + 1 \
