@@ -48,7 +48,8 @@ use crate::protocols::srt::server::SrtContext;
 use crate::protocols::webrtc::listener::{WebrtcContexts, WebrtcListener};
 use crate::protocols::webrtc::publishing::PublishContext;
 use crate::protocols::webrtc::watching::WatchContext;
-use crate::settings::{HumanDuration, Settings};
+use crate::settings::{BlobSettings, HumanDuration, Settings};
+use crate::storage::blobs::buckets::BucketOptions;
 use crate::storage::{Embedded, EmbeddedOptions, Storage};
 use crate::system::{SystemClock, SystemEntropy};
 use crate::tls::Tls;
@@ -444,10 +445,25 @@ async fn open_storage(settings: &Settings) -> Result<Storage> {
     let options = EmbeddedOptions {
         asset_cache_bytes: settings.media.asset_cache.as_u64(),
         postgres: (!catalog.postgres.is_empty()).then(|| (catalog.postgres.clone(), catalog.postgres_connections)),
+        buckets: settings.blobs.is_remote().then(|| bucket_options(&settings.blobs)),
         ..EmbeddedOptions::default()
     };
     let data_dir = &settings.server.data_dir;
     Embedded::open(data_dir, options).await.with_context(|| format!("cannot open the data in {}", data_dir.display()))
+}
+
+fn bucket_options(blobs: &BlobSettings) -> BucketOptions {
+    let given = |text: &String| (!text.is_empty()).then(|| text.clone());
+    BucketOptions {
+        areas: vec![("raw-uploads", blobs.raw_uploads.clone()), ("vod-abr", blobs.vod_abr.clone())],
+        s3_endpoint: given(&blobs.s3_endpoint),
+        s3_region: blobs.s3_region.clone(),
+        s3_credentials: given(&blobs.s3_access_key_id).zip(given(&blobs.s3_secret_access_key)),
+        s3_path_style: blobs.s3_path_style,
+        gcs_service_account: Some(blobs.gcs_service_account.clone()).filter(|path| !path.as_os_str().is_empty()),
+        stall_timeout: blobs.stall_timeout.0,
+        retry_timeout: blobs.retry_timeout.0,
+    }
 }
 
 fn pool_settings(settings: &Settings) -> Result<PoolSettings> {

@@ -36,12 +36,15 @@ pub enum Command {
     Worker(WorkerArgs),
 }
 
-/// Where settings come from; later ones win: defaults, file, `PLAYHOUSE_SECTION__KEY` variables, flags.
+/// Where settings come from; later ones win: defaults, files, `PLAYHOUSE_SECTION__KEY` variables, flags.
 #[derive(Debug, Clone, Default, Args)]
 pub struct SettingsArgs {
     /// Settings file; config/playhouse.toml of the sources shows every key. Without it the defaults hold.
     #[arg(long, value_name = "FILE", env = "PLAYHOUSE_CONFIG")]
     pub config: Option<PathBuf>,
+    /// Settings of a node of a cluster, in the same form; cluster.toml of the sources shows those that a cluster needs.
+    #[arg(long, value_name = "FILE", env = "PLAYHOUSE_CLUSTER")]
+    pub cluster: Option<PathBuf>,
     /// Directory where everything is kept (server.data_dir).
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
@@ -50,7 +53,7 @@ pub struct SettingsArgs {
 impl SettingsArgs {
     /// The settings that these arguments ask for.
     pub fn load(&self) -> Result<Settings, SettingsError> {
-        let mut settings = Settings::load(self.config.as_deref())?;
+        let mut settings = Settings::load([&self.config, &self.cluster].into_iter().flatten().map(PathBuf::as_path))?;
         if let Some(data) = &self.data {
             settings.server.data_dir.clone_from(data);
         }

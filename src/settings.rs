@@ -51,6 +51,10 @@ macro_rules! section {
     };
 }
 
+mod cluster;
+
+pub use cluster::{BlobSettings, ClusterSettings};
+
 section!(
     /// The node as a whole.
     ServerSettings {
@@ -455,6 +459,10 @@ pub struct Settings {
     pub live: LiveSettings,
     /// Clean-up.
     pub janitor: JanitorSettings,
+    /// Blobs.
+    pub blobs: BlobSettings,
+    /// Several servers as one.
+    pub cluster: ClusterSettings,
 }
 
 /// Why settings cannot be used.
@@ -477,10 +485,10 @@ pub enum SettingsError {
 }
 
 impl Settings {
-    /// Merges defaults, the file (when given) and the environment, and checks the result.
-    pub fn load(file: Option<&Path>) -> Result<Self, SettingsError> {
+    /// Merges defaults, the files in order and the environment, and checks the result.
+    pub fn load<'a>(files: impl IntoIterator<Item = &'a Path>) -> Result<Self, SettingsError> {
         let mut figment = Figment::from(Serialized::defaults(Self::default()));
-        if let Some(file) = file {
+        for file in files {
             if !file.is_file() {
                 return Err(SettingsError::NoFile(file.to_owned()));
             }
@@ -552,6 +560,8 @@ impl Settings {
         if self.live.memory_window.0 < MEMORY_WINDOW_MIN {
             return refuse("live.memory_window", "must be at least 60s: what is newer is still being written");
         }
+        self.blobs.validate()?;
+        self.cluster.validate(!self.catalog.postgres.is_empty(), self.blobs.is_remote())?;
         if self.accounts.hashes_at_once == 0 {
             return refuse("accounts.hashes_at_once", "must be at least 1");
         }

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use self::assets::Assets;
 use self::blobs::Blobs;
+use self::blobs::buckets::{BucketOptions, InvalidBucket};
 use self::catalog::CatalogStore;
 use self::catalog::executor::Executor;
 use self::catalog::postgres::{PostgresExecutor, PostgresOpenError};
 use self::catalog::sqlite::{SqliteExecutor, SqliteOpenError};
 use self::data_dir::{DataDir, DataDirError};
 use self::journal::{JournalOptions, SledJournal};
-use self::uploads::LocalUploads;
+use self::uploads::{BucketUploads, LocalUploads};
 use crate::domain::ports::{AssetStore, BlobError, BlobStore, Catalog, Journal, JournalError, UploadStore};
 
 pub mod assets;
@@ -48,6 +49,8 @@ pub struct EmbeddedOptions {
     pub catalog_readers: usize,
     /// The catalog's address in PostgreSQL, and how many connections there are at most; otherwise it is a file.
     pub postgres: Option<(String, usize)>,
+    /// Where blobs are, unless below the data directory.
+    pub buckets: Option<BucketOptions>,
     /// Memory for decoded asset indexes, bytes.
     pub asset_cache_bytes: u64,
     /// The journal's.
@@ -62,6 +65,7 @@ impl Default for EmbeddedOptions {
         Self {
             catalog_readers: 4,
             postgres: None,
+            buckets: None,
             asset_cache_bytes: 64 * 1024 * 1024,
             journal: JournalOptions::default(),
             lock_wait: Duration::from_secs(2),
@@ -84,6 +88,9 @@ pub enum OpenError {
     /// The blob store.
     #[error("cannot open the blob store: {0}")]
     Blobs(#[from] BlobError),
+    /// A bucket.
+    #[error("cannot keep blobs in {0}")]
+    Bucket(#[from] InvalidBucket),
     /// The journal.
     #[error("cannot open the journal: {0}")]
     Journal(#[from] JournalError),
@@ -92,7 +99,8 @@ pub enum OpenError {
     Interrupted(String),
 }
 
-/// Storage with nothing to install: SQLite, local disk and sled below one directory; the catalog may be in PostgreSQL instead.
+/// Storage with nothing to install: SQLite, local disk and sled below one directory; the catalog may be in PostgreSQL instead, and
+/// blobs and uploads in buckets.
 pub struct Embedded;
 
 impl Embedded {
@@ -118,10 +126,18 @@ fn open_embedded(
         Some(executor) => executor,
         None => Arc::new(SqliteExecutor::open(&data_dir.catalog(), options.catalog_readers)?),
     };
-    let blobs: Arc<dyn BlobStore> = Arc::new(Blobs::local(&data_dir.blobs())?);
+    let catalog = Arc::new(CatalogStore::new(executor));
+    let blobs: Arc<dyn BlobStore> = match &options.buckets {
+        Some(buckets) => Arc::new(buckets.open()?),
+        None => Arc::new(Blobs::local(&data_dir.blobs())?),
+    };
+    let uploads: Arc<dyn UploadStore> = match options.buckets {
+        Some(_) => Arc::new(BucketUploads::new(Arc::clone(&blobs), catalog.clone())),
+        None => Arc::new(LocalUploads::new(&data_dir.blobs())),
+    };
     Ok(Storage {
-        catalog: Arc::new(CatalogStore::new(executor)),
-        uploads: Arc::new(LocalUploads::new(&data_dir.blobs())),
+        catalog,
+        uploads,
         assets: Arc::new(Assets::new(blobs.clone(), options.asset_cache_bytes)),
         journal: Arc::new(SledJournal::open(&data_dir.journal(), &options.journal)?),
         blobs,

@@ -66,6 +66,35 @@ impl fmt::Display for NodeName {
     }
 }
 
+/// What a node does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Takes publishers in.
+    Ingest,
+    /// Works on videos.
+    Transcode,
+    /// Delivers media.
+    Edge,
+    /// Answers the API, and has what is placed by a key.
+    Api,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Self; 4] = [Self::Ingest, Self::Transcode, Self::Edge, Self::Api];
+
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ingest => "ingest",
+            Self::Transcode => "transcode",
+            Self::Edge => "edge",
+            Self::Api => "api",
+        }
+    }
+}
+
 /// One life of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NodeLife {

@@ -20,6 +20,7 @@ use crate::domain::asset::BlobKey;
 use crate::domain::ports::{BlobError, BlobMeta, BlobStore};
 use crate::domain::time::Timestamp;
 
+pub mod buckets;
 mod local;
 mod remote;
 

@@ -1,4 +1,4 @@
-//! `config/playhouse.toml` shows every key with its default and a comment, and every key is read by some code.
+//! `config/playhouse.toml` and `cluster.toml` show every key with its default and a comment, and every key is read by some code.
 use std::collections::BTreeSet;
 
 use figment::providers::{Format, Toml};
@@ -7,18 +7,33 @@ use serde_json::Value;
 
 use crate::tree::{Offence, Source, top};
 
+/// The files, and whose sections each shows: those of the second are not in the first.
 const FILE: &str = "config/playhouse.toml";
+const CLUSTER_FILE: &str = "cluster.toml";
+const CLUSTER_SECTION: &str = "cluster";
 
-/// Findings about the shipped file.
+/// Findings about the shipped files.
 pub(crate) fn check() -> Vec<Offence> {
-    let text = std::fs::read_to_string(top().join(FILE)).unwrap_or_else(|error| panic!("{FILE}: {error}"));
-    let source = Source::new(FILE, &text);
     let defaults = serde_json::to_value(Settings::default()).expect("settings serialise");
-    let mut found = compare(&source, &keys_of(&defaults));
+    let is_of_cluster = |section: &str| section == CLUSTER_SECTION;
+    let mut found = check_file(FILE, &of_sections(&defaults, |section| !is_of_cluster(section)));
+    found.extend(check_file(CLUSTER_FILE, &of_sections(&defaults, is_of_cluster)));
+    found
+}
+
+fn of_sections(defaults: &Value, is_wanted: impl Fn(&str) -> bool) -> Value {
+    let sections = defaults.as_object().into_iter().flatten().filter(|(section, _)| is_wanted(section));
+    sections.map(|(section, keys)| (section.clone(), keys.clone())).collect()
+}
+
+fn check_file(file: &str, defaults: &Value) -> Vec<Offence> {
+    let text = std::fs::read_to_string(top().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+    let source = Source::new(file, &text);
+    let mut found = compare(&source, &keys_of(defaults));
     found.extend(uncommented(&source));
     match figment::Figment::from(Toml::string(&text)).extract::<Settings>() {
         Ok(settings) if settings == Settings::default() => {}
-        Ok(_) => found.extend(differences(&source, &defaults)),
+        Ok(_) => found.extend(differences(&source, defaults)),
         Err(error) => found.push(source.offence(0, error.to_string())),
     }
     found
@@ -29,7 +44,7 @@ pub(crate) fn check() -> Vec<Offence> {
 pub(crate) fn unread(sources: &[Source]) -> Vec<Offence> {
     let defaults = serde_json::to_value(Settings::default()).expect("settings serialise");
     let code = |of_settings: bool| -> String {
-        let wanted = sources.iter().filter(|source| (source.path == "src/settings.rs") == of_settings);
+        let wanted = sources.iter().filter(|source| source.path.starts_with("src/settings") == of_settings);
         wanted.map(|source| source.code_tokens().to_string().replace(' ', "")).collect()
     };
     let (rest, handed_on) = (code(false), code(true));

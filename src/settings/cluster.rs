@@ -1,0 +1,121 @@
+//! Settings of servers that are one, and of where bytes are kept for all of them.
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
+
+use super::{HumanDuration, SettingsError};
+use crate::domain::cluster::{NodeName, Role};
+
+section!(
+    /// Blobs: what is uploaded, recorded and made.
+    BlobSettings {
+        /// Where originals are, as `s3://bucket/prefix` or `gs://bucket/prefix`; empty, here and below: in the data directory.
+        raw_uploads: String = String::new(),
+        /// Where everything made of them is.
+        vod_abr: String = String::new(),
+        /// URL of the S3 server; empty: that of AWS.
+        s3_endpoint: String = String::new(),
+        /// Its region.
+        s3_region: String = "us-east-1".into(),
+        /// Who asks; empty: as the environment says (`AWS_ACCESS_KEY_ID` and so on, or the machine's own role).
+        s3_access_key_id: String = String::new(),
+        /// Its secret.
+        s3_secret_access_key: String = String::new(),
+        /// Whether buckets are named in the path of URLs instead of the host.
+        s3_path_style: bool = true,
+        /// Key file of a Google service account; empty: as the environment says.
+        gcs_service_account: PathBuf = PathBuf::new(),
+        /// A store that sends nothing for this long has failed; what can be is asked for again.
+        stall_timeout: HumanDuration = HumanDuration::secs(10),
+        /// How long failing requests are repeated.
+        retry_timeout: HumanDuration = HumanDuration::secs(30),
+    }
+);
+
+impl BlobSettings {
+    /// Whether blobs are in buckets.
+    pub fn is_remote(&self) -> bool {
+        !self.raw_uploads.is_empty()
+    }
+
+    pub(super) fn validate(&self) -> Result<(), SettingsError> {
+        if self.raw_uploads.is_empty() != self.vod_abr.is_empty() {
+            let message = "and blobs.vod_abr are both in buckets, or both in the data directory".to_owned();
+            return Err(SettingsError::OutOfRange { key: "blobs.raw_uploads", message });
+        }
+        Ok(())
+    }
+}
+
+section!(
+    /// Several servers as one.
+    ClusterSettings {
+        /// This node's name; empty: this server is alone, and nothing below counts.
+        node: String = String::new(),
+        /// Address to listen on for other nodes.
+        address: IpAddr = IpAddr::from([0, 0, 0, 0]),
+        /// UDP port of it.
+        port: u16 = 4700,
+        /// How other nodes reach it, as `host:port`; empty: the address and port above.
+        advertised: String = String::new(),
+        /// Nodes that are asked for all others, as `host:port`.
+        seeds: Vec<String> = Vec::new(),
+        /// Certificate of the cluster's own authority, PEM.
+        authority: PathBuf = PathBuf::new(),
+        /// This node's certificate, PEM.
+        certificate: PathBuf = PathBuf::new(),
+        /// Its key, PEM.
+        key: PathBuf = PathBuf::new(),
+        /// What this node does.
+        roles: Vec<Role> = Role::ALL.to_vec(),
+        /// Where it is, e.g. a data centre.
+        zone: String = String::new(),
+        /// A node that has not renewed its row of the catalog for this long has lost what it alone could do.
+        lease_term: HumanDuration = HumanDuration::secs(5),
+        /// How often nodes tell one another that they live.
+        gossip_interval: HumanDuration = HumanDuration::millis(200),
+        /// Largest request that nodes send one another as a message.
+        message_bytes_max: ByteSize = ByteSize::mib(4),
+    }
+);
+
+impl ClusterSettings {
+    /// The node's name; `None` for a server that is alone.
+    pub fn name(&self) -> Option<NodeName> {
+        self.node.parse().ok()
+    }
+
+    pub(super) fn validate(&self, has_postgres: bool, has_buckets: bool) -> Result<(), SettingsError> {
+        let refuse = |key, message: String| Err(SettingsError::OutOfRange { key, message });
+        if self.node.is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = self.node.parse::<NodeName>() {
+            return refuse("cluster.node", error.to_string());
+        }
+        for (key, path) in [
+            ("cluster.authority", &self.authority),
+            ("cluster.certificate", &self.certificate),
+            ("cluster.key", &self.key),
+        ] {
+            if path.as_os_str().is_empty() {
+                return refuse(key, "must be set: `playhouse admin cluster init` makes the files".into());
+            }
+        }
+        if !has_postgres {
+            return refuse("catalog.postgres", "must be set: nodes share one catalog".into());
+        }
+        if !has_buckets {
+            return refuse("blobs.raw_uploads", "and blobs.vod_abr must be set: nodes share what they store".into());
+        }
+        if self.roles.is_empty() {
+            return refuse("cluster.roles", "must name at least one".into());
+        }
+        if self.lease_term.0.as_millis() < 2000 || self.gossip_interval.0.is_zero() {
+            return refuse("cluster.lease_term", "must be at least 2s, and cluster.gossip_interval above zero".into());
+        }
+        Ok(())
+    }
+}
