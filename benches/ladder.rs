@@ -73,7 +73,7 @@ fn clip(dir: &Path) -> PathBuf {
 
 fn tasks(clip: &Path, dir: &Path) -> VecDeque<PictureTask> {
     let bytes = std::fs::metadata(clip).expect("the clip").len();
-    let source = vec![SourceFile { path: clip.to_owned(), first: 0, bytes }];
+    let source = vec![SourceFile::local(clip, 0, bytes)];
     let output = Output {
         dir: dir.to_owned(),
         key_prefix: BlobKey::new("bench"),

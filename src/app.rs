@@ -38,6 +38,7 @@ use crate::http::metrics as http_metrics;
 use crate::http::pipeline::Pipeline;
 use crate::http::server::Server;
 use crate::http::state::{HttpActors, HttpPorts, HttpServices, HttpState, IngestPorts};
+use crate::media::door::BlobDoor;
 use crate::media::resolve::Resolver;
 use crate::media::work::{MediaLimits, ProcessLimits};
 use crate::protocols::rtmp::listener::RtmpListener;
@@ -87,6 +88,7 @@ pub struct Node {
     playback: PlaybackHandle,
     ports_file: PathBuf,
     storage: Storage,
+    door: Option<BlobDoor>,
 }
 
 /// Runs a node until it is told to stop (SIGTERM, SIGINT) or cannot be kept up.
@@ -114,7 +116,9 @@ impl Node {
         let data_dir = settings.server.data_dir.clone();
 
         let workers = WorkerPoolHandle::default();
-        let transcodes = TranscodesHandle::new(Arc::new(transcode_dependencies(&settings, &storage, workers.clone())));
+        let door = open_door(&settings, &storage)?;
+        let dependencies = transcode_dependencies(&settings, &storage, (workers.clone(), door.as_ref()));
+        let transcodes = TranscodesHandle::new(Arc::new(dependencies));
         let uploads = UploadsHandle::new(Arc::new(uploads_context(&settings, &storage, transcodes.clone())));
         let playback = PlaybackHandle::new(Arc::new(playback_context(&settings, &storage)));
         let lives = LivesHandle::new(Arc::new(lives_context(&settings, &storage, workers.clone()).await?));
@@ -171,7 +175,7 @@ impl Node {
         let ports_file = data_dir.join(PORTS_FILE);
         write_ports(&ports_file, ports).context("cannot write which ports were bound")?;
         announce(&settings, server.address(), https);
-        Ok(Self { ports, server, media, certificates, tree, playback, ports_file, storage })
+        Ok(Self { ports, server, media, certificates, tree, playback, ports_file, storage, door })
     }
 
     /// Stops in reverse: no new requests, the ones under way answered, sessions summed up, actors ended, storage closed.
@@ -182,7 +186,7 @@ impl Node {
         self.tree.stop().await;
         self.media.stop().await;
         drop(self.certificates);
-        drop(self.storage);
+        drop((self.door, self.storage));
         tracing::info!("stopped");
     }
 }
@@ -466,6 +470,12 @@ fn bucket_options(blobs: &BlobSettings) -> BucketOptions {
     }
 }
 
+/// Workers cannot read buckets by themselves.
+fn open_door(settings: &Settings, storage: &Storage) -> Result<Option<BlobDoor>> {
+    let opened = settings.blobs.is_remote().then(|| BlobDoor::open(Arc::clone(&storage.blobs)));
+    opened.transpose().context("workers cannot be given blobs")
+}
+
 fn pool_settings(settings: &Settings) -> Result<PoolSettings> {
     let limits = ProcessLimits {
         nice: settings.workers.nice,
@@ -480,12 +490,17 @@ fn pool_settings(settings: &Settings) -> Result<PoolSettings> {
     Ok(PoolSettings { processes: settings.workers.processes, process })
 }
 
-fn transcode_dependencies(settings: &Settings, storage: &Storage, workers: WorkerPoolHandle) -> TranscodeDependencies {
+fn transcode_dependencies(
+    settings: &Settings,
+    storage: &Storage,
+    (workers, door): (WorkerPoolHandle, Option<&BlobDoor>),
+) -> TranscodeDependencies {
     TranscodeDependencies {
         catalog: Arc::clone(&storage.catalog),
         blobs: Arc::clone(&storage.blobs),
         assets: Arc::clone(&storage.assets),
         clock: Arc::new(SystemClock),
+        door: door.map(BlobDoor::path),
         workers,
         work_dir: storage.data_dir.work(),
         limits: MediaLimits {

@@ -2,6 +2,7 @@
 //! segment bytes. [`pipelines`] is the only part that decodes, in worker processes told what to do by [`work`];
 //! everything else here works without it.
 pub mod codecs;
+pub mod door;
 pub mod frames;
 pub mod grid;
 pub mod index;

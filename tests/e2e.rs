@@ -4,6 +4,8 @@ mod support;
 
 #[path = "e2e/browser.rs"]
 mod browser;
+#[path = "e2e/buckets.rs"]
+mod buckets;
 #[path = "e2e/clips.rs"]
 mod clips;
 #[path = "e2e/codecs.rs"]

@@ -103,7 +103,7 @@ async fn take(lives: &Lives, playback_id: &PlaybackId, key_frame: KeyFrame) -> R
         playback_id: playback_id.clone(),
         generation: 0,
     };
-    let source = vec![SourceFile { path, first: 0, bytes }];
+    let source = vec![SourceFile::local(path, 0, bytes)];
     let (progress, _) = watch::channel(0);
     let made = lives.workers.run(Task::Thumbnail { source, output, duration_ms: 0, rotation }, progress).await?;
     let Answer::Illustrated { file, .. } = made else { return Err(PictureError::NotMade) };

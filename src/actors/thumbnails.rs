@@ -213,7 +213,7 @@ impl Thumbnails {
         let unique = UploadId::random(&*self.entropy);
         let unique = unique.as_str().rsplit('_').next().unwrap_or_default().to_owned();
         Ok(StillsTask {
-            source: vec![SourceFile { path, first: 0, bytes: whole.len() as u64 }],
+            source: vec![SourceFile::local(path, 0, whole.len() as u64)],
             output: Output {
                 dir: dir.path().to_owned(),
                 key_prefix: BlobKey::new(format!("vod-abr/{}/{unique}", of.id)),

@@ -57,6 +57,8 @@ pub struct TranscodeDependencies {
     pub assets: Arc<dyn AssetStore>,
     /// Wall-clock time.
     pub clock: Arc<dyn Clock>,
+    /// Where workers ask for blobs that are not on this machine.
+    pub door: Option<PathBuf>,
     /// Who does the work.
     pub workers: WorkerPoolHandle,
     /// For files in the making, on the file system of the blobs.

@@ -74,6 +74,7 @@ pub(super) fn idle_transcodes(settings: &Settings, storage: &Storage) -> Transco
         blobs: Arc::clone(&storage.blobs),
         assets: Arc::clone(&storage.assets),
         clock: Arc::new(SystemClock),
+        door: None,
         workers: WorkerPoolHandle::default(),
         work_dir: storage.data_dir.work(),
         limits: MediaLimits {

@@ -1,24 +1,17 @@
-//! The original of a video as one seekable stream, whatever number of files it lies in.
+//! The original of a video as one seekable stream, whatever number of files it lies in, and wherever they are.
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::PathBuf;
 
-/// A range of one local file of a source: all of it, but for spans.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LocalExtent {
-    /// The file.
-    pub path: PathBuf,
-    /// First byte that is read.
-    pub first: u64,
-    /// Declared number of bytes from there on; what lies behind them in the file is never read.
-    pub bytes: u64,
-}
+use self::remote::RemoteFile;
+use super::work::SourceFile;
 
-/// Reads an ordered list of local files as one stream of exactly the declared length. Files are opened when first
+mod remote;
+
+/// Reads an ordered list of files as one stream of exactly the declared length. Files are opened when first
 /// needed, one at a time; a missing file is `NotFound`, a shorter one `UnexpectedEof`, both naming the file.
 #[derive(Debug)]
 pub struct ExtentReader {
-    extents: Vec<LocalExtent>,
+    extents: Vec<SourceFile>,
     bytes: u64,
     position: u64,
     open: Option<OpenExtent>,
@@ -27,13 +20,50 @@ pub struct ExtentReader {
 #[derive(Debug)]
 struct OpenExtent {
     index: usize,
-    file: File,
+    file: Opened,
     file_position: u64,
+}
+
+#[derive(Debug)]
+enum Opened {
+    Local(File),
+    Remote(RemoteFile),
+}
+
+impl Opened {
+    fn open(file: &SourceFile) -> io::Result<Self> {
+        Ok(match &file.key {
+            None => Self::Local(File::open(&file.path)?),
+            Some(key) => Self::Remote(RemoteFile::open(&file.path, key.clone(), file.first + file.bytes)?),
+        })
+    }
+
+    fn seek_to(&mut self, position: u64) -> io::Result<()> {
+        match self {
+            Self::Local(file) => file.seek(SeekFrom::Start(position)).map(drop),
+            Self::Remote(file) => {
+                file.seek_to(position);
+                Ok(())
+            }
+        }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Local(file) => file.read(buffer),
+            Self::Remote(file) => file.read(buffer),
+        }
+    }
+}
+
+/// What a file is called in what is said of it.
+fn name_of(file: &SourceFile) -> String {
+    file.key.as_ref().map_or_else(|| file.path.display().to_string(), ToString::to_string)
 }
 
 impl ExtentReader {
     /// A reader at the start. Opens nothing yet.
-    pub fn new(extents: Vec<LocalExtent>) -> Self {
+    pub fn new(extents: Vec<SourceFile>) -> Self {
         let bytes = extents.iter().fold(0u64, |sum, extent| sum.saturating_add(extent.bytes));
         Self { extents, bytes, position: 0, open: None }
     }
@@ -57,15 +87,15 @@ impl ExtentReader {
     }
 
     fn open_at(&mut self, index: usize, inside: u64) -> io::Result<&mut OpenExtent> {
-        let path = self.extents.get(index).map(|extent| extent.path.clone()).unwrap_or_default();
-        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        let extent = self.extents.get(index).ok_or_else(|| io::Error::other("no such extent"))?;
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", name_of(extent)));
         if self.open.as_ref().is_none_or(|open| open.index != index) {
-            self.open = Some(OpenExtent { index, file: File::open(&path).map_err(named)?, file_position: 0 });
+            self.open = Some(OpenExtent { index, file: Opened::open(extent).map_err(named)?, file_position: 0 });
         }
-        let inside = inside.saturating_add(self.extents.get(index).map_or(0, |extent| extent.first));
+        let inside = inside.saturating_add(extent.first);
         let open = self.open.as_mut().ok_or_else(|| io::Error::other("no open extent"))?;
         if open.file_position != inside {
-            open.file.seek(SeekFrom::Start(inside)).map_err(named)?;
+            open.file.seek_to(inside).map_err(named)?;
             open.file_position = inside;
         }
         Ok(open)
@@ -84,8 +114,8 @@ impl Read for ExtentReader {
         let read = open.file.read(buffer.get_mut(..wanted).unwrap_or_default())?;
         open.file_position += read as u64;
         if read == 0 {
-            let path = self.extents.get(index).map(|extent| extent.path.display().to_string()).unwrap_or_default();
-            let message = format!("{path}: ends {left} bytes before its declared length");
+            let name = self.extents.get(index).map(name_of).unwrap_or_default();
+            let message = format!("{name}: ends {left} bytes before its declared length");
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
         }
         self.position += read as u64;
@@ -109,12 +139,12 @@ impl Seek for ExtentReader {
 mod tests {
     use super::*;
 
-    fn extents(parts: &[&[u8]]) -> (tempfile::TempDir, Vec<LocalExtent>) {
+    fn extents(parts: &[&[u8]]) -> (tempfile::TempDir, Vec<SourceFile>) {
         let dir = tempfile::tempdir().unwrap();
         let write = |(index, part): (usize, &&[u8])| {
             let path = dir.path().join(index.to_string());
             std::fs::write(&path, part).unwrap();
-            LocalExtent { path, first: 0, bytes: part.len() as u64 }
+            SourceFile::local(path, 0, part.len() as u64)
         };
         let list = parts.iter().enumerate().map(write).collect();
         (dir, list)

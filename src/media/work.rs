@@ -24,16 +24,26 @@ pub const PROTOCOL_VERSION: u32 = 8;
 /// one-second segments takes 30 MB.
 pub const LINE_BYTES_MAX: usize = 64 << 20;
 
-/// A source as a worker reads it: ranges of local files that follow one another without a gap.
+/// A source as a worker reads it: ranges of local files, or of blobs elsewhere, that follow one another without a gap.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceFile {
-    /// Where it is.
+    /// The file, or the door at which the blob is asked for.
     pub path: PathBuf,
+    /// Name of the blob, when it is not on this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<BlobKey>,
     /// First byte of it that counts.
     #[serde(default)]
     pub first: u64,
     /// Number of bytes from there on: the sealed length of a whole file.
     pub bytes: u64,
+}
+
+impl SourceFile {
+    /// A range of a local file.
+    pub fn local(path: impl Into<PathBuf>, first: u64, bytes: u64) -> Self {
+        Self { path: path.into(), key: None, first, bytes }
+    }
 }
 
 /// Conditions of standard input that are settings, and caps on what is read.
@@ -358,7 +368,7 @@ mod tests {
     #[test]
     fn messages_survive_a_line_of_json() {
         let task = Task::Digest {
-            source: vec![SourceFile { path: "/a\nb".into(), first: 0, bytes: 7 }],
+            source: vec![SourceFile::local("/a\nb", 0, 7)],
             expected: "md5:d41d8cd98f00b204e9800998ecf8427e".into(),
         };
         let message = ToWorker::Run { id: 3, task: Box::new(task) };

@@ -14,9 +14,10 @@ use crate::media::grid::GridSettings;
 use crate::media::index::{IndexRequest, IndexSettings, MovieIndex, index_movie};
 use crate::media::records::read_records;
 use crate::media::resolve::Resolver;
-use crate::media::source::{ExtentReader, LocalExtent};
+use crate::media::source::ExtentReader;
 use crate::media::spans::{SpanSettings, SpanWriter};
 use crate::media::testing::{blobs_in, empty_asset, make_clip, run};
+use crate::media::work::SourceFile;
 
 pub(crate) const PICTURES: &str = "-f lavfi -i testsrc2=s=320x180:r=25";
 pub(crate) const SOUND: &str = "-f lavfi -i sine=440:r=48000";
@@ -32,7 +33,7 @@ fn request(source: Vec<Extent>) -> IndexRequest {
 pub(crate) fn index(clip: &Path) -> MovieIndex {
     let bytes = fs::metadata(clip).unwrap().len();
     let key = BlobKey::new(clip.file_name().unwrap().to_str().unwrap());
-    let mut reader = ExtentReader::new(vec![LocalExtent { path: clip.to_owned(), first: 0, bytes }]);
+    let mut reader = ExtentReader::new(vec![SourceFile::local(clip, 0, bytes)]);
     index_movie(&mut reader, &request(vec![Extent { key, bytes }])).unwrap()
 }
 

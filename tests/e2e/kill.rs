@@ -104,7 +104,7 @@ async fn finish(client: &Client, upload: &CreatedUpload, bytes: &Bytes) -> Strin
     path
 }
 
-async fn delete(client: &Client, video_id: &str) {
+pub(crate) async fn delete(client: &Client, video_id: &str) {
     let request = client.request(reqwest::Method::DELETE, &format!("/api/v1/videos/{video_id}"));
     client.send(request).await.expect("a deletion");
 }

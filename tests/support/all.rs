@@ -5,5 +5,6 @@ pub(crate) mod lossy;
 pub(crate) mod machine;
 pub(crate) mod postgres;
 pub(crate) mod proxy;
+pub(crate) mod s3;
 pub(crate) mod server;
 pub(crate) mod tools;

@@ -11,8 +11,9 @@ use playhouse::actors::transcode_job::{LadderDependencies, TranscodeDependencies
 use playhouse::actors::transcode_worker::{PoolSettings, ProcessSettings, WorkerPoolHandle};
 use playhouse::actors::transcodes::{JOBS_MAX, TranscodesHandle};
 use playhouse::domain::account::{Email, NewUser, Role, User, Username};
+use playhouse::domain::cluster::{NodeLife, NodeName};
 use playhouse::domain::ids::{ChannelId, PlaybackId, UploadId, UserId, VideoId};
-use playhouse::domain::ladder::{LadderSettings, Lease};
+use playhouse::domain::ladder::LadderSettings;
 use playhouse::domain::ports::{Clock, UploadQuota};
 use playhouse::domain::restart::RestartPolicy;
 use playhouse::domain::time::Timestamp;
@@ -88,7 +89,7 @@ fn ladder() -> LadderDependencies {
         av1: settings.av1,
         encoder: settings.encoder.clone(),
         encoders: OnceCell::new(),
-        lease: Lease { node: "test".into(), epoch: now().as_millis() },
+        lease: NodeLife { node: NodeName::alone(), epoch: now().as_millis() },
         in_flight_max: 2,
         make_wait: PATIENCE,
     }
@@ -111,6 +112,7 @@ impl Node {
             blobs: Arc::clone(&storage.blobs),
             assets: Arc::clone(&storage.assets),
             clock: Arc::clone(&clock),
+            door: None,
             workers: workers.clone(),
             work_dir: storage.data_dir.work(),
             limits: MediaLimits { segment_duration: Duration::from_secs(1), ..limits() },

@@ -90,7 +90,7 @@ pub fn limits() -> MediaLimits {
 
 /// A file as a source.
 pub fn source(path: &Path) -> Vec<SourceFile> {
-    vec![SourceFile { path: path.to_owned(), first: 0, bytes: std::fs::metadata(path).unwrap().len() }]
+    vec![SourceFile::local(path, 0, std::fs::metadata(path).unwrap().len())]
 }
 
 /// Output into a directory.

@@ -215,7 +215,7 @@ impl Shared {
     }
 
     pub(super) async fn ladder_source(&self, video: &Video, plan: &LadderPlan) -> Result<LadderSource, Outcome> {
-        let whole = self.source(video).ok_or_else(|| unavailable("the original is not on this machine"))?;
+        let whole = self.source(video).ok_or_else(|| unavailable("the original is out of reach"))?;
         if video.asset_generation == 0 || plan.chunks.is_empty() {
             return Ok(LadderSource::of_file(whole));
         }
@@ -231,9 +231,9 @@ impl Shared {
         let Some(track) = source_pictures(&asset.tracks, video).filter(|track| !track.spans.is_empty()) else {
             return Ok(None);
         };
-        let files = track.spans.iter().map(|span| self.dependencies.blobs.local_path(span)).collect();
+        let files = track.spans.iter().map(|span| self.place(span, 0)).collect();
         let files: Option<Vec<_>> = files;
-        let files = files.ok_or("spans are not on this machine")?;
+        let files = files.ok_or("spans are out of reach")?;
         Ok(Some(SpanSource::new(asset, track, files)))
     }
 

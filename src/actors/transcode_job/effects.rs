@@ -279,12 +279,18 @@ impl Shared {
         self.work_dir().join(kind.as_str())
     }
 
-    /// The original as local files; `None` when a part of it is not on this machine.
+    /// A blob as workers read it, whole as far as it is known here.
+    pub(super) fn place(&self, key: &BlobKey, bytes: u64) -> Option<SourceFile> {
+        let dependencies = &self.dependencies;
+        match dependencies.blobs.local_path(key) {
+            Some(path) => Some(SourceFile::local(path, 0, bytes)),
+            None => Some(SourceFile { path: dependencies.door.clone()?, key: Some(key.clone()), first: 0, bytes }),
+        }
+    }
+
+    /// The original as workers read it; `None` when a part of it is out of their reach.
     pub(super) fn source(&self, video: &Video) -> Option<Vec<SourceFile>> {
-        let file = |extent: &Extent| {
-            Some(SourceFile { path: self.dependencies.blobs.local_path(&extent.key)?, first: 0, bytes: extent.bytes })
-        };
-        video.source.iter().map(file).collect()
+        video.source.iter().map(|extent| self.place(&extent.key, extent.bytes)).collect()
     }
 
     pub(super) async fn load(self) -> Outcome {

@@ -76,10 +76,10 @@ impl Carried {
     pub(super) fn storyboard_task(&self, shared: &Shared, output: Output) -> Option<Task> {
         let mut small = Vec::new();
         for made in tiles(&self.results) {
-            let path = shared.dependencies.blobs.local_path(&made.blob.key)?;
+            let place = shared.place(&made.blob.key, 0)?;
             small.extend(made.tiles.iter().map(|tile| Tile {
                 at_ms: tile.at_ms,
-                picture: SourceFile { path: path.clone(), first: tile.first, bytes: tile.bytes },
+                picture: SourceFile { first: tile.first, bytes: tile.bytes, ..place.clone() },
             }));
         }
         (!small.is_empty()).then_some(Task::Storyboard { output, tiles: small, columns: SHEET.0, rows: SHEET.1 })

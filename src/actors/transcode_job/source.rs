@@ -1,12 +1,11 @@
 //! What a ladder's units are decoded from.
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use crate::domain::asset::{Asset, AssetTrack, SegmentBytes, TIMELINE_ORIGIN_SECS, Ticks};
 use crate::domain::ladder::{Chunk, LadderPlan, PictureTreatment, Reading};
 use crate::media::work::{SourceFile, StillsTask};
 
-/// The source of a ladder, on this machine.
+/// The source of a ladder.
 #[derive(Debug, Clone)]
 pub(super) struct LadderSource {
     /// The original.
@@ -19,15 +18,15 @@ pub(super) struct LadderSource {
 #[derive(Debug, Clone)]
 pub(super) struct SpanSource {
     track: AssetTrack,
-    /// Where the spans' files are.
-    files: Vec<PathBuf>,
+    /// Where the spans are.
+    files: Vec<SourceFile>,
     /// Later epochs: their first segments, and the lengths of their initialisation segments, which spans begin with.
     epochs: Vec<(u32, u64)>,
 }
 
 impl SpanSource {
     /// The pictures of this track of an asset.
-    pub(super) fn new(asset: &Asset, track: &AssetTrack, files: Vec<PathBuf>) -> Self {
+    pub(super) fn new(asset: &Asset, track: &AssetTrack, files: Vec<SourceFile>) -> Self {
         let init_bytes = |epoch: usize| asset.init_of(epoch, &track.name).unwrap_or(&track.init).len() as u64;
         let numbered = asset.epochs.iter().enumerate();
         let epochs = numbered.map(|(index, epoch)| (epoch.first_segment, init_bytes(index + 1))).collect();
@@ -68,14 +67,17 @@ impl SpanSource {
         for number in segments {
             let segment = self.track.segments.get(number as usize)?;
             let SegmentBytes::Span { span, offset, bytes } = &segment.source else { return None };
-            let path = self.files.get(*span as usize)?;
+            let file = self.files.get(*span as usize)?;
+            let range = |first, bytes| SourceFile { first, bytes, ..file.clone() };
             if ranges.is_empty() {
-                ranges.push(SourceFile { path: path.clone(), first: 0, bytes: self.init_bytes(number) });
+                ranges.push(range(0, self.init_bytes(number)));
             }
-            let follows = |range: &&mut SourceFile| range.path == *path && range.first + range.bytes == *offset;
+            let follows = |range: &&mut SourceFile| {
+                (&range.path, &range.key) == (&file.path, &file.key) && range.first + range.bytes == *offset
+            };
             match ranges.last_mut().filter(follows) {
                 Some(range) => range.bytes += u64::from(*bytes),
-                None => ranges.push(SourceFile { path: path.clone(), first: *offset, bytes: u64::from(*bytes) }),
+                None => ranges.push(range(*offset, u64::from(*bytes))),
             }
         }
         Some(ranges)
@@ -160,7 +162,7 @@ mod tests {
         let track = track(&[(0, 10, 5), (0, 15, 5), (1, 10, 7)]);
         let epochs = vec![AssetEpoch { first_segment: 2, inits: vec![("v0-1".into(), "012345678901".into())] }];
         let asset = Asset { epochs, ..empty_asset() };
-        let spans = SpanSource::new(&asset, &track, vec!["/a".into(), "/b".into()]);
+        let spans = SpanSource::new(&asset, &track, vec![SourceFile::local("/a", 0, 0), SourceFile::local("/b", 0, 0)]);
         let source = LadderSource::of_spans(Vec::new(), spans);
         let ranges = |first_segment, segments| -> Option<Vec<(String, u64, u64)>> {
             let files = source.of_chunk(Chunk { first_segment, segments })?;

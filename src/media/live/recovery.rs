@@ -81,10 +81,14 @@ pub async fn recover(place: &RecordingPlace, blobs: &dyn BlobStore) -> Result<Re
     keys.sort_by_key(|key| parse_name(name_of(key)).map(|(_, epoch, first)| (epoch, first)));
     let mut tracks: BTreeMap<String, RecordedTrack> = BTreeMap::new();
     for key in keys {
-        let (Some((name, epoch, first)), Some(path)) = (parse_name(name_of(&key)), blobs.local_path(&key)) else {
-            continue;
+        let Some((name, epoch, first)) = parse_name(name_of(&key)) else { continue };
+        let read = match blobs.local_path(&key) {
+            Some(path) => tokio::task::spawn_blocking(move || read_span(&path)).await,
+            None => {
+                let span = blobs.read_all(&key).await?;
+                tokio::task::spawn_blocking(move || read_segments(&mut io::Cursor::new(span))).await
+            }
         };
-        let read = tokio::task::spawn_blocking(move || read_span(&path)).await;
         match read.map_err(io::Error::other)? {
             Ok(mut span) => {
                 let kind = span.config.kind();

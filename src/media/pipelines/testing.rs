@@ -7,8 +7,9 @@ use super::worker::Reporter;
 use crate::domain::asset::BlobKey;
 use crate::domain::ids::PlaybackId;
 use crate::domain::video::MediaInfo;
-use crate::media::source::{ExtentReader, LocalExtent};
+use crate::media::source::ExtentReader;
 use crate::media::testing::video_id;
+use crate::media::work::SourceFile;
 use crate::media::work::{Answer, MediaLimits, Output};
 
 pub(crate) fn reporter() -> Arc<Reporter> {
@@ -18,7 +19,7 @@ pub(crate) fn reporter() -> Arc<Reporter> {
 
 pub(crate) fn reader(path: &Path) -> ExtentReader {
     let bytes = std::fs::metadata(path).unwrap().len();
-    ExtentReader::new(vec![LocalExtent { path: path.to_owned(), first: 0, bytes }])
+    ExtentReader::new(vec![SourceFile::local(path, 0, bytes)])
 }
 
 pub(crate) fn limits() -> MediaLimits {

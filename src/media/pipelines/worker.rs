@@ -17,7 +17,7 @@ use nix::sys::signal::Signal;
 
 use super::{digest, encode, fault, inspect, remux, sound, stills, storyboard, survey, thumbnail};
 use crate::domain::video::Failure;
-use crate::media::source::{ExtentReader, LocalExtent};
+use crate::media::source::ExtentReader;
 use crate::media::work::{Answer, FromWorker, PROTOCOL_VERSION, ProcessLimits, SourceFile, Task, Tile, ToWorker};
 
 /// Shortest time between two signs of life: the watchdog counts in seconds.
@@ -135,8 +135,7 @@ fn perform(task: Task, reporter: &Arc<Reporter>) -> Result<Answer, Failure> {
 }
 
 fn reader_of(source: &[SourceFile]) -> ExtentReader {
-    let extent = |file: &SourceFile| LocalExtent { path: file.path.clone(), first: file.first, bytes: file.bytes };
-    ExtentReader::new(source.iter().map(extent).collect())
+    ExtentReader::new(source.to_vec())
 }
 
 /// The failure of a source whose bytes cannot be read: not the file's fault.

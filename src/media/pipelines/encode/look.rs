@@ -144,7 +144,7 @@ impl Tiles {
         let scaled = self.scaler.scale(picture)?;
         let jpeg = scaled.first().map(to_jpeg).transpose()?.unwrap_or_default();
         self.file.write_all(&jpeg).map_err(internal)?;
-        let range = SourceFile { path: self.path.clone(), first: self.bytes, bytes: jpeg.len() as u64 };
+        let range = SourceFile::local(self.path.clone(), self.bytes, jpeg.len() as u64);
         self.bytes += range.bytes;
         self.made.push(Tile { at_ms, picture: range });
         self.next_ms = at_ms.max(self.next_ms) / u64::from(self.plan.interval_ms.max(1)) + 1;

@@ -17,8 +17,9 @@ use crate::domain::ladder::{Encoder, PictureTreatment, Reading, Rung, RungCodec}
 use crate::domain::video::Failure;
 use crate::media::pipelines::internal;
 use crate::media::pipelines::worker::Reporter;
-use crate::media::source::{ExtentReader, LocalExtent};
+use crate::media::source::ExtentReader;
 use crate::media::work::Answer;
+use crate::media::work::SourceFile;
 
 /// Size that every encoder takes.
 const SIZE: (u32, u32) = (320, 192);
@@ -94,7 +95,7 @@ fn encoded_and_decoded(job: RungJob, reporter: &Arc<Reporter>) -> Result<i64, Fa
         }
     }
     let (span, _) = thread.finish()?;
-    let extent = LocalExtent { path: span.span.path, first: 0, bytes: span.span.bytes };
+    let extent = SourceFile::local(span.span.path, 0, span.span.bytes);
     let treatment = PictureTreatment {
         track: 0,
         rotation: 0,

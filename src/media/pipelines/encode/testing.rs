@@ -70,7 +70,7 @@ pub(super) fn tasks_of(clip: &Path, dir: &Path, rungs: &[Rung], segments: usize)
 }
 
 pub(super) fn source(clip: &Path) -> SourceFile {
-    SourceFile { path: clip.to_owned(), first: 0, bytes: std::fs::metadata(clip).unwrap().len() }
+    SourceFile::local(clip, 0, std::fs::metadata(clip).unwrap().len())
 }
 
 /// What a chunk's encoding came to.

@@ -2,13 +2,11 @@ use std::path::Path;
 
 use super::*;
 use crate::media::pipelines::testing::{output, reporter};
-use crate::media::source::LocalExtent;
 use crate::media::testing::{make_clip, run};
 use crate::media::work::SourceFile;
 
 fn reader_of(tile: &Tile) -> ExtentReader {
-    let SourceFile { path, first, bytes } = tile.picture.clone();
-    ExtentReader::new(vec![LocalExtent { path, first, bytes }])
+    ExtentReader::new(vec![tile.picture.clone()])
 }
 
 /// Tiles one behind the other in one file, each brighter than the last.
@@ -21,7 +19,7 @@ fn tiles(dir: &Path, num: u32) -> Vec<Tile> {
     let ends = starts.iter().skip(1).copied().chain([bytes.len()]);
     let tile = |(index, (start, end)): (usize, (&usize, usize))| Tile {
         at_ms: index as u64 * 1000,
-        picture: SourceFile { path: file.clone(), first: *start as u64, bytes: (end - start) as u64 },
+        picture: SourceFile::local(file.clone(), *start as u64, (end - start) as u64),
     };
     starts.iter().zip(ends).enumerate().map(tile).collect()
 }
