@@ -1,0 +1,341 @@
+//! Who is in the cluster, and how each node is: told by gossip over the nodes' own connections. A node lives while it is heard of, or
+//! while there is a connection with it.
+use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chitchat::transport::{Socket, Transport as GossipTransport};
+use chitchat::{
+    ChitchatConfig, ChitchatHandle, ChitchatId, ChitchatMessage, Deserializable, FailureDetectorConfig, NodeState,
+    Serializable, spawn_chitchat,
+};
+use serde::Serialize;
+use tokio::sync::{Mutex, mpsc, watch};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::transport::{PeerInfo, Peers};
+use crate::domain::cluster::{NodeLife, NodeName, Role};
+
+/// A node is no longer heard of when it was silent for so many times the usual pause between two signs of life.
+const PHI_MAX: f64 = 12.0;
+/// Pauses that are longer say nothing of what is usual.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// How long one that is dead is remembered, and asked now and then whether it is back.
+const GRAVE: Duration = Duration::from_secs(3600);
+/// Messages of gossip that wait; more are lost, as they may be.
+const INBOX_MAX: usize = 1024;
+
+/// What nodes tell of themselves, by these keys.
+const KEY_ROLES: &str = "roles";
+const KEY_ZONE: &str = "zone";
+const KEY_STATE: &str = "state";
+const KEY_PROGRAM: &str = "program";
+const KEY_LOAD: &str = "load";
+const DRAINING: &str = "draining";
+const UP: &str = "up";
+
+/// A node of the cluster, alive.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Member {
+    /// Its name.
+    pub node: NodeName,
+    /// When its process began, milliseconds since the Unix epoch.
+    pub epoch: i64,
+    /// Where it listens for nodes.
+    pub address: SocketAddr,
+    /// What it does.
+    pub roles: Vec<Role>,
+    /// Where it is.
+    pub zone: String,
+    /// Whether it is about to leave: nothing new is placed there.
+    pub is_draining: bool,
+    /// Version of its program.
+    pub program: String,
+    /// How busy its processors are, from 0 to 1 and above when work waits for them.
+    pub load: f32,
+    /// Whether this node has a connection with it.
+    pub is_connected: bool,
+}
+
+impl Member {
+    /// Which life of which node.
+    pub fn life(&self) -> NodeLife {
+        NodeLife { node: self.node.clone(), epoch: self.epoch }
+    }
+
+    /// Whether something for this role can be placed there.
+    pub fn takes(&self, role: Role) -> bool {
+        !self.is_draining && self.roles.contains(&role)
+    }
+}
+
+/// What a node says of itself.
+#[derive(Debug, Clone)]
+pub struct Profile {
+    /// What it does.
+    pub roles: Vec<Role>,
+    /// Where it is.
+    pub zone: String,
+}
+
+/// Who is there, as this node sees it.
+#[derive(Clone)]
+pub struct Members {
+    view: watch::Receiver<Arc<[Member]>>,
+    me: NodeName,
+}
+
+impl Members {
+    /// A server that is alone.
+    pub fn alone(member: Member) -> Self {
+        let me = member.node.clone();
+        let (_, view) = watch::channel(Arc::from([member]));
+        Self { view, me }
+    }
+
+    /// Everybody alive, by name; this node among them.
+    pub fn all(&self) -> Arc<[Member]> {
+        Arc::clone(&self.view.borrow())
+    }
+
+    /// This node's name.
+    pub fn me(&self) -> &NodeName {
+        &self.me
+    }
+
+    /// The node of this name, if it is alive.
+    pub fn find(&self, node: &NodeName) -> Option<Member> {
+        self.view.borrow().iter().find(|member| member.node == *node).cloned()
+    }
+
+    /// Moves when somebody comes or goes, or tells something new.
+    pub fn changes(&self) -> watch::Receiver<Arc<[Member]>> {
+        self.view.clone()
+    }
+}
+
+/// The gossip of this node.
+pub(super) struct Gossip {
+    handle: ChitchatHandle,
+    pub(super) members: Members,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// How gossip goes.
+pub(super) struct GossipConfig {
+    /// What is told of this node.
+    pub(super) profile: Profile,
+    /// How often something is told.
+    pub(super) interval: Duration,
+    /// Whose gossip is listened to.
+    pub(super) cluster: String,
+    /// Where nodes are looked for at first.
+    pub(super) seeds: Vec<String>,
+}
+
+impl Gossip {
+    /// Begins; `inbox` is what peers send.
+    pub(super) async fn start(
+        config: GossipConfig,
+        peers: &Peers,
+        inbox: mpsc::Receiver<(SocketAddr, Bytes)>,
+    ) -> Result<Self, String> {
+        let transport = PeerGossip { peers: peers.clone(), inbox: Arc::new(Mutex::new(inbox)) };
+        Self::start_on(config, peers.me(), (peers.address(), &transport), Some(peers.clone())).await
+    }
+
+    /// The same over any transport.
+    pub(super) async fn start_on(
+        config: GossipConfig,
+        life: &NodeLife,
+        (address, transport): (SocketAddr, &dyn GossipTransport),
+        peers: Option<Peers>,
+    ) -> Result<Self, String> {
+        let GossipConfig { profile, interval, cluster, seeds } = config;
+        let id = ChitchatId::new(
+            life.node.as_str().to_owned(),
+            u64::try_from(life.epoch).map_err(|error| error.to_string())?,
+            address,
+        );
+        let roles: Vec<&str> = profile.roles.iter().map(|role| role.as_str()).collect();
+        let told = [
+            (KEY_ROLES, roles.join(",")),
+            (KEY_ZONE, profile.zone),
+            (KEY_STATE, UP.to_owned()),
+            (KEY_PROGRAM, env!("CARGO_PKG_VERSION").to_owned()),
+        ];
+        let told = told.map(|(key, value)| (key.to_owned(), value)).to_vec();
+        let config = ChitchatConfig {
+            chitchat_id: id,
+            cluster_id: cluster,
+            gossip_interval: interval,
+            listen_addr: address,
+            seed_nodes: seeds,
+            failure_detector_config: FailureDetectorConfig {
+                phi_threshold: PHI_MAX,
+                sampling_window_size: 100,
+                max_interval: PAUSE_MAX,
+                initial_interval: interval,
+                dead_node_grace_period: GRAVE,
+            },
+            marked_for_deletion_grace_period: GRAVE,
+            catchup_callback: None,
+            extra_liveness_predicate: None,
+        };
+        let handle = spawn_chitchat(config, told, transport).await.map_err(|error| error.to_string())?;
+        let (seen, view) = watch::channel(Arc::from([]));
+        let mut heard = handle.with_chitchat(|chitchat| chitchat.live_nodes_watcher()).await;
+        let first: BTreeMap<ChitchatId, NodeState> =
+            handle.with_chitchat(|chitchat| own_state(chitchat.self_chitchat_id(), chitchat.node_states())).await;
+        seen.send_replace(view_of(&first, peers.as_ref(), &[]));
+        let me = life.clone();
+        let task = tokio::spawn(async move {
+            let mut changed = peers.as_ref().map(Peers::changed);
+            let mut known = first;
+            loop {
+                tokio::select! {
+                    moved = heard.changed() => {
+                        if moved.is_err() {
+                            return;
+                        }
+                        let live = heard.borrow_and_update();
+                        // Before the first round nobody is told of, this node neither.
+                        if live.keys().any(|id| *id.node_id == *me.node.as_str()) {
+                            known.clone_from(&live);
+                        }
+                    }
+                    () = moved(changed.as_mut()) => {}
+                }
+                let before = Arc::clone(&seen.borrow());
+                let now = view_of(&known, peers.as_ref(), &before);
+                tell_differences(&before, &now);
+                seen.send_if_modified(|shown| {
+                    let differs = **shown != *now;
+                    *shown = now;
+                    differs
+                });
+            }
+        });
+        let members = Members { view, me: life.node.clone() };
+        Ok(Self { handle, members, _task: AbortOnDropHandle::new(task) })
+    }
+
+    async fn tell(&self, key: &'static str, value: String) {
+        self.handle.with_chitchat(|chitchat| chitchat.self_node_state().set(key, &value)).await;
+    }
+
+    /// Tells that this node is about to leave.
+    pub(super) async fn drain(&self) {
+        self.tell(KEY_STATE, DRAINING.to_owned()).await;
+    }
+
+    /// Tells how busy this node is.
+    pub(super) async fn tell_load(&self, load: f32) {
+        self.tell(KEY_LOAD, format!("{load:.2}")).await;
+    }
+}
+
+fn own_state(me: &ChitchatId, states: &BTreeMap<ChitchatId, NodeState>) -> BTreeMap<ChitchatId, NodeState> {
+    states.iter().filter(|(id, _)| *id == me).map(|(id, state)| (id.clone(), state.clone())).collect()
+}
+
+async fn moved(changed: Option<&mut watch::Receiver<u64>>) {
+    if let Some(changed) = changed
+        && changed.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
+}
+
+/// Everybody who is heard of, each in its latest life, and those that only connections say are still there.
+fn view_of(heard: &BTreeMap<ChitchatId, NodeState>, peers: Option<&Peers>, before: &[Member]) -> Arc<[Member]> {
+    let connected: Vec<PeerInfo> = peers.map(Peers::connected).unwrap_or_default();
+    let is_connected = |member: &Member| connected.iter().any(|peer| peer.life == member.life());
+    let mut found: BTreeMap<NodeName, Member> = BTreeMap::new();
+    let mut add = |mut member: Member| {
+        member.is_connected = is_connected(&member);
+        let is_newer = found.get(&member.node).is_none_or(|known| known.epoch < member.epoch);
+        if is_newer {
+            found.insert(member.node.clone(), member);
+        }
+    };
+    heard.iter().filter_map(|(id, state)| member_of(id, state)).for_each(&mut add);
+    before.iter().filter(|member| is_connected(member)).cloned().for_each(add);
+    found.into_values().collect()
+}
+
+fn member_of(id: &ChitchatId, state: &NodeState) -> Option<Member> {
+    let role = |name: &str| Role::ALL.into_iter().find(|role| role.as_str() == name);
+    Some(Member {
+        node: id.node_id.parse().ok()?,
+        epoch: i64::try_from(id.generation_id).ok()?,
+        address: id.gossip_advertise_addr,
+        roles: state.get(KEY_ROLES)?.split(',').filter_map(role).collect(),
+        zone: state.get(KEY_ZONE).unwrap_or_default().to_owned(),
+        is_draining: state.get(KEY_STATE) == Some(DRAINING),
+        program: state.get(KEY_PROGRAM).unwrap_or_default().to_owned(),
+        load: state.get(KEY_LOAD).and_then(|load| load.parse().ok()).unwrap_or(0.0),
+        is_connected: false,
+    })
+}
+
+fn tell_differences(before: &[Member], now: &[Member]) {
+    let is_in = |members: &[Member], life: &NodeLife| members.iter().any(|member| member.life() == *life);
+    for member in now.iter().filter(|member| !is_in(before, &member.life())) {
+        tracing::info!(node = %member.node, address = %member.address, "a node is in the cluster");
+    }
+    for member in before.iter().filter(|member| !is_in(now, &member.life())) {
+        tracing::warn!(node = %member.node, "a node is no longer in the cluster");
+    }
+    metrics::gauge!("playhouse_cluster_members").set(now.len() as f64);
+}
+
+/// Where nodes are to be dialled: everybody heard of.
+pub(super) fn addresses(members: &[Member]) -> HashSet<String> {
+    members.iter().map(|member| member.address.to_string()).collect()
+}
+
+/// Room for gossip that comes.
+pub(super) fn inbox() -> (mpsc::Sender<(SocketAddr, Bytes)>, mpsc::Receiver<(SocketAddr, Bytes)>) {
+    mpsc::channel(INBOX_MAX)
+}
+
+struct PeerGossip {
+    peers: Peers,
+    inbox: Arc<Mutex<mpsc::Receiver<(SocketAddr, Bytes)>>>,
+}
+
+#[async_trait]
+impl GossipTransport for PeerGossip {
+    async fn open(&self, _: SocketAddr) -> anyhow::Result<Box<dyn Socket>> {
+        Ok(Box::new(PeerSocket { peers: self.peers.clone(), inbox: Arc::clone(&self.inbox) }))
+    }
+}
+
+struct PeerSocket {
+    peers: Peers,
+    inbox: Arc<Mutex<mpsc::Receiver<(SocketAddr, Bytes)>>>,
+}
+
+#[async_trait]
+impl Socket for PeerSocket {
+    async fn send(&mut self, to: SocketAddr, message: ChitchatMessage) -> anyhow::Result<()> {
+        self.peers.send_gossip(to, message.serialize_to_vec().into());
+        Ok(())
+    }
+
+    async fn recv(&mut self) -> anyhow::Result<(SocketAddr, ChitchatMessage)> {
+        let mut inbox = self.inbox.lock().await;
+        loop {
+            let Some((from, message)) = inbox.recv().await else { std::future::pending().await };
+            match ChitchatMessage::deserialize(&mut message.as_ref()) {
+                Ok(message) => return Ok((from, message)),
+                Err(error) => tracing::warn!(%from, %error, "gossip that cannot be understood"),
+            }
+        }
+    }
+}

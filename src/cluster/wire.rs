@@ -1,0 +1,148 @@
+//! What nodes say to one another before they are peers, and what the streams between peers are for.
+use std::io;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+
+use quinn::{RecvStream, SendStream};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::cluster::NodeLife;
+
+/// Versions of everything between nodes that this program speaks: that of the release before it, too.
+pub const VERSIONS: RangeInclusive<u16> = 1..=1;
+/// Longest of the messages below.
+const MESSAGE_BYTES_MAX: u32 = 8 * 1024;
+
+/// Who comes, or who answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Hello {
+    /// Which life of which node.
+    pub(super) life: NodeLife,
+    /// Where it listens for nodes.
+    pub(super) address: SocketAddr,
+    /// Oldest version that it speaks.
+    pub(super) oldest: u16,
+    /// Newest version that it speaks.
+    pub(super) newest: u16,
+    /// Version of the program.
+    pub(super) program: String,
+}
+
+/// What a node that was gone to answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Answer {
+    /// They are peers.
+    Welcome(Hello),
+    /// They are not.
+    Refused(String),
+}
+
+impl Hello {
+    /// The newest version that both speak.
+    pub(super) fn common(&self, versions: &RangeInclusive<u16>) -> Result<u16, String> {
+        let newest = self.newest.min(*versions.end());
+        if newest >= self.oldest && newest >= *versions.start() {
+            return Ok(newest);
+        }
+        let (node, program) = (&self.life.node, &self.program);
+        let (oldest, newest) = (self.oldest, self.newest);
+        Err(format!(
+            "{node} runs {program} and speaks versions {oldest} to {newest} of the cluster's protocol, this node {} to {}: \
+            releases that follow one another work together, others do not",
+            versions.start(),
+            versions.end()
+        ))
+    }
+}
+
+/// What a stream between peers is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamKind {
+    /// Messages of actors.
+    Actors,
+    /// One message of gossip.
+    Gossip,
+    /// A request, and its answer.
+    Request,
+    /// Media of a live stream.
+    Relay,
+}
+
+impl StreamKind {
+    /// As it is said first on a stream.
+    pub(super) const fn code(self) -> u8 {
+        match self {
+            Self::Actors => 1,
+            Self::Gossip => 2,
+            Self::Request => 3,
+            Self::Relay => 4,
+        }
+    }
+
+    /// `None` for what this program does not know.
+    pub(super) const fn of(code: u8) -> Option<Self> {
+        match code {
+            1 => Some(Self::Actors),
+            2 => Some(Self::Gossip),
+            3 => Some(Self::Request),
+            4 => Some(Self::Relay),
+            _ => None,
+        }
+    }
+}
+
+/// Says something.
+pub(super) async fn write<T: Serialize>(stream: &mut SendStream, message: &T) -> io::Result<()> {
+    let text = serde_json::to_vec(message)?;
+    let length = u32::try_from(text.len()).map_err(io::Error::other)?;
+    stream.write_all(&length.to_be_bytes()).await?;
+    stream.write_all(&text).await?;
+    Ok(())
+}
+
+/// Hears something.
+pub(super) async fn read<T: DeserializeOwned>(stream: &mut RecvStream) -> io::Result<T> {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).await.map_err(io::Error::other)?;
+    let length = u32::from_be_bytes(length);
+    if length > MESSAGE_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a greeting that is too long"));
+    }
+    let mut text = vec![0; length as usize];
+    stream.read_exact(&mut text).await.map_err(io::Error::other)?;
+    Ok(serde_json::from_slice(&text)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello(oldest: u16, newest: u16) -> Hello {
+        let life = NodeLife { node: "one".parse().unwrap(), epoch: 7 };
+        Hello { life, address: "192.0.2.1:4700".parse().unwrap(), oldest, newest, program: "0.1.0".into() }
+    }
+
+    #[test]
+    fn neighbouring_versions_work_together() {
+        assert_eq!(hello(1, 1).common(&(1..=1)), Ok(1));
+        assert_eq!(hello(1, 2).common(&(1..=1)), Ok(1));
+        assert_eq!(hello(1, 2).common(&(2..=3)), Ok(2));
+        for (theirs, ours) in [((1, 1), 2..=3), ((3, 4), 1..=2)] {
+            let refused = hello(theirs.0, theirs.1).common(&ours).unwrap_err();
+            assert!(refused.starts_with("one runs 0.1.0 and speaks versions"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn later_programs_may_say_more() {
+        let mut said = serde_json::to_value(hello(1, 2)).unwrap();
+        said["mood"] = "good".into();
+        assert_eq!(serde_json::from_value::<Hello>(said).unwrap(), hello(1, 2));
+        for kind in [StreamKind::Actors, StreamKind::Gossip, StreamKind::Request, StreamKind::Relay] {
+            assert_eq!(StreamKind::of(kind.code()), Some(kind));
+        }
+        assert_eq!(StreamKind::of(0), None);
+    }
+}
