@@ -23,6 +23,7 @@ mod live_worker;
 pub mod lives;
 pub mod media_tokens;
 pub mod node_root;
+pub mod nodes;
 pub mod playback;
 pub mod playback_session;
 pub mod reply;

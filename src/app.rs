@@ -7,7 +7,6 @@ use anyhow::{Context, Result};
 use http::Uri;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::OnceCell;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -19,6 +18,7 @@ use crate::actors::live_pull::{PULLS_MAX, PullContext, PullsHandle};
 use crate::actors::lives::{LIVES_MAX, LadderConditions, Lives, LivesHandle, PushConditions, Streams};
 use crate::actors::media_tokens::MediaTokens;
 use crate::actors::node_root::{Branch, RootArguments, RootHandle, Tree};
+use crate::actors::nodes::NodesHandle;
 use crate::actors::playback::{Playback, PlaybackHandle};
 use crate::actors::supervisor::{Family, FamilyHandle, SupervisorArguments};
 use crate::actors::thumbnails::{Thumbnails, ThumbnailsHandle};
@@ -26,7 +26,7 @@ use crate::actors::transcode_job::{LadderDependencies, TranscodeDependencies};
 use crate::actors::transcode_worker::{PoolSettings, ProcessSettings, WorkerPoolHandle};
 use crate::actors::transcodes::{JOBS_MAX, TranscodesHandle};
 use crate::actors::uploads::{Uploads, UploadsHandle};
-use crate::domain::cluster::{NodeLife, NodeName};
+use crate::cluster::Cluster;
 use crate::domain::events::Event;
 use crate::domain::ids::VideoId;
 use crate::domain::ladder::live::LiveLadderSettings;
@@ -51,9 +51,14 @@ use crate::protocols::webrtc::publishing::PublishContext;
 use crate::protocols::webrtc::watching::WatchContext;
 use crate::settings::{BlobSettings, HumanDuration, Settings};
 use crate::storage::blobs::buckets::BucketOptions;
+use crate::storage::catalog::postgres::PostgresOptions;
 use crate::storage::{Embedded, EmbeddedOptions, Storage};
 use crate::system::{SystemClock, SystemEntropy};
 use crate::tls::Tls;
+
+mod cluster;
+
+use cluster::Joined;
 
 /// Name of the file in the data directory that says which ports were bound.
 const PORTS_FILE: &str = "ports.json";
@@ -75,6 +80,9 @@ pub struct Ports {
     pub srt: u16,
     /// Media of WebRTC, over UDP.
     pub webrtc: u16,
+    /// Other nodes, over UDP, when this is one of a cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<u16>,
 }
 
 /// A running node.
@@ -89,6 +97,8 @@ pub struct Node {
     ports_file: PathBuf,
     storage: Storage,
     door: Option<BlobDoor>,
+    nodes: NodesHandle,
+    cluster: Option<Cluster>,
 }
 
 /// Runs a node until it is told to stop (SIGTERM, SIGINT) or cannot be kept up.
@@ -100,6 +110,7 @@ pub async fn serve(settings: Settings, ephemeral_ports: bool) -> Result<()> {
         _ = terminate.recv() => false,
         _ = interrupt.recv() => false,
         () = node.tree.collapsed() => true,
+        () = node.nodes.displaced() => true,
     };
     tracing::info!("stopping");
     node.stop().await;
@@ -113,15 +124,16 @@ impl Node {
         let settings = Arc::new(settings);
         let metrics = http_metrics::install().context("metrics cannot be recorded")?;
         let storage = open_storage(&settings).await?;
+        let Joined { nodes, cluster } = cluster::join(&settings, Arc::clone(&storage.catalog), ephemeral_ports).await?;
         let data_dir = settings.server.data_dir.clone();
 
         let workers = WorkerPoolHandle::default();
         let door = open_door(&settings, &storage)?;
-        let dependencies = transcode_dependencies(&settings, &storage, (workers.clone(), door.as_ref()));
+        let dependencies = transcode_dependencies((&settings, &nodes), &storage, (workers.clone(), door.as_ref()));
         let transcodes = TranscodesHandle::new(Arc::new(dependencies));
-        let uploads = UploadsHandle::new(Arc::new(uploads_context(&settings, &storage, transcodes.clone())));
+        let uploads = UploadsHandle::new(Arc::new(uploads_context((&settings, &nodes), &storage, transcodes.clone())));
         let playback = PlaybackHandle::new(Arc::new(playback_context(&settings, &storage)));
-        let lives = LivesHandle::new(Arc::new(lives_context(&settings, &storage, workers.clone()).await?));
+        let lives = LivesHandle::new(Arc::new(lives_context((&settings, &nodes), &storage, workers.clone()).await?));
         let pulls = PullsHandle::new(Arc::new(pull_context(&settings, &storage, lives.clone())));
         let tls = open_tls(&settings, &storage).await?;
         let media = MediaListeners::open(&settings, &lives, tls.as_ref(), ephemeral_ports).await?;
@@ -136,6 +148,7 @@ impl Node {
             transcodes: transcodes.clone(),
             root: root.clone(),
             janitor: janitor.clone(),
+            nodes: nodes.clone(),
         };
         let services = HttpServices {
             settings: Arc::clone(&settings),
@@ -147,7 +160,7 @@ impl Node {
         };
         let state = HttpState::open(services).await.context("the HTTP side cannot start")?;
 
-        let cleaned = janitor_context(&settings, &storage, (uploads.clone(), transcodes.clone()));
+        let cleaned = janitor_context((&settings, &nodes), &storage, (uploads.clone(), transcodes.clone()));
         let branches = vec![
             workers.branch(pool_settings(&settings)?),
             family(transcodes.family(), JOBS_MAX),
@@ -168,24 +181,34 @@ impl Node {
         resume((&transcodes, &playback), (&lives, &pulls)).await?;
         introduce_admin(&storage, &data_dir).await?;
         let pipeline = Pipeline::new(state.clone(), crate::http::router(state.clone()));
-        let (server, https) = listen_http(&settings, (state, pipeline), tls.as_ref(), ephemeral_ports)?;
+        let (mut server, https) = listen_http(&settings, (state, pipeline), tls.as_ref(), ephemeral_ports)?;
         let certificates = tls.map(|tls| AbortOnDropHandle::new(tokio::spawn(tls.keep())));
 
-        let ports = media.ports((server.address().port(), https));
+        let (cluster, inbound) = cluster.unzip();
+        if let Some(inbound) = inbound {
+            server.serve_peers(inbound.requests);
+        }
+        let mut ports = media.ports((server.address().port(), https));
+        ports.cluster = cluster.as_ref().map(|cluster: &Cluster| cluster.handle().peers().port());
         let ports_file = data_dir.join(PORTS_FILE);
         write_ports(&ports_file, ports).context("cannot write which ports were bound")?;
         announce(&settings, server.address(), https);
-        Ok(Self { ports, server, media, certificates, tree, playback, ports_file, storage, door })
+        Ok(Self { ports, server, media, certificates, tree, playback, ports_file, storage, door, nodes, cluster })
     }
 
     /// Stops in reverse: no new requests, the ones under way answered, sessions summed up, actors ended, storage closed.
     pub async fn stop(self) {
         let _ = std::fs::remove_file(&self.ports_file);
+        self.nodes.drain().await;
         self.server.stop().await;
         self.playback.close_all().await;
         self.tree.stop().await;
         self.media.stop().await;
         drop(self.certificates);
+        self.nodes.leave().await;
+        if let Some(cluster) = self.cluster {
+            cluster.stop().await;
+        }
         drop((self.door, self.storage));
         tracing::info!("stopped");
     }
@@ -220,7 +243,7 @@ impl MediaListeners {
     /// All ports, with those of HTTP.
     fn ports(&self, (http, https): (u16, Option<u16>)) -> Ports {
         let IngestPorts { rtmp, rtmps, srt } = self.ingest_ports();
-        Ports { http, https, rtmp, rtmps, srt, webrtc: self.webrtc.address().port() }
+        Ports { http, https, rtmp, rtmps, srt, webrtc: self.webrtc.address().port(), cluster: None }
     }
 
     async fn stop(self) {
@@ -285,7 +308,8 @@ fn worker(transcodes: TranscodesHandle) -> Listener {
             let recorded = event.payload.get("video_id").and_then(|id| id.as_str()).and_then(|id| id.parse().ok());
             match (event.kind.as_str(), event.key.parse().ok(), recorded) {
                 ("video.deleted", Some(video), _) => transcodes.forget(&video).await,
-                ("live.ended", _, Some(video)) => {
+                // Whose job it is may be another node than the one that has taken it in.
+                ("live.ended" | "upload.completed", _, Some(video)) => {
                     // One that finds no room is found by the janitor.
                     let _ = transcodes.start(video).await;
                 }
@@ -339,7 +363,11 @@ fn live_process(settings: &Settings) -> Result<ProcessSettings> {
     Ok(process)
 }
 
-async fn lives_context(settings: &Settings, storage: &Storage, workers: WorkerPoolHandle) -> Result<Lives> {
+async fn lives_context(
+    (settings, nodes): (&Settings, &NodesHandle),
+    storage: &Storage,
+    workers: WorkerPoolHandle,
+) -> Result<Lives> {
     let ladder = LadderConditions {
         settings: LiveLadderSettings { short_sides: settings.live.rungs.clone(), preset: settings.live.preset.clone() },
         process: live_process(settings)?,
@@ -351,6 +379,7 @@ async fn lives_context(settings: &Settings, storage: &Storage, workers: WorkerPo
     let tokens = MediaTokens::load(&*storage.catalog, &entropy, settings.playback.token_ttl.0).await;
     let tokens = Arc::new(tokens.context("tokens of links cannot be read")?);
     Ok(Lives {
+        nodes: nodes.clone(),
         keys,
         tokens,
         ladder,
@@ -448,7 +477,11 @@ async fn open_storage(settings: &Settings) -> Result<Storage> {
     let catalog = &settings.catalog;
     let options = EmbeddedOptions {
         asset_cache_bytes: settings.media.asset_cache.as_u64(),
-        postgres: (!catalog.postgres.is_empty()).then(|| (catalog.postgres.clone(), catalog.postgres_connections)),
+        postgres: (!catalog.postgres.is_empty()).then(|| PostgresOptions {
+            address: catalog.postgres.clone(),
+            connections: catalog.postgres_connections,
+            is_shared: settings.cluster.name().is_some(),
+        }),
         buckets: settings.blobs.is_remote().then(|| bucket_options(&settings.blobs)),
         ..EmbeddedOptions::default()
     };
@@ -491,7 +524,7 @@ fn pool_settings(settings: &Settings) -> Result<PoolSettings> {
 }
 
 fn transcode_dependencies(
-    settings: &Settings,
+    (settings, nodes): (&Settings, &NodesHandle),
     storage: &Storage,
     (workers, door): (WorkerPoolHandle, Option<&BlobDoor>),
 ) -> TranscodeDependencies {
@@ -500,6 +533,7 @@ fn transcode_dependencies(
         blobs: Arc::clone(&storage.blobs),
         assets: Arc::clone(&storage.assets),
         clock: Arc::new(SystemClock),
+        nodes: nodes.clone(),
         door: door.map(BlobDoor::path),
         workers,
         work_dir: storage.data_dir.work(),
@@ -514,8 +548,8 @@ fn transcode_dependencies(
             settings: settings.transcode.ladder(),
             av1: settings.transcode.av1,
             encoder: settings.transcode.encoder.clone(),
-            encoders: OnceCell::new(),
-            lease: NodeLife { node: NodeName::alone(), epoch: SystemClock.now().as_millis() },
+            encoders: Arc::default(),
+            lease: nodes.me().clone(),
             in_flight_max: settings.workers.processes() + 1,
             make_wait: settings.transcode.make_wait.0,
         },
@@ -541,7 +575,11 @@ fn resume_work(transcodes: &TranscodesHandle) {
     });
 }
 
-fn uploads_context(settings: &Settings, storage: &Storage, transcodes: TranscodesHandle) -> Uploads {
+fn uploads_context(
+    (settings, nodes): (&Settings, &NodesHandle),
+    storage: &Storage,
+    transcodes: TranscodesHandle,
+) -> Uploads {
     Uploads {
         catalog: Arc::clone(&storage.catalog),
         store: Arc::clone(&storage.uploads),
@@ -551,6 +589,7 @@ fn uploads_context(settings: &Settings, storage: &Storage, transcodes: Transcode
         limits: settings.uploads.limits(),
         session_idle: settings.uploads.session_idle.0,
         on_complete: Arc::new(move |video_id| start_work(&transcodes, video_id)),
+        nodes: nodes.clone(),
     }
 }
 
@@ -569,11 +608,12 @@ fn playback_context(settings: &Settings, storage: &Storage) -> Playback {
 }
 
 fn janitor_context(
-    settings: &Settings,
+    (settings, nodes): (&Settings, &NodesHandle),
     storage: &Storage,
     (uploads, transcodes): (UploadsHandle, TranscodesHandle),
 ) -> JanitorContext {
     JanitorContext {
+        nodes: nodes.clone(),
         catalog: Arc::clone(&storage.catalog),
         blobs: Arc::clone(&storage.blobs),
         uploads,

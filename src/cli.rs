@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::domain::cluster::NodeName;
 use crate::settings::{Settings, SettingsError};
 
+pub mod admin;
 pub mod bench;
 pub mod client;
 pub mod demo;
@@ -29,6 +31,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Put load on a running server by the real protocols, and say how it fares.
     Bench(BenchArgs),
+    /// Administer servers: the certificates of a cluster, its nodes.
+    Admin(AdminArgs),
     /// Check this machine: GStreamer elements, ports, disk, permissions. Says what to install.
     Doctor(DoctorArgs),
     /// Decode outside bytes on behalf of a server, which starts this process by itself.
@@ -199,6 +203,58 @@ pub struct WhepArgs {
     /// Time over which they start, one after the other.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
     pub ramp: Duration,
+}
+
+/// Arguments of `admin`.
+#[derive(Debug, Clone, Args)]
+pub struct AdminArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub task: AdminTask,
+}
+
+/// What administrators do.
+#[derive(Debug, Clone, Subcommand)]
+pub enum AdminTask {
+    /// Make the certificates of a cluster.
+    #[command(subcommand)]
+    Cluster(ClusterTask),
+    /// Show the nodes of a cluster, as one of them sees it.
+    Nodes(NodesArgs),
+}
+
+/// What is done about a cluster's certificates.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ClusterTask {
+    /// Make the authority of a new cluster: whoever has its key can make nodes, so keep the directory where no node is.
+    Init {
+        /// Directory for it, which is made.
+        dir: PathBuf,
+    },
+    /// Make the certificate of a node, in the directory of the authority.
+    AddNode {
+        /// Directory of the authority.
+        dir: PathBuf,
+        /// Name of the node: lower-case letters, digits and hyphens.
+        name: NodeName,
+    },
+}
+
+/// Arguments of `admin nodes`.
+#[derive(Debug, Clone, Args)]
+pub struct NodesArgs {
+    /// Address of a node.
+    #[arg(long, default_value = "http://127.0.0.1:8080")]
+    pub url: String,
+    /// Account of an administrator.
+    #[arg(long, default_value = "admin")]
+    pub username: String,
+    /// Its password.
+    #[arg(long, env = "PLAYHOUSE_ADMIN_PASSWORD", hide_env_values = true)]
+    pub password: String,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `doctor`.

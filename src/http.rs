@@ -20,6 +20,7 @@ mod cors;
 mod delivery;
 mod etag;
 pub mod extract;
+pub(crate) mod forwarding;
 mod health;
 mod live;
 mod memory;

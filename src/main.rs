@@ -3,7 +3,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use playhouse::cli::{Cli, Command, ServeArgs, bench, demo, doctor};
+use playhouse::cli::{Cli, Command, ServeArgs, admin, bench, demo, doctor};
 use playhouse::{app, logging, media};
 
 fn main() -> ExitCode {
@@ -14,6 +14,7 @@ fn main() -> ExitCode {
             Ok(status) => return status,
             Err(error) => Err(error),
         },
+        Command::Admin(args) => runtime().and_then(|runtime| runtime.block_on(admin::run(&args))),
         Command::Doctor(args) => return doctor::run(&args),
         Command::Worker(args) => media::pipelines::worker::run(args.live).map_err(Into::into),
     };

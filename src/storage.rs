@@ -9,7 +9,7 @@ use self::blobs::Blobs;
 use self::blobs::buckets::{BucketOptions, InvalidBucket};
 use self::catalog::CatalogStore;
 use self::catalog::executor::Executor;
-use self::catalog::postgres::{PostgresExecutor, PostgresOpenError};
+use self::catalog::postgres::{PostgresExecutor, PostgresOpenError, PostgresOptions};
 use self::catalog::sqlite::{SqliteExecutor, SqliteOpenError};
 use self::data_dir::{DataDir, DataDirError};
 use self::journal::{JournalOptions, SledJournal};
@@ -47,8 +47,8 @@ pub struct Storage {
 pub struct EmbeddedOptions {
     /// Connections that read the catalog.
     pub catalog_readers: usize,
-    /// The catalog's address in PostgreSQL, and how many connections there are at most; otherwise it is a file.
-    pub postgres: Option<(String, usize)>,
+    /// The catalog in PostgreSQL; otherwise it is a file.
+    pub postgres: Option<PostgresOptions>,
     /// Where blobs are, unless below the data directory.
     pub buckets: Option<BucketOptions>,
     /// Memory for decoded asset indexes, bytes.
@@ -108,7 +108,7 @@ impl Embedded {
     pub async fn open(root: &Path, options: EmbeddedOptions) -> Result<Storage, OpenError> {
         let root = root.to_owned();
         let executor: Option<Arc<dyn Executor>> = match &options.postgres {
-            Some((address, connections)) => Some(Arc::new(PostgresExecutor::open(address, *connections).await?)),
+            Some(options) => Some(Arc::new(PostgresExecutor::open(options).await?)),
             None => None,
         };
         let opened = tokio::task::spawn_blocking(move || open_embedded(&root, &options, executor)).await;

@@ -8,6 +8,8 @@ mod browser;
 mod buckets;
 #[path = "e2e/clips.rs"]
 mod clips;
+#[path = "e2e/cluster.rs"]
+mod cluster;
 #[path = "e2e/codecs.rs"]
 mod codecs;
 #[path = "e2e/commands.rs"]

@@ -11,9 +11,11 @@ use serde::Serialize;
 
 use super::describe::{DescribeReply, Description};
 use super::node_root::{Branch, Single};
+use super::nodes::{NodesHandle, Placed};
 use super::reply::{AskError, Post, Reply};
 use super::uploads::UploadsHandle;
 use crate::domain::asset::BlobKey;
+use crate::domain::cluster::Role;
 use crate::domain::ports::{BlobError, BlobStore, Catalog, CatalogError, Clock};
 use crate::domain::time::Timestamp;
 
@@ -28,6 +30,8 @@ const SWEPT_PREFIXES: [&str; 2] = ["raw-uploads", "vod-abr"];
 
 /// What the janitor works on.
 pub struct JanitorContext {
+    /// Of several nodes one cleans up.
+    pub nodes: NodesHandle,
     /// Names what is to go.
     pub catalog: Arc<dyn Catalog>,
     /// Holds it.
@@ -206,6 +210,9 @@ impl JanitorContext {
     async fn round(&self, sweeps: bool) -> RoundReport {
         let now = self.clock.now();
         (self.resume_work)();
+        if !matches!(self.nodes.claim("janitor", Role::Api).await, Ok(Placed::Here(_))) {
+            return RoundReport::default();
+        }
         RoundReport {
             uploads_expired: or_logged("expire uploads", self.expire_uploads(now).await),
             videos_purged: or_logged("purge deleted videos", self.purge_videos().await),

@@ -24,6 +24,7 @@ use super::live_transcode::transcode;
 use super::lives::Lives;
 use super::reply::{AskError, Reply};
 use crate::domain::asset::BlobKey;
+use crate::domain::cluster::Lease;
 use crate::domain::live::machine::{LiveEffect, LiveInput, LiveLimits, LiveMachine, PublisherId, Refusal};
 use crate::domain::live::{LadderChoice, LatencyMode, Live, LiveState, LiveStep};
 use crate::domain::ports::CatalogError;
@@ -47,6 +48,8 @@ const STEP_RETRY: Duration = Duration::from_secs(1);
 
 /// What a live stream is started with.
 pub struct LiveArguments {
+    /// The right to be the only one; given back at the end.
+    pub lease: Lease,
     /// Its record, as it was when somebody asked for it.
     pub live: Live,
     /// What all of them share.
@@ -139,6 +142,7 @@ pub struct IngestStats {
 /// A live stream's own state.
 pub struct LiveIngestState {
     live: Live,
+    lease: Lease,
     machine: LiveMachine,
     context: Arc<Lives>,
     stream: Option<Arc<LiveStream>>,
@@ -190,7 +194,7 @@ impl Actor for LiveIngestActor {
     async fn pre_start(
         &self,
         me: ActorRef<Self::Msg>,
-        LiveArguments { live, context }: Self::Arguments,
+        LiveArguments { live, lease, context }: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
         // A restart begins with what the catalog has now.
         let live = context.catalog.live(&live.id).await.ok().flatten().unwrap_or(live);
@@ -208,6 +212,7 @@ impl Actor for LiveIngestActor {
         let asking = HashMap::new();
         Ok(LiveIngestState {
             live,
+            lease,
             machine,
             context,
             stream: None,
@@ -263,6 +268,12 @@ impl Actor for LiveIngestActor {
     async fn post_stop(&self, _: ActorRef<Self::Msg>, state: &mut Self::State) -> Result<(), ActorProcessingErr> {
         state.context.streams.remove(&state.live.playback_id);
         state.refuse_all();
+        let (catalog, lease) = (Arc::clone(&state.context.catalog), state.lease.clone());
+        tokio::spawn(async move {
+            if let Err(error) = catalog.drop_lease(&lease).await {
+                tracing::debug!(%error, "the lease of a stream is given back when this node ends");
+            }
+        });
         Ok(())
     }
 }

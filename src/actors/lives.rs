@@ -17,9 +17,11 @@ use super::live_metrics::measure;
 use super::live_picture::NewestPicture;
 pub use super::live_push::{PushConditions, PushStats};
 use super::media_tokens::MediaTokens;
+use super::nodes::{NodesHandle, Placed};
 use super::reply::{AskError, Post};
 use super::supervisor::{ChildError, Family, FamilyHandle};
 use super::transcode_worker::WorkerPoolHandle;
+use crate::domain::cluster::Lease;
 use crate::domain::ids::{LiveId, PlaybackId};
 use crate::domain::live::machine::Refusal;
 use crate::domain::live::{Live, LiveState, Passphrase, SealedPassphrase, StreamKey};
@@ -36,6 +38,8 @@ const KEY_BYTES_MAX: usize = 128;
 
 /// What live streams need.
 pub struct Lives {
+    /// Which node has which stream.
+    pub nodes: NodesHandle,
     /// Opens passphrases.
     pub keys: KeySealer,
     /// Checks links to what is not public.
@@ -166,12 +170,18 @@ pub struct LiveFamily(Arc<Lives>);
 
 impl Family for LiveFamily {
     type Key = LiveId;
-    type Seed = Live;
+    type Seed = (Live, Lease);
     type Message = LiveMessage;
     const NAME: &'static str = "live";
 
-    async fn spawn(&self, _: &LiveId, live: &Live, supervisor: ActorCell) -> Result<ActorRef<LiveMessage>, SpawnErr> {
-        let arguments = LiveArguments { live: live.clone(), context: Arc::clone(&self.0) };
+    async fn spawn(
+        &self,
+        _: &LiveId,
+        seed: &(Live, Lease),
+        supervisor: ActorCell,
+    ) -> Result<ActorRef<LiveMessage>, SpawnErr> {
+        let (live, lease) = seed.clone();
+        let arguments = LiveArguments { live, lease, context: Arc::clone(&self.0) };
         Ok(Actor::spawn_linked(None, LiveIngestActor, arguments, supervisor).await?.0)
     }
 
@@ -238,7 +248,11 @@ impl LivesHandle {
     pub async fn end(&self, live: &Live) -> Result<(), ChildError> {
         let post = match self.running(&live.id).await? {
             Some(post) => post,
-            None if live.state == LiveState::Live => self.family.find_or_start(live.id.clone(), live.clone()).await?,
+            None if live.state == LiveState::Live => match self.start(live).await {
+                Ok(Some(post)) => post,
+                Ok(None) => return Ok(()),
+                Err(_) => return Err(ChildError::NotStarted),
+            },
             None => return Ok(()),
         };
         Ok(post.ask(|reply| LiveMessage::End { reply }).await?)
@@ -267,8 +281,8 @@ impl LivesHandle {
         let lives = self.context.catalog.lives_in(LiveState::Live, LIVES_MAX as u32).await?;
         let mut resumed = 0;
         for live in lives {
-            let started = self.family.find_or_start(live.id.clone(), live).await;
-            resumed += usize::from(started.is_ok());
+            let started = self.start(&live).await;
+            resumed += usize::from(matches!(started, Ok(Some(_))));
         }
         Ok(resumed)
     }
@@ -277,8 +291,21 @@ impl LivesHandle {
 impl LivesHandle {
     /// The right to feed a stream that is fetched from elsewhere; nobody needs its key for that.
     pub async fn feed(&self, live: &Live) -> Result<Feed, TurnedAway> {
-        let post = self.family.find_or_start(live.id.clone(), live.clone()).await;
-        post.map_err(|_| TurnedAway::Unavailable)?.ask(|reply| LiveMessage::Publish { reply }).await
+        let post = self.start(live).await?.ok_or(TurnedAway::Unavailable)?;
+        post.ask(|reply| LiveMessage::Publish { reply }).await
+    }
+
+    /// The actor of a stream; `None` while it is another node's.
+    async fn start(&self, live: &Live) -> Result<Option<Post<LiveMessage>>, TurnedAway> {
+        if let Some(post) = self.running(&live.id).await.map_err(|_| TurnedAway::Unavailable)? {
+            return Ok(Some(post));
+        }
+        let placed = self.context.nodes.take(&format!("live/{}", live.id)).await;
+        let placed =
+            placed.inspect_err(|error| tracing::warn!(live.id = %live.id, %error, "whose a stream is cannot be told"));
+        let Ok(Placed::Here(lease)) = placed else { return Ok(None) };
+        let post = self.family.find_or_start(live.id.clone(), (live.clone(), lease)).await;
+        post.map(Some).map_err(|_| TurnedAway::Unavailable)
     }
 
     async fn by_key(&self, key: &str) -> Result<Live, TurnedAway> {

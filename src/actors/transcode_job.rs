@@ -20,6 +20,7 @@ use self::effects::{Carried, Closing, Outcome};
 pub use self::ladder::ChunkReply;
 use self::ladder::{LadderRun, Waiting};
 use super::describe::{DescribeReply, Description};
+use super::nodes::NodesHandle;
 use super::reply::AskError;
 use super::transcode_worker::{WorkError, WorkerPoolHandle};
 use crate::domain::cluster::NodeLife;
@@ -48,6 +49,7 @@ pub(super) use effects::rendition;
 const PROGRESS_STEP: u8 = 10;
 
 /// What all jobs share.
+#[derive(Clone)]
 pub struct TranscodeDependencies {
     /// Where videos and attempts are recorded.
     pub catalog: Arc<dyn Catalog>,
@@ -57,6 +59,8 @@ pub struct TranscodeDependencies {
     pub assets: Arc<dyn AssetStore>,
     /// Wall-clock time.
     pub clock: Arc<dyn Clock>,
+    /// Where jobs belong.
+    pub nodes: NodesHandle,
     /// Where workers ask for blobs that are not on this machine.
     pub door: Option<PathBuf>,
     /// Who does the work.
@@ -72,6 +76,7 @@ pub struct TranscodeDependencies {
 }
 
 /// How ladders are made on this node.
+#[derive(Clone)]
 pub struct LadderDependencies {
     /// What an operator chooses.
     pub settings: LadderSettings,
@@ -80,7 +85,7 @@ pub struct LadderDependencies {
     /// The encoder of H.264 by name, or `auto`.
     pub encoder: String,
     /// Encoders that work on this machine, once they were tried.
-    pub encoders: tokio::sync::OnceCell<Vec<Encoder>>,
+    pub encoders: Arc<tokio::sync::OnceCell<Vec<Encoder>>>,
     /// In whose name units are leased.
     pub lease: NodeLife,
     /// Units of one video handed to the workers at once.

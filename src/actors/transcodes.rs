@@ -5,9 +5,12 @@ use async_trait::async_trait;
 use ractor::{Actor, ActorCell, ActorRef, SpawnErr};
 
 use super::describe::DescribeReply;
+use super::nodes::Placed;
+use super::reply::Post;
 use super::supervisor::{ChildError, Family, FamilyHandle};
 use super::transcode_job::{TranscodeArguments, TranscodeDependencies, TranscodeJob, TranscodeMessage};
 use super::transcode_worker::PausedBy;
+use crate::domain::cluster::{Lease, Role};
 use crate::domain::ids::VideoId;
 use crate::domain::ladder::{Ladder, LadderState};
 use crate::domain::ports::{BlobError, CatalogError, MadeSegment, ResolveError, SegmentMaker};
@@ -26,17 +29,19 @@ pub struct Transcodes {
 
 impl Family for Transcodes {
     type Key = VideoId;
-    type Seed = ();
+    type Seed = Lease;
     type Message = TranscodeMessage;
     const NAME: &'static str = "transcodes";
 
     async fn spawn(
         &self,
         key: &VideoId,
-        (): &(),
+        lease: &Lease,
         supervisor: ActorCell,
     ) -> Result<ActorRef<TranscodeMessage>, SpawnErr> {
-        let arguments = TranscodeArguments { video_id: key.clone(), dependencies: Arc::clone(&self.dependencies) };
+        let catalog = self.dependencies.catalog.fenced(lease);
+        let dependencies = Arc::new(TranscodeDependencies { catalog, ..(*self.dependencies).clone() });
+        let arguments = TranscodeArguments { video_id: key.clone(), dependencies };
         Ok(Actor::spawn_linked(None, TranscodeJob, arguments, supervisor).await?.0)
     }
 
@@ -63,10 +68,21 @@ impl TranscodesHandle {
         (self.family.clone(), Arc::new(Transcodes { dependencies: Arc::clone(&self.dependencies) }))
     }
 
-    /// Takes up a video whose bytes are complete, at once. Does nothing when its job is running; a job that finds nothing
-    /// to do ends.
-    pub async fn start(&self, video_id: VideoId) -> Result<(), ChildError> {
-        self.family.find_or_start(video_id, ()).await.map(drop)
+    /// Takes up a video whose bytes are complete, at once, if its job belongs to this node. Does nothing when it is running; a job
+    /// that finds nothing to do ends.
+    pub async fn start(&self, video_id: VideoId) -> Result<(), StartJobError> {
+        self.job(video_id).await.map(drop)
+    }
+
+    /// The job of a video; `None` when it is another node's.
+    async fn job(&self, video_id: VideoId) -> Result<Option<Post<TranscodeMessage>>, StartJobError> {
+        if let Some(job) = self.family.find(video_id.clone()).await? {
+            return Ok(Some(job));
+        }
+        match self.dependencies.nodes.claim(&format!("job/{video_id}"), Role::Transcode).await? {
+            Placed::Here(lease) => Ok(Some(self.family.find_or_start(video_id, lease).await?)),
+            Placed::At(_) | Placed::Nowhere => Ok(None),
+        }
     }
 
     /// Takes up every video that is not ready: when a node starts, and from time to time for those that found no room.
@@ -129,11 +145,22 @@ impl TranscodesHandle {
         if !ladder.is_some_and(|ladder| is_open(&ladder)) {
             return Ok(false);
         }
-        let job = self.family.find_or_start(video.clone(), ()).await.map_err(|_| ResolveError::NotYet)?;
+        let Ok(Some(job)) = self.job(video.clone()).await else { return Err(ResolveError::NotYet) };
         let wait = self.dependencies.ladder.make_wait;
         let asked = job.ask_within(wait, |reply| TranscodeMessage::MakeChunk { generation, chunk, reply }).await;
         asked.and_then(|answer| answer).map_err(|_| ResolveError::NotYet)
     }
+}
+
+/// A job cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartJobError {
+    /// There is no room, or it fails.
+    #[error(transparent)]
+    Child(#[from] ChildError),
+    /// Whose it is cannot be told.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
 }
 
 fn not_read(error: CatalogError) -> ResolveError {

@@ -5,11 +5,13 @@ use std::time::Duration;
 use ractor::{Actor, ActorCell, ActorRef, SpawnErr};
 
 use super::describe::DescribeReply;
+use super::nodes::NodesHandle;
 use super::reply::AskError;
 use super::supervisor::{ChildError, Family, FamilyHandle};
 use super::upload_lease::WriterLease;
 use super::upload_session::{SessionAnswer, UploadArguments, UploadMessage, UploadSessionActor};
 use crate::domain::account::Role;
+use crate::domain::cluster::Role as NodeRole;
 use crate::domain::ids::{PlaybackId, UploadId, UserId, VideoId};
 use crate::domain::ports::{BlobStore, Catalog, CatalogError, Clock, Entropy, UploadQuota, UploadStore};
 use crate::domain::upload::error::{UploadError, UploadFault};
@@ -43,6 +45,13 @@ pub struct Uploads {
     pub session_idle: Duration,
     /// Starts the work on a video.
     pub on_complete: OnComplete,
+    /// Where sessions belong.
+    pub nodes: NodesHandle,
+}
+
+/// What an upload's session is placed by.
+pub fn placement_key(id: &UploadId) -> String {
+    format!("upload/{id}")
 }
 
 impl Uploads {
@@ -204,7 +213,7 @@ impl UploadsHandle {
         let now = context.clock.now();
         let makes_video = new.concatenation != Concatenation::Partial;
         let upload = Upload {
-            id: UploadId::random(&*context.entropy),
+            id: context.nodes.draw_own(NodeRole::Api, placement_key, || UploadId::random(&*context.entropy)),
             user_id: new.user_id,
             video_id: makes_video.then(|| VideoId::random(&*context.entropy)),
             protocol: new.protocol,

@@ -1,4 +1,4 @@
-//! What administrators see of a running node: `GET /admin/actors`; and do to it: `POST /admin/janitor/rounds`,
+//! What administrators see of a running node: `GET /admin/actors`, `GET /admin/nodes`; and do to it: `POST /admin/janitor/rounds`,
 //! `POST /admin/transcodes/pause` and `resume`.
 use axum::Router;
 use axum::extract::State;
@@ -14,6 +14,7 @@ use crate::domain::account::Role;
 pub(super) fn routes() -> Router<HttpState> {
     Router::new()
         .route("/actors", get(actors))
+        .route("/nodes", get(nodes))
         .route("/janitor/rounds", post(run_janitor))
         .route("/transcodes/pause", post(pause))
         .route("/transcodes/resume", post(resume))
@@ -23,6 +24,14 @@ pub(super) fn routes() -> Router<HttpState> {
 async fn actors(State(state): State<HttpState>, viewer: Viewer) -> Result<Response, Problem> {
     viewer.require(Role::Admin)?;
     Ok(axum::Json(state.actors.root.describe().await?).into_response())
+}
+
+/// Who is in the cluster, as this node sees it; a server that is alone is a cluster of one.
+async fn nodes(State(state): State<HttpState>, viewer: Viewer) -> Result<Response, Problem> {
+    viewer.require(Role::Admin)?;
+    let nodes = &state.actors.nodes;
+    let answer = serde_json::json!({ "me": nodes.me().node, "data": &*nodes.members() });
+    Ok(axum::Json(answer).into_response())
 }
 
 /// Cleans up now instead of at the next round; says what was done.

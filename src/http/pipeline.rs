@@ -17,6 +17,7 @@ use tower::Service;
 
 use super::access::{AccessEntry, TrackedBody};
 use super::client_address::Scheme;
+use super::forwarding;
 use super::problem::{self, Problem};
 use super::request_info::{REQUEST_ID, RequestInfo};
 use super::state::HttpState;
@@ -57,6 +58,12 @@ impl Pipeline {
         let method = request.method().clone();
         let mut entry = AccessEntry::begin(info.clone(), method.clone());
         request.extensions_mut().insert(info.clone());
+        if let Some(node) = forwarding::destination(&self.state, &request) {
+            let response = forwarding::forward(&self.state, &node, request, &info).await;
+            let response = problem::write_out(response, info.id());
+            entry.answered(response.status());
+            return response.map(|body| TrackedBody::new(body, entry));
+        }
         let answer = AssertUnwindSafe(self.router.clone().call(request)).catch_unwind().await;
         let response = match answer {
             Ok(Ok(response)) => response,

@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use super::pipeline::Pipeline;
 use super::state::HttpState;
+use crate::actors::nodes::PeerRequest;
 
 mod backlog;
 mod connection;
@@ -77,6 +78,23 @@ impl Server {
         let acceptor = Acceptor { listener, tls, shared, permits, tasks: self.connections.clone() };
         self.accepting.push(tokio::spawn(acceptor.run(self.stop_accepting.clone())));
         Ok(address)
+    }
+
+    /// Serves what other nodes ask on behalf of their clients.
+    pub fn serve_peers(&mut self, mut requests: mpsc::Receiver<PeerRequest>) {
+        let (shared, tasks) = (Arc::clone(&self.shared), self.connections.clone());
+        let stop = self.stop_accepting.clone();
+        self.accepting.push(tokio::spawn(async move {
+            let graceful = GracefulShutdown::new();
+            while let Some(Some(request)) = stop.run_until_cancelled(requests.recv()).await {
+                let (shared, watcher) = (Arc::clone(&shared), graceful.watcher());
+                tasks.spawn(async move {
+                    let cut = shared.cut.clone();
+                    cut.run_until_cancelled(shared.serve_peer(request, watcher)).await;
+                });
+            }
+            graceful
+        }));
     }
 
     /// Where it listens in the clear.

@@ -18,6 +18,7 @@ use crate::actors::janitor::JanitorHandle;
 use crate::actors::live_pull::PullsHandle;
 use crate::actors::lives::LivesHandle;
 use crate::actors::node_root::RootHandle;
+use crate::actors::nodes::NodesHandle;
 use crate::actors::playback::PlaybackHandle;
 use crate::actors::thumbnails::ThumbnailsHandle;
 use crate::actors::transcodes::TranscodesHandle;
@@ -63,6 +64,8 @@ pub struct HttpActors {
     pub thumbnails: ThumbnailsHandle,
     /// Work on videos.
     pub transcodes: TranscodesHandle,
+    /// Other nodes.
+    pub nodes: NodesHandle,
 }
 
 /// Where publishers are taken in, for the URLs told to them.

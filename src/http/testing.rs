@@ -8,7 +8,6 @@ use bytes::Bytes;
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::sync::OnceCell;
 
 use super::pipeline::Pipeline;
 use super::server::Server;
@@ -19,6 +18,7 @@ use crate::actors::live_pull::{PullContext, PullsHandle};
 use crate::actors::lives::{LadderConditions, Lives, LivesHandle, PushConditions, Streams};
 use crate::actors::media_tokens::MediaTokens;
 use crate::actors::node_root::{Branch, RootArguments, Tree};
+use crate::actors::nodes::NodesHandle;
 use crate::actors::playback::{Playback, PlaybackHandle};
 use crate::actors::supervisor::SupervisorArguments;
 use crate::actors::thumbnails::{Thumbnails, ThumbnailsHandle};
@@ -67,6 +67,11 @@ pub(super) struct SignedIn {
     pub(super) refresh: String,
 }
 
+/// The only node there is.
+pub(super) fn alone(storage: &Storage) -> NodesHandle {
+    NodesHandle::alone(NodeLife { node: NodeName::alone(), epoch: 1 }, Arc::clone(&storage.catalog))
+}
+
 /// Work on videos, never started.
 pub(super) fn idle_transcodes(settings: &Settings, storage: &Storage) -> TranscodesHandle {
     TranscodesHandle::new(Arc::new(TranscodeDependencies {
@@ -75,6 +80,7 @@ pub(super) fn idle_transcodes(settings: &Settings, storage: &Storage) -> Transco
         assets: Arc::clone(&storage.assets),
         clock: Arc::new(SystemClock),
         door: None,
+        nodes: alone(storage),
         workers: WorkerPoolHandle::default(),
         work_dir: storage.data_dir.work(),
         limits: MediaLimits {
@@ -88,7 +94,7 @@ pub(super) fn idle_transcodes(settings: &Settings, storage: &Storage) -> Transco
             settings: settings.transcode.ladder(),
             av1: settings.transcode.av1,
             encoder: settings.transcode.encoder.clone(),
-            encoders: OnceCell::new(),
+            encoders: Arc::default(),
             lease: NodeLife { node: NodeName::alone(), epoch: 1 },
             in_flight_max: 1,
             make_wait: settings.transcode.make_wait.0,
@@ -109,6 +115,7 @@ pub(super) async fn idle_lives(storage: &Storage) -> LivesHandle {
     };
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     LivesHandle::new(Arc::new(Lives {
+        nodes: alone(storage),
         tokens: Arc::new(MediaTokens::new(&[7; 32], Duration::from_secs(3600))),
         keys: KeySealer::load(&*storage.catalog, &entropy).await.unwrap(),
         ladder,
@@ -180,6 +187,7 @@ impl World {
             uploads: uploads_of(&settings, &storage),
             thumbnails: thumbnails_of(&storage, dir.path()),
             transcodes: idle_transcodes(&settings, &storage),
+            nodes: alone(&storage),
             pulls: idle_pulls(&storage, &lives),
             lives,
         };
@@ -321,6 +329,7 @@ fn uploads_of(settings: &Settings, storage: &Storage) -> UploadsHandle {
         entropy: Arc::new(SystemEntropy),
         limits: settings.uploads.limits(),
         session_idle: settings.uploads.session_idle.0,
+        nodes: alone(storage),
         on_complete: Arc::new(|_| ()),
     }))
 }

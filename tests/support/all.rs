@@ -1,6 +1,7 @@
 //! What tests and benches of the whole program stand on: a real server process, real clips, a slow line.
 pub(crate) mod clients;
 pub(crate) mod clips;
+pub(crate) mod cluster;
 pub(crate) mod lossy;
 pub(crate) mod machine;
 pub(crate) mod postgres;

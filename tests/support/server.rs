@@ -5,7 +5,7 @@ use std::process::{Child, Command, ExitStatus};
 use std::sync::{Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
-use playhouse::cli::client::Client;
+use playhouse::cli::client::{Client, ClientError};
 use serde_json::Value;
 
 /// What every account is registered with.
@@ -133,12 +133,22 @@ impl Server {
 
     /// A client signed in as the first administrator.
     pub(crate) async fn admin(&self) -> Client {
+        self.admin_of(self).await.expect("the administrator's sign-in")
+    }
+
+    /// A client signed in at another node as the administrator that this one was told of at first start.
+    pub(crate) async fn admin_of(&self, node: &Self) -> Result<Client, ClientError> {
         let told =
             std::fs::read_to_string(self.data().join("first-run-admin.txt")).expect("what was told at first start");
         let password = told.lines().find_map(|line| line.strip_prefix("password: ")).expect("a password");
-        let mut client = self.client();
-        client.login("admin", password).await.expect("the administrator's sign-in");
-        client
+        let mut client = node.client();
+        client.login("admin", password).await?;
+        Ok(client)
+    }
+
+    /// Whether it was started and not ended.
+    pub(crate) fn is_running(&self) -> bool {
+        self.child.is_some()
     }
 
     /// Ends it as a power cut would end it.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use playhouse::actors::node_root::{Branch, RootArguments, Tree};
+use playhouse::actors::nodes::NodesHandle;
 use playhouse::actors::supervisor::SupervisorArguments;
 use playhouse::actors::transcode_job::{LadderDependencies, TranscodeDependencies};
 use playhouse::actors::transcode_worker::{PoolSettings, ProcessSettings, WorkerPoolHandle};
@@ -25,7 +26,6 @@ use playhouse::settings::TranscodeSettings;
 use playhouse::storage::{Embedded, EmbeddedOptions, Storage};
 use playhouse::system::{SystemClock, SystemEntropy};
 use tempfile::TempDir;
-use tokio::sync::OnceCell;
 
 use crate::pool::limits;
 
@@ -88,7 +88,7 @@ fn ladder() -> LadderDependencies {
         settings: LadderSettings { chunk_ms: 2000, ..settings.ladder() },
         av1: settings.av1,
         encoder: settings.encoder.clone(),
-        encoders: OnceCell::new(),
+        encoders: Arc::default(),
         lease: NodeLife { node: NodeName::alone(), epoch: now().as_millis() },
         in_flight_max: 2,
         make_wait: PATIENCE,
@@ -113,6 +113,7 @@ impl Node {
             assets: Arc::clone(&storage.assets),
             clock: Arc::clone(&clock),
             door: None,
+            nodes: NodesHandle::alone(ladder().lease, Arc::clone(&storage.catalog)),
             workers: workers.clone(),
             work_dir: storage.data_dir.work(),
             limits: MediaLimits { segment_duration: Duration::from_secs(1), ..limits() },

@@ -3,6 +3,7 @@ use bytes::Bytes;
 use super::*;
 use crate::actors::supervisor::{Supervisor, SupervisorArguments};
 use crate::actors::uploads::Uploads;
+use crate::domain::cluster::{NodeLife, NodeName};
 use crate::domain::ids::UploadId;
 use crate::domain::restart::RestartPolicy;
 use crate::domain::upload::UploadLimits;
@@ -20,6 +21,10 @@ async fn uploads(storage: &Storage) -> UploadsHandle {
         entropy: Arc::new(SystemEntropy),
         limits,
         session_idle: Duration::from_secs(60),
+        nodes: crate::actors::nodes::NodesHandle::alone(
+            NodeLife { node: NodeName::alone(), epoch: 1 },
+            Arc::clone(&storage.catalog),
+        ),
         on_complete: Arc::new(|_| ()),
     });
     let handle = UploadsHandle::new(context);
@@ -32,6 +37,10 @@ async fn uploads(storage: &Storage) -> UploadsHandle {
 
 async fn janitor(storage: &Storage, orphan_age: Duration) -> JanitorHandle {
     let context = JanitorContext {
+        nodes: crate::actors::nodes::NodesHandle::alone(
+            NodeLife { node: NodeName::alone(), epoch: 1 },
+            Arc::clone(&storage.catalog),
+        ),
         catalog: Arc::clone(&storage.catalog),
         blobs: Arc::clone(&storage.blobs),
         uploads: uploads(storage).await,

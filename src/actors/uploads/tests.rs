@@ -6,6 +6,7 @@ use bytes::Bytes;
 use super::*;
 use crate::actors::supervisor::{Supervisor, SupervisorArguments, SupervisorMessage};
 use crate::domain::account::{Email, NewUser, User, Username};
+use crate::domain::cluster::{NodeLife, NodeName};
 use crate::domain::ids::ChannelId;
 use crate::domain::restart::RestartPolicy;
 use crate::domain::time::Timestamp;
@@ -54,6 +55,10 @@ impl World {
             entropy: entropy.clone(),
             limits: limits(),
             session_idle: Duration::from_secs(60),
+            nodes: crate::actors::nodes::NodesHandle::alone(
+                NodeLife { node: NodeName::alone(), epoch: 1 },
+                storage.catalog.clone(),
+            ),
             on_complete: Arc::new(move |video| seen.lock().unwrap().push(video)),
         });
         let new = NewUser {

@@ -438,8 +438,8 @@ pub trait LeaseCatalog: Send + Sync {
     async fn leave_node(&self, life: &NodeLife) -> Result<(), CatalogError>;
     /// All nodes that have not left, by name.
     async fn nodes(&self) -> Result<Vec<NodeRow>, CatalogError>;
-    /// Takes a lease that is free, the asker's own (which gives its next generation), of an earlier life, or of a node that has not
-    /// been renewed for `lapse` or longer; without that, silent nodes keep theirs.
+    /// Takes a lease that is free, of an earlier life of the asker, or of a node that has not been renewed for `lapse` or longer;
+    /// without that, silent nodes keep theirs. One that is the asker's stays as it is.
     async fn take_lease(
         &self,
         key: &str,

@@ -21,7 +21,9 @@ use super::backlog::{Backlog, Noted};
 use super::first_bytes::{self, FirstBytes};
 use super::guarded_io::GuardedIo;
 use super::stall::StallGuard;
+use crate::actors::nodes::PeerRequest;
 use crate::http::client_address::Scheme;
+use crate::http::forwarding::{self, Forwarded};
 use crate::http::pipeline::{Peer, Pipeline};
 use crate::settings::HttpSettings;
 
@@ -87,6 +89,26 @@ impl Connections {
         };
         if let Err(error) = served {
             tracing::debug!(peer = %address, %error, "connection ended");
+        }
+    }
+
+    /// Serves one request of another node.
+    pub(super) async fn serve_peer(&self, PeerRequest { from, stream }: PeerRequest, watcher: Watcher) {
+        let (pipeline, stall_timeout) = (self.pipeline.clone(), self.stall_timeout);
+        let service = service_fn(move |request: http::Request<Incoming>| {
+            let pipeline = pipeline.clone();
+            let mut request = request.map(|body| Body::new(StallGuard::new(body, stall_timeout)));
+            let client = forwarding::client_of(request.headers_mut());
+            request.extensions_mut().insert(Forwarded);
+            async move {
+                let peer = client.ok_or("a node does not say for whom it asks")?;
+                Ok::<_, &'static str>(pipeline.respond(request, peer).await)
+            }
+        });
+        let io = TokioIo::new(tokio::io::join(stream.receive, stream.send));
+        let served = watcher.watch(self.http1.serve_connection(io, service)).await;
+        if let Err(error) = served {
+            tracing::debug!(node = %from.node, %error, "a node's request ended");
         }
     }
 

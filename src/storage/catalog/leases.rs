@@ -36,7 +36,7 @@ fn take(key: &str, asker: &NodeLife, lapse: Option<Duration>) -> Transaction {
     let take = "INSERT INTO leases (lease_key, node, epoch, generation) VALUES (:key, :node, :epoch, 1) \
         ON CONFLICT (lease_key) DO UPDATE SET node = excluded.node, epoch = excluded.epoch, \
         generation = leases.generation + 1 \
-        WHERE (leases.node = excluded.node AND leases.epoch <= excluded.epoch) OR NOT EXISTS (SELECT 1 FROM nodes n \
+        WHERE (leases.node = excluded.node AND leases.epoch < excluded.epoch) OR NOT EXISTS (SELECT 1 FROM nodes n \
         WHERE n.name = leases.node AND n.epoch = leases.epoch AND n.renewed_at > now_ms() - :lapse)";
     let lapse = lapse.map_or(i64::MAX / 2, |lapse| i64::try_from(lapse.as_millis()).unwrap_or(i64::MAX / 2));
     Transaction::new().then(held(take, asker).bind("key", key).bind("lapse", lapse).one_row("taken"))
@@ -85,6 +85,9 @@ impl LeaseCatalog for CatalogStore {
         lapse: Option<Duration>,
     ) -> Result<LeaseAnswer, CatalogError> {
         for _ in 0..ATTEMPTS_MAX {
+            if let Some(own) = self.lease(key).await?.filter(|lease| lease.holder == *asker) {
+                return Ok(LeaseAnswer::Given(own));
+            }
             let taken = match self.commit(take(key, asker, lapse)).await {
                 Ok(_) => true,
                 Err(CommitError::Unmet(_)) => false,

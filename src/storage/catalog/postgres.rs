@@ -51,11 +51,22 @@ pub enum PostgresOpenError {
     #[error("the catalog does not answer: {0}")]
     Unavailable(String),
     /// Another server uses it.
-    #[error("another server uses this catalog: one can at a time")]
+    #[error("another server uses this catalog: one can at a time, or the nodes of one cluster")]
     InUse,
     /// The tables do not fit this program.
     #[error(transparent)]
     Schema(#[from] SchemaError),
+}
+
+/// How the catalog is kept in PostgreSQL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostgresOptions {
+    /// Where it is.
+    pub address: String,
+    /// Connections at most.
+    pub connections: usize,
+    /// Whether other servers use it, too: nodes of one cluster.
+    pub is_shared: bool,
 }
 
 /// A PostgreSQL database.
@@ -66,8 +77,9 @@ pub struct PostgresExecutor {
 }
 
 impl PostgresExecutor {
-    /// Connects, keeps other servers out, and brings the tables up to date.
-    pub async fn open(address: &str, connections: usize) -> Result<Self, PostgresOpenError> {
+    /// Connects, keeps servers out that may not be there, too, and brings the tables up to date.
+    pub async fn open(options: &PostgresOptions) -> Result<Self, PostgresOpenError> {
+        let PostgresOptions { address, connections, is_shared } = options;
         let unavailable = |error: &(dyn std::error::Error + 'static)| PostgresOpenError::Unavailable(in_full(error));
         let mut config: Config = address.parse().map_err(PostgresOpenError::Address)?;
         config.connect_timeout(CONNECTION_WAIT).tcp_user_timeout(SILENCE_MAX).keepalives_idle(SILENCE_MAX);
@@ -80,10 +92,10 @@ impl PostgresExecutor {
             config.ssl_mode(SslMode::Disable);
         }
         let tls = Tls::new().map_err(|error| unavailable(&error))?;
-        let session = Session::begin(config.clone(), tls.clone()).await?;
+        let session = Session::begin(config.clone(), tls.clone(), *is_shared).await?;
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let pool = Pool::builder(Manager::from_config(config, tls, recycling))
-            .max_size(connections.max(1))
+            .max_size((*connections).max(1))
             .wait_timeout(Some(CONNECTION_WAIT))
             .create_timeout(Some(CONNECTION_WAIT))
             .runtime(Runtime::Tokio1)

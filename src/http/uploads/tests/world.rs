@@ -116,6 +116,7 @@ impl World {
                 transcodes,
                 pulls: crate::http::testing::idle_pulls(&storage, &lives),
                 lives: lives.clone(),
+                nodes: crate::http::testing::alone(&storage),
             },
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             ingest_ports: IngestPorts { rtmp: 1935, rtmps: None, srt: 8890 },
@@ -198,6 +199,7 @@ async fn start_uploads(
         entropy: Arc::new(SystemEntropy),
         limits: settings.uploads.limits(),
         session_idle: settings.uploads.session_idle.0,
+        nodes: crate::http::testing::alone(storage),
         on_complete: Arc::new(move |video| completed.lock().unwrap().push(video)),
     };
     let uploads = UploadsHandle::new(Arc::new(context));

@@ -1,4 +1,4 @@
-//! The one connection besides the pool's that lasts as long as the server: it keeps other servers out, hears of events that were
+//! The one connection besides the pool's that lasts as long as the server: it keeps servers out that may not be there at the same time, hears of events that were
 //! committed, and sees to it that there is always a month to come.
 use std::future::poll_fn;
 use std::time::Duration;
@@ -12,6 +12,8 @@ use super::{PostgresOpenError, in_full, schema};
 
 /// Held by the server that uses the database.
 const LOCK: &str = "SELECT pg_try_advisory_lock(7814)";
+/// The same by nodes of a cluster, all of which may.
+const SHARED_LOCK: &str = "SELECT pg_try_advisory_lock_shared(7814)";
 /// How whoever commits events tells.
 pub(super) const TELL: &str = "SELECT pg_notify('playhouse_events', '')";
 const LISTEN: &str = "LISTEN playhouse_events";
@@ -28,10 +30,10 @@ pub(super) struct Session {
 
 impl Session {
     /// Begins; fails when another server has the database.
-    pub(super) async fn begin(config: Config, tls: Tls) -> Result<Self, PostgresOpenError> {
+    pub(super) async fn begin(config: Config, tls: Tls, is_shared: bool) -> Result<Self, PostgresOpenError> {
         let (heard, told) = watch::channel(0);
-        let attached = Attached::new(&config, &tls, &heard).await?;
-        let task = AbortOnDropHandle::new(tokio::spawn(hold(attached, (config, tls), heard)));
+        let attached = Attached::new((&config, &tls), &heard, is_shared).await?;
+        let task = AbortOnDropHandle::new(tokio::spawn(hold(attached, (config, tls, is_shared), heard)));
         Ok(Self { told, _task: task })
     }
 
@@ -48,7 +50,11 @@ struct Attached {
 }
 
 impl Attached {
-    async fn new(config: &Config, tls: &Tls, heard: &watch::Sender<u64>) -> Result<Self, PostgresOpenError> {
+    async fn new(
+        (config, tls): (&Config, &Tls),
+        heard: &watch::Sender<u64>,
+        is_shared: bool,
+    ) -> Result<Self, PostgresOpenError> {
         let unavailable = |error: tokio_postgres::Error| PostgresOpenError::Unavailable(in_full(&error));
         let (client, mut connection) = config.connect(tls.clone()).await.map_err(unavailable)?;
         let hears = heard.clone();
@@ -61,7 +67,8 @@ impl Attached {
             Ok(())
         });
         let attached = Self { client, running: AbortOnDropHandle::new(running) };
-        let row = attached.client.query_one(LOCK, &[]).await.map_err(unavailable)?;
+        let row =
+            attached.client.query_one(if is_shared { SHARED_LOCK } else { LOCK }, &[]).await.map_err(unavailable)?;
         if !row.try_get::<_, bool>(0).map_err(unavailable)? {
             return Err(PostgresOpenError::InUse);
         }
@@ -91,14 +98,14 @@ impl Attached {
 }
 
 /// Keeps a connection for as long as this runs.
-async fn hold(mut attached: Attached, (config, tls): (Config, Tls), heard: watch::Sender<u64>) {
+async fn hold(mut attached: Attached, (config, tls, is_shared): (Config, Tls, bool), heard: watch::Sender<u64>) {
     loop {
         let reason = attached.hold().await;
         tracing::warn!(reason, "the connection to the catalog has ended, another one is tried");
         let mut pause = RETRY.0;
         attached = loop {
             tokio::time::sleep(pause).await;
-            match Attached::new(&config, &tls, &heard).await {
+            match Attached::new((&config, &tls), &heard, is_shared).await {
                 Ok(attached) => break attached,
                 Err(error) => tracing::debug!(%error, "no connection to the catalog"),
             }

@@ -15,9 +15,13 @@ use server::Postgres;
 /// Longest wait for what takes moments.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+fn alone(address: String, connections: usize) -> PostgresOptions {
+    PostgresOptions { address, connections, is_shared: false }
+}
+
 /// A database with the tables and nothing in them, of which others are copies.
 async fn template(server: &Postgres) -> &'static str {
-    PostgresExecutor::open(&server.address("postgres"), 1).await.unwrap();
+    PostgresExecutor::open(&alone(server.address("postgres"), 1)).await.unwrap();
     "postgres"
 }
 
@@ -61,7 +65,7 @@ async fn every_suite_passes() {
                 let database = format!("of_{}", stringify!($name));
                 let database = database.get(..60).unwrap_or(&database);
                 let address = format!("{} options='-c enable_seqscan=off'", server.create(database, template));
-                let executor = PostgresExecutor::open(&address, 6).await.unwrap();
+                let executor = PostgresExecutor::open(&alone(address, 6)).await.unwrap();
                 let catalog: Arc<dyn Catalog> = Arc::new(CatalogStore::new(Arc::new(Explaining(executor))));
                 conformance::$suite::$name(&catalog).await;
                 count += 1;
@@ -73,24 +77,30 @@ async fn every_suite_passes() {
 }
 
 async fn store(server: &Postgres, database: &str) -> CatalogStore {
-    CatalogStore::new(Arc::new(PostgresExecutor::open(&server.address(database), 12).await.unwrap()))
+    CatalogStore::new(Arc::new(PostgresExecutor::open(&alone(server.address(database), 12)).await.unwrap()))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_catalog_is_used_by_one_server_at_a_time() {
     let server = Postgres::start();
     let first = store(&server, "postgres").await;
-    let second = PostgresExecutor::open(&server.address("postgres"), 1).await;
+    let second = PostgresExecutor::open(&alone(server.address("postgres"), 1)).await;
     assert!(matches!(second, Err(PostgresOpenError::InUse)));
     drop(first);
     let begun = std::time::Instant::now();
-    while PostgresExecutor::open(&server.address("postgres"), 1).await.is_err() {
+    while PostgresExecutor::open(&alone(server.address("postgres"), 1)).await.is_err() {
         assert!(begun.elapsed() < PATIENCE, "it is not let go of");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let nowhere = PostgresExecutor::open("host=/nowhere user=nobody", 1).await;
+    let nowhere = PostgresExecutor::open(&alone("host=/nowhere user=nobody".into(), 1)).await;
     assert!(matches!(nowhere, Err(PostgresOpenError::Unavailable(_))));
-    assert!(matches!(PostgresExecutor::open("what=is this", 1).await, Err(PostgresOpenError::Address(_))));
+    let unreadable = PostgresExecutor::open(&alone("what=is this".into(), 1)).await;
+    assert!(matches!(unreadable, Err(PostgresOpenError::Address(_))));
+    let shared = PostgresOptions { is_shared: true, ..alone(server.address("postgres"), 1) };
+    let nodes = [PostgresExecutor::open(&shared).await.unwrap(), PostgresExecutor::open(&shared).await.unwrap()];
+    let stranger = PostgresExecutor::open(&alone(server.address("postgres"), 1)).await;
+    assert!(matches!(stranger, Err(PostgresOpenError::InUse)), "a server that is alone, among nodes");
+    drop(nodes);
 }
 
 /// Writers at the same time, and a reader that asks again and again for what comes after the last event it has seen.
@@ -164,7 +174,7 @@ async fn there_is_always_a_month_to_come() {
     let begun = std::time::Instant::now();
     let executor = loop {
         // Once more: what is there already is left alone.
-        match PostgresExecutor::open(&server.address("postgres"), 2).await {
+        match PostgresExecutor::open(&alone(server.address("postgres"), 2)).await {
             Ok(executor) => break executor,
             Err(error) => assert!(begun.elapsed() < PATIENCE, "{error}"),
         }

@@ -1,0 +1,174 @@
+//! The nodes of a cluster, as actors and requests see them: who is there, which node something with a key belongs to, and the leases by
+//! which exactly one has it. A server that is alone is a cluster of one, to which everything belongs.
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::cluster::members::{Member, Members};
+use crate::cluster::placement;
+use crate::cluster::tenure::Tenure;
+pub use crate::cluster::transport::Opened as PeerRequest;
+use crate::cluster::transport::{OpenStreamError, PeerStream};
+use crate::cluster::wire::StreamKind;
+use crate::cluster::{AskNodeError, ClusterHandle};
+use crate::domain::cluster::{Lease, LeaseAnswer, NodeLife, NodeName, Role};
+use crate::domain::ports::{Catalog, CatalogError};
+
+/// Longest wait for another node's answer to a message.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Who has something with a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Placed {
+    /// This node, under this lease.
+    Here(Lease),
+    /// Another one.
+    At(NodeName),
+    /// Nobody can have it: no node takes that role.
+    Nowhere,
+}
+
+/// The only way to other nodes.
+#[derive(Clone)]
+pub struct NodesHandle(Arc<Nodes>);
+
+struct Nodes {
+    me: NodeLife,
+    members: Members,
+    cluster: Option<(ClusterHandle, Tenure)>,
+    catalog: Arc<dyn Catalog>,
+}
+
+impl NodesHandle {
+    /// A server that is alone.
+    pub fn alone(me: NodeLife, catalog: Arc<dyn Catalog>) -> Self {
+        let member = Member {
+            node: me.node.clone(),
+            epoch: me.epoch,
+            address: ([127, 0, 0, 1], 0).into(),
+            roles: Role::ALL.to_vec(),
+            zone: String::new(),
+            is_draining: false,
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            load: 0.0,
+            is_connected: false,
+        };
+        Self(Arc::new(Nodes { me, members: Members::alone(member), cluster: None, catalog }))
+    }
+
+    /// A node of a cluster.
+    pub fn of_cluster(cluster: ClusterHandle, tenure: Tenure, catalog: Arc<dyn Catalog>) -> Self {
+        let (me, members) = (cluster.me().clone(), cluster.members().clone());
+        Self(Arc::new(Nodes { me, members, cluster: Some((cluster, tenure)), catalog }))
+    }
+
+    /// Which life of which node this is.
+    pub fn me(&self) -> &NodeLife {
+        &self.0.me
+    }
+
+    /// Whether there may be others.
+    pub fn is_cluster(&self) -> bool {
+        self.0.cluster.is_some()
+    }
+
+    /// Everybody alive, by name; this node among them.
+    pub fn members(&self) -> Arc<[Member]> {
+        self.0.members.all()
+    }
+
+    /// Moves when somebody comes or goes, or tells something new.
+    pub fn changes(&self) -> watch::Receiver<Arc<[Member]>> {
+        self.0.members.changes()
+    }
+
+    /// The node that a key belongs to, if any takes this role.
+    pub fn owner(&self, key: &str, role: Role) -> Option<NodeName> {
+        match self.0.cluster {
+            Some(_) => placement::owner(key, role, &self.members()),
+            None => Some(self.0.me.node.clone()),
+        }
+    }
+
+    /// The node that a key belongs to, when that is another one.
+    pub fn elsewhere(&self, key: &str, role: Role) -> Option<NodeName> {
+        self.owner(key, role).filter(|owner| *owner != self.0.me.node)
+    }
+
+    /// Draws something until it belongs to this node: what is made here then lives here. Where that never happens, because this node
+    /// has not that role, the last that was drawn is as good as any.
+    pub fn draw_own<T>(&self, role: Role, key_of: impl Fn(&T) -> String, draw: impl Fn() -> T) -> T {
+        let most = 64 * self.members().len().max(1);
+        let mut drawn = draw();
+        for _ in 0..most {
+            if self.elsewhere(&key_of(&drawn), role).is_none() {
+                break;
+            }
+            drawn = draw();
+        }
+        drawn
+    }
+
+    /// Takes what belongs to this node. What another one has that is alive stays there, wherever it would belong.
+    pub async fn claim(&self, key: &str, role: Role) -> Result<Placed, CatalogError> {
+        match self.owner(key, role) {
+            None => Ok(Placed::Nowhere),
+            Some(owner) if owner != self.0.me.node => Ok(Placed::At(owner)),
+            Some(_) => self.take(key).await,
+        }
+    }
+
+    /// Takes a lease, wherever it would belong, unless somebody has it who is alive.
+    pub async fn take(&self, key: &str) -> Result<Placed, CatalogError> {
+        let lapse = match &self.0.cluster {
+            Some((_, tenure)) => tenure.lapse(),
+            // Alone with the database, all other lives are over.
+            None => Some(Duration::ZERO),
+        };
+        Ok(match self.0.catalog.take_lease(key, &self.0.me, lapse).await? {
+            LeaseAnswer::Given(lease) => Placed::Here(lease),
+            LeaseAnswer::Held(by) => Placed::At(by.node),
+        })
+    }
+
+    /// Opens a way for a request to another node.
+    pub async fn open_request(&self, node: &NodeName) -> Result<PeerStream, OpenStreamError> {
+        match &self.0.cluster {
+            Some((cluster, _)) => cluster.peers().open(node, StreamKind::Request).await,
+            None => Err(OpenStreamError::NotConnected(node.clone())),
+        }
+    }
+
+    /// Asks another node's gateway.
+    pub async fn ask(&self, node: &NodeName, question: bytes::Bytes) -> Result<bytes::Bytes, AskNodeError> {
+        match &self.0.cluster {
+            Some((cluster, _)) => cluster.ask(node, question, ASK_TIMEOUT).await,
+            None => Err(AskNodeError::Unreachable(node.clone())),
+        }
+    }
+
+    /// Tells everybody that this node is about to leave.
+    pub async fn drain(&self) {
+        if let Some((cluster, _)) = &self.0.cluster {
+            cluster.drain().await;
+        }
+    }
+
+    /// Until a later life of this node has taken its place.
+    pub async fn displaced(&self) {
+        match &self.0.cluster {
+            Some((_, tenure)) => tenure.over().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Gives all leases back: what this node had is free at once.
+    pub async fn leave(&self) {
+        if self.is_cluster()
+            && let Err(error) = self.0.catalog.leave_node(&self.0.me).await
+        {
+            tracing::warn!(%error, "others take up what this node had only after a while");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Joining the cluster, when this server is a node of one.
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::actors::nodes::NodesHandle;
+use crate::cluster::identity::{Identity, IdentityFiles};
+use crate::cluster::members::Profile;
+use crate::cluster::tenure::Tenure;
+use crate::cluster::{Answerer, Cluster, ClusterConfig, Inbound, wire};
+use crate::domain::cluster::{NodeLife, NodeName};
+use crate::domain::ports::{Catalog, Clock};
+use crate::settings::{ClusterSettings, Settings};
+use crate::system::SystemClock;
+
+/// This node's place among others.
+pub(super) struct Joined {
+    /// What everything else sees of it.
+    pub(super) nodes: NodesHandle,
+    /// The node's side of the cluster, and what others open.
+    pub(super) cluster: Option<(Cluster, Inbound)>,
+}
+
+/// Answers nothing yet: requests go by streams of their own.
+struct Nothing;
+
+#[async_trait]
+impl Answerer for Nothing {
+    async fn answer(&self, _: Bytes) -> Option<Bytes> {
+        None
+    }
+}
+
+/// Joins, or finds that this server is alone.
+pub(super) async fn join(settings: &Settings, catalog: Arc<dyn Catalog>, ephemeral_ports: bool) -> Result<Joined> {
+    let epoch = SystemClock.now().as_millis();
+    let Some(name) = settings.cluster.name() else {
+        let me = NodeLife { node: NodeName::alone(), epoch };
+        return Ok(Joined { nodes: NodesHandle::alone(me, catalog), cluster: None });
+    };
+    let config = config(&settings.cluster, &name, (epoch, ephemeral_ports)).await?;
+    let (cluster, inbound) = Cluster::start(config, Arc::new(Nothing)).await?;
+    let (life, term) = (cluster.handle().me().clone(), settings.cluster.lease_term.0);
+    let starting = Tenure::start(Arc::clone(&catalog), life, term);
+    let tenure = match cluster.runtime() {
+        // Where it does not wait behind work.
+        Some(runtime) => runtime.spawn(starting).await?,
+        None => starting.await,
+    };
+    let tenure = tenure.with_context(|| format!("node {name} cannot be told to the catalog"))?;
+    let nodes = NodesHandle::of_cluster(cluster.handle(), tenure, catalog);
+    Ok(Joined { nodes, cluster: Some((cluster, inbound)) })
+}
+
+async fn config(
+    settings: &ClusterSettings,
+    name: &NodeName,
+    (epoch, ephemeral_ports): (i64, bool),
+) -> Result<ClusterConfig> {
+    let files = IdentityFiles {
+        authority: settings.authority.clone(),
+        certificate: settings.certificate.clone(),
+        key: settings.key.clone(),
+    };
+    let advertised = match settings.advertised.as_str() {
+        "" => None,
+        text => {
+            let mut found =
+                tokio::net::lookup_host(text).await.with_context(|| format!("cluster.advertised: {text}"))?;
+            Some(found.next().with_context(|| format!("cluster.advertised: {text} has no address"))?)
+        }
+    };
+    // Seeds name ports: one that was chosen stays.
+    let is_free = ephemeral_ports && settings.port == ClusterSettings::default().port;
+    let listen = super::listen_address((settings.address, settings.port), is_free);
+    anyhow::ensure!(
+        advertised.is_some() || !listen.ip().is_unspecified(),
+        "cluster.advertised must say how other nodes reach this one, when cluster.address is {}",
+        listen.ip()
+    );
+    Ok(ClusterConfig {
+        identity: Identity::load(&files, name).context("this node cannot prove who it is")?,
+        epoch,
+        listen: SocketAddr::new(listen.ip(), listen.port()),
+        advertised,
+        seeds: settings.seeds.clone(),
+        profile: Profile { roles: settings.roles.clone(), zone: settings.zone.clone() },
+        gossip_interval: settings.gossip_interval.0,
+        message_bytes_max: settings.message_bytes_max.as_u64(),
+        versions: wire::VERSIONS,
+    })
+}

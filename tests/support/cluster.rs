@@ -1,0 +1,89 @@
+//! Several real nodes on one machine, with a real PostgreSQL and a real S3 server.
+use std::net::UdpSocket;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::postgres::Postgres;
+use super::s3::S3;
+use super::server::{Server, ServerOptions};
+use super::tools::{run, until};
+
+/// Longest wait for nodes to find one another, or to miss one.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The nodes, and what they share.
+pub(crate) struct Cluster {
+    /// The nodes.
+    pub(crate) nodes: Vec<Server>,
+    _database: Postgres,
+    _buckets: S3,
+    _certificates: tempfile::TempDir,
+}
+
+/// A port that nobody listens on now.
+fn free_port() -> u16 {
+    UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port()
+}
+
+impl Cluster {
+    /// Starts so many nodes, called `node-1` and so on, and waits until each knows all.
+    pub(crate) async fn start(count: usize, options: impl Fn(ServerOptions) -> ServerOptions) -> Self {
+        let (database, buckets) = (Postgres::start(), S3::start());
+        let certificates = tempfile::tempdir().expect("a directory");
+        let dir = certificates.path().join("cluster");
+        let admin = || {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_playhouse"));
+            command.args(["admin", "cluster"]);
+            command
+        };
+        run(admin().arg("init").arg(&dir));
+        let ports: Vec<u16> = (0..count).map(|_| free_port()).collect();
+        let seeds =
+            format!("[{}]", ports.iter().map(|port| format!("\"127.0.0.1:{port}\"")).collect::<Vec<_>>().join(","));
+        let node = |(index, port): (usize, &u16)| {
+            let name = format!("node-{}", index + 1);
+            run(admin().arg("add-node").arg(&dir).arg(&name));
+            let file = |name: String| dir.join(name).display().to_string();
+            let mut node = options(ServerOptions::new())
+                .set("catalog.postgres", &database.address("postgres"))
+                .set("cluster.node", &name)
+                .set("cluster.port", &port.to_string())
+                .set("cluster.address", "127.0.0.1")
+                .set("cluster.seeds", &seeds)
+                .set("cluster.authority", &file("authority.pem".into()))
+                .set("cluster.certificate", &file(format!("{name}.pem")))
+                .set("cluster.key", &file(format!("{name}.key")))
+                .set("cluster.lease_term", "2s");
+            for (key, value) in buckets.settings() {
+                node = node.set(key, &value);
+            }
+            node.start()
+        };
+        let nodes = ports.iter().enumerate().map(node).collect();
+        let cluster = Self { nodes, _database: database, _buckets: buckets, _certificates: certificates };
+        cluster.until_all_know(count).await;
+        cluster
+    }
+
+    /// Waits until every node that runs knows so many, and is connected with them.
+    pub(crate) async fn until_all_know(&self, count: usize) {
+        for node in self.nodes.iter().filter(|node| node.is_running()) {
+            until(&format!("a node to know {count}"), PATIENCE, || async {
+                let seen = self.members(node).await?;
+                let connected = seen.iter().filter(|member| member["is_connected"] == true).count();
+                (seen.len() == count && connected + 1 == count).then_some(())
+            })
+            .await;
+        }
+    }
+
+    /// Who is there, as a node sees it.
+    pub(crate) async fn members(&self, node: &Server) -> Option<Vec<Value>> {
+        let first = self.nodes.first()?;
+        let client = first.admin_of(node).await.ok()?;
+        let answer = client.send(client.request(reqwest::Method::GET, "/api/v1/admin/nodes")).await.ok()?;
+        answer.json::<Value>().await.ok()?["data"].as_array().cloned()
+    }
+}
