@@ -26,6 +26,7 @@ pub mod node_root;
 pub mod nodes;
 pub mod playback;
 pub mod playback_session;
+pub mod remote;
 pub mod reply;
 pub mod supervisor;
 pub mod thumbnails;

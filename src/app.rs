@@ -20,6 +20,7 @@ use crate::actors::media_tokens::MediaTokens;
 use crate::actors::node_root::{Branch, RootArguments, RootHandle, Tree};
 use crate::actors::nodes::NodesHandle;
 use crate::actors::playback::{Playback, PlaybackHandle};
+use crate::actors::remote::Switchboard;
 use crate::actors::supervisor::{Family, FamilyHandle, SupervisorArguments};
 use crate::actors::thumbnails::{Thumbnails, ThumbnailsHandle};
 use crate::actors::transcode_job::{LadderDependencies, TranscodeDependencies};
@@ -124,15 +125,16 @@ impl Node {
         let settings = Arc::new(settings);
         let metrics = http_metrics::install().context("metrics cannot be recorded")?;
         let storage = open_storage(&settings).await?;
-        let Joined { nodes, cluster } = cluster::join(&settings, Arc::clone(&storage.catalog), ephemeral_ports).await?;
-        let data_dir = settings.server.data_dir.clone();
+        let switchboard = Switchboard::default();
+        let joining = cluster::join(&settings, (Arc::clone(&storage.catalog), &switchboard), ephemeral_ports);
+        let Joined { nodes, cluster } = joining.await?;
 
         let workers = WorkerPoolHandle::default();
         let door = open_door(&settings, &storage)?;
         let dependencies = transcode_dependencies((&settings, &nodes), &storage, (workers.clone(), door.as_ref()));
         let transcodes = TranscodesHandle::new(Arc::new(dependencies));
         let uploads = UploadsHandle::new(Arc::new(uploads_context((&settings, &nodes), &storage, transcodes.clone())));
-        let playback = PlaybackHandle::new(Arc::new(playback_context(&settings, &storage)));
+        let playback = PlaybackHandle::new(Arc::new(playback_context((&settings, &nodes), &storage)));
         let lives = LivesHandle::new(Arc::new(lives_context((&settings, &nodes), &storage, workers.clone()).await?));
         let pulls = PullsHandle::new(Arc::new(pull_context(&settings, &storage, lives.clone())));
         let tls = open_tls(&settings, &storage).await?;
@@ -161,13 +163,8 @@ impl Node {
         let state = HttpState::open(services).await.context("the HTTP side cannot start")?;
 
         let cleaned = janitor_context((&settings, &nodes), &storage, (uploads.clone(), transcodes.clone()));
-        let branches = vec![
+        let mut branches = vec![
             workers.branch(pool_settings(&settings)?),
-            family(transcodes.family(), JOBS_MAX),
-            family(uploads.family(), settings.uploads.sessions_max),
-            family(playback.family(), settings.playback.sessions_max),
-            family(lives.family(), LIVES_MAX),
-            family(pulls.family(), PULLS_MAX),
             live_priority::branch(PriorityContext {
                 lives: lives.clone(),
                 workers: workers.clone(),
@@ -176,10 +173,12 @@ impl Node {
             dispatcher::branch(Arc::clone(&storage.catalog), vec![listener(state.clone()), worker(transcodes.clone())]),
             janitor.branch(Arc::new(cleaned)),
         ];
+        branches.extend(families(&settings, (&transcodes, &uploads, &playback), (&lives, &pulls)));
+        switchboard.connect(playback.clone(), transcodes.clone());
         let arguments = RootArguments { branches, policy: RestartPolicy::default(), clock: Arc::new(SystemClock) };
         let tree = Tree::grow_behind(root, arguments).await.context("the supervisors cannot start")?;
         resume((&transcodes, &playback), (&lives, &pulls)).await?;
-        introduce_admin(&storage, &data_dir).await?;
+        introduce_admin(&storage, &settings.server.data_dir).await?;
         let pipeline = Pipeline::new(state.clone(), crate::http::router(state.clone()));
         let (mut server, https) = listen_http(&settings, (state, pipeline), tls.as_ref(), ephemeral_ports)?;
         let certificates = tls.map(|tls| AbortOnDropHandle::new(tokio::spawn(tls.keep())));
@@ -190,7 +189,7 @@ impl Node {
         }
         let mut ports = media.ports((server.address().port(), https));
         ports.cluster = cluster.as_ref().map(|cluster: &Cluster| cluster.handle().peers().port());
-        let ports_file = data_dir.join(PORTS_FILE);
+        let ports_file = settings.server.data_dir.join(PORTS_FILE);
         write_ports(&ports_file, ports).context("cannot write which ports were bound")?;
         announce(&settings, server.address(), https);
         Ok(Self { ports, server, media, certificates, tree, playback, ports_file, storage, door, nodes, cluster })
@@ -254,6 +253,21 @@ impl MediaListeners {
         self.srt.stop().await;
         self.webrtc.stop().await;
     }
+}
+
+/// What has children by key.
+fn families(
+    settings: &Settings,
+    (transcodes, uploads, playback): (&TranscodesHandle, &UploadsHandle, &PlaybackHandle),
+    (lives, pulls): (&LivesHandle, &PullsHandle),
+) -> [Branch; 5] {
+    [
+        family(transcodes.family(), JOBS_MAX),
+        family(uploads.family(), settings.uploads.sessions_max),
+        family(playback.family(), settings.playback.sessions_max),
+        family(lives.family(), LIVES_MAX),
+        family(pulls.family(), PULLS_MAX),
+    ]
 }
 
 /// Takes up what was going on when the node ended.
@@ -593,12 +607,13 @@ fn uploads_context(
     }
 }
 
-fn playback_context(settings: &Settings, storage: &Storage) -> Playback {
+fn playback_context((settings, nodes): (&Settings, &NodesHandle), storage: &Storage) -> Playback {
     let limits = PlaybackLimits {
         idle_ms: millis(settings.playback.session_idle),
         view_after_ms: millis(settings.playback.view_after),
     };
     Playback {
+        nodes: nodes.clone(),
         catalog: Arc::clone(&storage.catalog),
         journal: Arc::clone(&storage.journal),
         clock: Arc::new(SystemClock),

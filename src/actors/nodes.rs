@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::remote::{Answer, Question};
 use crate::cluster::members::{Member, Members};
 use crate::cluster::placement;
 use crate::cluster::tenure::Tenure;
@@ -14,9 +15,10 @@ use crate::cluster::wire::StreamKind;
 use crate::cluster::{AskNodeError, ClusterHandle};
 use crate::domain::cluster::{Lease, LeaseAnswer, NodeLife, NodeName, Role};
 use crate::domain::ports::{Catalog, CatalogError};
+use crate::storage::codec;
 
-/// Longest wait for another node's answer to a message.
-const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait for another node's answer that takes it no time.
+pub(super) const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Who has something with a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,12 +142,13 @@ impl NodesHandle {
         }
     }
 
-    /// Asks another node's gateway.
-    pub async fn ask(&self, node: &NodeName, question: bytes::Bytes) -> Result<bytes::Bytes, AskNodeError> {
-        match &self.0.cluster {
-            Some((cluster, _)) => cluster.ask(node, question, ASK_TIMEOUT).await,
-            None => Err(AskNodeError::Unreachable(node.clone())),
-        }
+    /// Asks another node, which has so long to answer.
+    pub async fn ask(&self, node: &NodeName, question: &Question, limit: Duration) -> Result<Answer, AskNodeError> {
+        let refused = || AskNodeError::Refused(node.clone());
+        let Some((cluster, _)) = &self.0.cluster else { return Err(AskNodeError::Unreachable(node.clone())) };
+        let question = codec::encode(question).map_err(|_| refused())?;
+        let answer = cluster.ask(node, question.into(), limit).await?;
+        codec::decode(&answer).map_err(|_| refused())
     }
 
     /// Tells everybody that this node is about to leave.

@@ -6,9 +6,12 @@ use std::time::Duration;
 use ractor::{Actor, ActorCell, ActorRef, SpawnErr};
 
 use super::describe::DescribeReply;
+use super::nodes::{ASK_TIMEOUT, NodesHandle};
 use super::playback_session::{PlaybackActor, PlaybackArguments, PlaybackMessage};
+use super::remote::{Answer, Question};
 use super::reply::AskError;
 use super::supervisor::{ChildError, Family, FamilyHandle};
+use crate::domain::cluster::Role;
 use crate::domain::ids::{PlaybackSessionId, UserId, VideoId};
 use crate::domain::playback::machine::{Heartbeat, PlaybackLimits, PlaybackMachine, PlaybackOpening};
 use crate::domain::ports::{Catalog, Clock, Entropy, Journal, JournalBatch};
@@ -37,6 +40,8 @@ pub struct Playback {
     pub entropy: Arc<dyn Entropy>,
     /// When sessions count and end.
     pub limits: PlaybackLimits,
+    /// Where sessions belong.
+    pub nodes: NodesHandle,
 }
 
 impl Family for Playback {
@@ -64,6 +69,11 @@ impl Family for Playback {
     fn describe(reply: DescribeReply) -> PlaybackMessage {
         PlaybackMessage::Describe { reply }
     }
+}
+
+/// What a session is placed by.
+fn placement_key(id: &PlaybackSessionId) -> String {
+    format!("session/{id}")
 }
 
 /// Why a session did not take a beacon.
@@ -114,7 +124,8 @@ impl PlaybackHandle {
         duration_ms: u64,
         user_id: Option<UserId>,
     ) -> Result<PlaybackSessionId, PlaybackError> {
-        let id = PlaybackSessionId::random(&*self.context.entropy);
+        let draw = || PlaybackSessionId::random(&*self.context.entropy);
+        let id = self.context.nodes.draw_own(Role::Api, placement_key, draw);
         let opening = PlaybackOpening { id: id.clone(), video_id: video_id.clone(), user_id, duration_ms };
         let machine = PlaybackMachine::open(opening, self.context.limits, self.context.clock.now());
         self.family.find_or_start(id.clone(), machine).await?;
@@ -122,8 +133,29 @@ impl PlaybackHandle {
         Ok(id)
     }
 
-    /// Hands a beacon to its session.
+    /// Hands a beacon to its session, on whatever node that is.
     pub async fn heartbeat(
+        &self,
+        session: PlaybackSessionId,
+        video_id: VideoId,
+        beat: Heartbeat,
+    ) -> Result<(), PlaybackError> {
+        let Some(node) = self.context.nodes.elsewhere(&placement_key(&session), Role::Api) else {
+            return self.heartbeat_here(session, video_id, beat).await;
+        };
+        let question = Question::Heartbeat { session, video_id, beat };
+        match self.context.nodes.ask(&node, &question, ASK_TIMEOUT).await {
+            Ok(Answer::Done) => Ok(()),
+            Ok(Answer::NoSession) => Err(PlaybackError::NoSession),
+            Ok(Answer::OtherVideo) => Err(PlaybackError::OtherVideo),
+            answer => {
+                tracing::warn!(%node, ?answer, "a beacon did not get to its session");
+                Err(AskError::TimedOut.into())
+            }
+        }
+    }
+
+    pub(super) async fn heartbeat_here(
         &self,
         session: PlaybackSessionId,
         video_id: VideoId,
@@ -136,6 +168,16 @@ impl PlaybackHandle {
     /// What is known of the connection of this session's viewer, bits per second; `None` when nothing is, or the session has
     /// ended.
     pub async fn throughput(&self, session: PlaybackSessionId) -> Option<u64> {
+        let Some(node) = self.context.nodes.elsewhere(&placement_key(&session), Role::Api) else {
+            return self.throughput_here(session).await;
+        };
+        match self.context.nodes.ask(&node, &Question::Throughput(session), ASK_TIMEOUT).await {
+            Ok(Answer::Throughput(throughput)) => throughput,
+            _ => None,
+        }
+    }
+
+    pub(super) async fn throughput_here(&self, session: PlaybackSessionId) -> Option<u64> {
         let post = self.family.find(session).await.ok().flatten()?;
         let found: Result<Option<u64>, AskError> = post.ask(|reply| PlaybackMessage::FindThroughput { reply }).await;
         found.ok().flatten()

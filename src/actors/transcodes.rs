@@ -6,6 +6,7 @@ use ractor::{Actor, ActorCell, ActorRef, SpawnErr};
 
 use super::describe::DescribeReply;
 use super::nodes::Placed;
+use super::remote::{Answer, Question};
 use super::reply::Post;
 use super::supervisor::{ChildError, Family, FamilyHandle};
 use super::transcode_job::{TranscodeArguments, TranscodeDependencies, TranscodeJob, TranscodeMessage};
@@ -79,7 +80,7 @@ impl TranscodesHandle {
         if let Some(job) = self.family.find(video_id.clone()).await? {
             return Ok(Some(job));
         }
-        match self.dependencies.nodes.claim(&format!("job/{video_id}"), Role::Transcode).await? {
+        match self.dependencies.nodes.claim(&placement_key(&video_id), Role::Transcode).await? {
             Placed::Here(lease) => Ok(Some(self.family.find_or_start(video_id, lease).await?)),
             Placed::At(_) | Placed::Nowhere => Ok(None),
         }
@@ -145,11 +146,28 @@ impl TranscodesHandle {
         if !ladder.is_some_and(|ladder| is_open(&ladder)) {
             return Ok(false);
         }
-        let Ok(Some(job)) = self.job(video.clone()).await else { return Err(ResolveError::NotYet) };
+        let Some(node) = self.dependencies.nodes.elsewhere(&placement_key(video), Role::Transcode) else {
+            return self.make_chunk_here(video, generation, chunk).await.ok_or(ResolveError::NotYet);
+        };
+        let question = Question::MakeChunk { video_id: video.clone(), generation, chunk };
+        match self.dependencies.nodes.ask(&node, &question, self.dependencies.ladder.make_wait).await {
+            Ok(Answer::Made(is_made)) => Ok(is_made),
+            _ => Err(ResolveError::NotYet),
+        }
+    }
+
+    /// Has a chunk made by a job of this node; `None` when that takes too long, or the job is another node's.
+    pub(super) async fn make_chunk_here(&self, video: &VideoId, generation: u32, chunk: u32) -> Option<bool> {
+        let job = self.job(video.clone()).await.ok()??;
         let wait = self.dependencies.ladder.make_wait;
         let asked = job.ask_within(wait, |reply| TranscodeMessage::MakeChunk { generation, chunk, reply }).await;
-        asked.and_then(|answer| answer).map_err(|_| ResolveError::NotYet)
+        asked.and_then(|answer| answer).ok()
     }
+}
+
+/// What a job is placed by.
+fn placement_key(id: &VideoId) -> String {
+    format!("job/{id}")
 }
 
 /// A job cannot be started.

@@ -3,14 +3,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use async_trait::async_trait;
-use bytes::Bytes;
 
 use crate::actors::nodes::NodesHandle;
+use crate::actors::remote::Switchboard;
 use crate::cluster::identity::{Identity, IdentityFiles};
 use crate::cluster::members::Profile;
 use crate::cluster::tenure::Tenure;
-use crate::cluster::{Answerer, Cluster, ClusterConfig, Inbound, wire};
+use crate::cluster::{Cluster, ClusterConfig, Inbound, wire};
 use crate::domain::cluster::{NodeLife, NodeName};
 use crate::domain::ports::{Catalog, Clock};
 use crate::settings::{ClusterSettings, Settings};
@@ -24,25 +23,19 @@ pub(super) struct Joined {
     pub(super) cluster: Option<(Cluster, Inbound)>,
 }
 
-/// Answers nothing yet: requests go by streams of their own.
-struct Nothing;
-
-#[async_trait]
-impl Answerer for Nothing {
-    async fn answer(&self, _: Bytes) -> Option<Bytes> {
-        None
-    }
-}
-
 /// Joins, or finds that this server is alone.
-pub(super) async fn join(settings: &Settings, catalog: Arc<dyn Catalog>, ephemeral_ports: bool) -> Result<Joined> {
+pub(super) async fn join(
+    settings: &Settings,
+    (catalog, switchboard): (Arc<dyn Catalog>, &Switchboard),
+    ephemeral_ports: bool,
+) -> Result<Joined> {
     let epoch = SystemClock.now().as_millis();
     let Some(name) = settings.cluster.name() else {
         let me = NodeLife { node: NodeName::alone(), epoch };
         return Ok(Joined { nodes: NodesHandle::alone(me, catalog), cluster: None });
     };
     let config = config(&settings.cluster, &name, (epoch, ephemeral_ports)).await?;
-    let (cluster, inbound) = Cluster::start(config, Arc::new(Nothing)).await?;
+    let (cluster, inbound) = Cluster::start(config, Arc::new(switchboard.clone())).await?;
     let (life, term) = (cluster.handle().me().clone(), settings.cluster.lease_term.0);
     let starting = Tenure::start(Arc::clone(&catalog), life, term);
     let tenure = match cluster.runtime() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use ractor::{Actor, ActorProcessingErr, ActorRef, BytesConvertable, RpcReplyPort, call_t, pg};
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, BytesConvertable, RpcReplyPort, call_t, pg};
 use ractor_cluster::{
     BoxRead, BoxWrite, ClusterBidiStream, NodeServer, NodeServerMessage, RactorClusterMessage, client_connect_external,
 };
@@ -171,13 +171,21 @@ impl Gateway {
     pub(super) async fn ask(&self, node: &NodeName, question: Bytes, limit: Duration) -> Result<Bytes, AskNodeError> {
         let name = name_of(node);
         let is_it = |cell: &ractor::ActorCell| cell.get_name().as_deref() == Some(name.as_str());
-        let found = pg::get_members(&GROUP.to_owned()).into_iter().find(is_it);
+        let found = pg::get_members(&GROUP.to_owned()).into_iter().filter(is_it);
+        // That of a connection that has just broken may still be there.
+        let found = found.max_by_key(|cell| match cell.get_id() {
+            ActorId::Remote { node_id, .. } => node_id,
+            ActorId::Local(_) => u64::MAX,
+        });
         let gateway: ActorRef<GatewayMessage> = found.ok_or_else(|| AskNodeError::Unreachable(node.clone()))?.into();
         let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         match call_t!(gateway, GatewayMessage::Ask, limit, Wire(question)) {
             Ok(Wire(answer)) if answer.is_empty() => Err(AskNodeError::Refused(node.clone())),
             Ok(Wire(answer)) => Ok(answer),
-            Err(_) => Err(AskNodeError::Silent(node.clone())),
+            Err(error) => {
+                tracing::warn!(%node, %error, gateway = %gateway.get_id(), "a node does not answer");
+                Err(AskNodeError::Silent(node.clone()))
+            }
         }
     }
 

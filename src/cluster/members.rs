@@ -141,7 +141,7 @@ impl Gossip {
     pub(super) async fn start(
         config: GossipConfig,
         peers: &Peers,
-        inbox: mpsc::Receiver<(SocketAddr, Bytes)>,
+        inbox: mpsc::Receiver<Heard>,
     ) -> Result<Self, String> {
         let transport = PeerGossip { peers: peers.clone(), inbox: Arc::new(Mutex::new(inbox)) };
         Self::start_on(config, peers.me(), (peers.address(), &transport), Some(peers.clone())).await
@@ -160,14 +160,7 @@ impl Gossip {
             u64::try_from(life.epoch).map_err(|error| error.to_string())?,
             address,
         );
-        let roles: Vec<&str> = profile.roles.iter().map(|role| role.as_str()).collect();
-        let told = [
-            (KEY_ROLES, roles.join(",")),
-            (KEY_ZONE, profile.zone),
-            (KEY_STATE, UP.to_owned()),
-            (KEY_PROGRAM, env!("CARGO_PKG_VERSION").to_owned()),
-        ];
-        let told = told.map(|(key, value)| (key.to_owned(), value)).to_vec();
+        let told = told_of(profile);
         let config = ChitchatConfig {
             chitchat_id: id,
             cluster_id: cluster,
@@ -187,38 +180,11 @@ impl Gossip {
         };
         let handle = spawn_chitchat(config, told, transport).await.map_err(|error| error.to_string())?;
         let (seen, view) = watch::channel(Arc::from([]));
-        let mut heard = handle.with_chitchat(|chitchat| chitchat.live_nodes_watcher()).await;
-        let first: BTreeMap<ChitchatId, NodeState> =
+        let heard = handle.with_chitchat(|chitchat| chitchat.live_nodes_watcher()).await;
+        let first: States =
             handle.with_chitchat(|chitchat| own_state(chitchat.self_chitchat_id(), chitchat.node_states())).await;
         seen.send_replace(view_of(&first, peers.as_ref(), &[]));
-        let me = life.clone();
-        let task = tokio::spawn(async move {
-            let mut changed = peers.as_ref().map(Peers::changed);
-            let mut known = first;
-            loop {
-                tokio::select! {
-                    moved = heard.changed() => {
-                        if moved.is_err() {
-                            return;
-                        }
-                        let live = heard.borrow_and_update();
-                        // Before the first round nobody is told of, this node neither.
-                        if live.keys().any(|id| *id.node_id == *me.node.as_str()) {
-                            known.clone_from(&live);
-                        }
-                    }
-                    () = moved(changed.as_mut()) => {}
-                }
-                let before = Arc::clone(&seen.borrow());
-                let now = view_of(&known, peers.as_ref(), &before);
-                tell_differences(&before, &now);
-                seen.send_if_modified(|shown| {
-                    let differs = **shown != *now;
-                    *shown = now;
-                    differs
-                });
-            }
-        });
+        let task = tokio::spawn(follow(life.node.clone(), (first, heard), peers, seen));
         let members = Members { view, me: life.node.clone() };
         Ok(Self { handle, members, _task: AbortOnDropHandle::new(task) })
     }
@@ -240,6 +206,53 @@ impl Gossip {
 
 fn own_state(me: &ChitchatId, states: &BTreeMap<ChitchatId, NodeState>) -> BTreeMap<ChitchatId, NodeState> {
     states.iter().filter(|(id, _)| *id == me).map(|(id, state)| (id.clone(), state.clone())).collect()
+}
+
+/// What others are told of a node that has such a profile.
+fn told_of(profile: Profile) -> Vec<(String, String)> {
+    let roles: Vec<&str> = profile.roles.iter().map(|role| role.as_str()).collect();
+    let told = [
+        (KEY_ROLES, roles.join(",")),
+        (KEY_ZONE, profile.zone),
+        (KEY_STATE, UP.to_owned()),
+        (KEY_PROGRAM, env!("CARGO_PKG_VERSION").to_owned()),
+    ];
+    told.map(|(key, value)| (key.to_owned(), value)).to_vec()
+}
+
+type States = BTreeMap<ChitchatId, NodeState>;
+
+/// Shows who is there, whenever that changes.
+async fn follow(
+    me: NodeName,
+    (mut known, mut heard): (States, watch::Receiver<States>),
+    peers: Option<Peers>,
+    seen: watch::Sender<Arc<[Member]>>,
+) {
+    let mut changed = peers.as_ref().map(Peers::changed);
+    loop {
+        tokio::select! {
+            moved = heard.changed() => {
+                if moved.is_err() {
+                    return;
+                }
+                let live = heard.borrow_and_update();
+                // Before the first round nobody is told of, this node neither.
+                if live.keys().any(|id| *id.node_id == *me.as_str()) {
+                    known.clone_from(&live);
+                }
+            }
+            () = moved(changed.as_mut()) => {}
+        }
+        let before = Arc::clone(&seen.borrow());
+        let now = view_of(&known, peers.as_ref(), &before);
+        tell_differences(&before, &now);
+        seen.send_if_modified(|shown| {
+            let differs = **shown != *now;
+            *shown = now;
+            differs
+        });
+    }
 }
 
 async fn moved(changed: Option<&mut watch::Receiver<u64>>) {
@@ -299,14 +312,17 @@ pub(super) fn addresses(members: &[Member]) -> HashSet<String> {
     members.iter().map(|member| member.address.to_string()).collect()
 }
 
+/// A message of gossip, and where its sender listens.
+pub(super) type Heard = (SocketAddr, Bytes);
+
 /// Room for gossip that comes.
-pub(super) fn inbox() -> (mpsc::Sender<(SocketAddr, Bytes)>, mpsc::Receiver<(SocketAddr, Bytes)>) {
+pub(super) fn inbox() -> (mpsc::Sender<Heard>, mpsc::Receiver<Heard>) {
     mpsc::channel(INBOX_MAX)
 }
 
 struct PeerGossip {
     peers: Peers,
-    inbox: Arc<Mutex<mpsc::Receiver<(SocketAddr, Bytes)>>>,
+    inbox: Arc<Mutex<mpsc::Receiver<Heard>>>,
 }
 
 #[async_trait]
@@ -318,7 +334,7 @@ impl GossipTransport for PeerGossip {
 
 struct PeerSocket {
     peers: Peers,
-    inbox: Arc<Mutex<mpsc::Receiver<(SocketAddr, Bytes)>>>,
+    inbox: Arc<Mutex<mpsc::Receiver<Heard>>>,
 }
 
 #[async_trait]

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::identity::{ANY_NODE, Identity, name_in};
+use super::members::Heard;
 use super::wire::{self, Answer, Hello, StreamKind};
 use crate::domain::cluster::{NodeLife, NodeName};
 
@@ -55,7 +56,7 @@ pub(super) struct Inlets {
     /// Connections for actors, and whether the other side has opened them.
     pub(super) actors: mpsc::Sender<(Opened, bool)>,
     /// Messages of gossip, and where their senders listen.
-    pub(super) gossip: mpsc::Sender<(SocketAddr, Bytes)>,
+    pub(super) gossip: mpsc::Sender<Heard>,
     /// Requests.
     pub(super) requests: mpsc::Sender<Opened>,
     /// Viewers of live streams.
@@ -366,6 +367,11 @@ async fn dial(peers: &Peers, target: &str) -> Result<(Connection, PeerInfo), Str
         if node == peers.0.me.life.node {
             connection.close(CLOSED_REPLACED, b"it is me");
             return Err("that is this node itself".into());
+        }
+        // It has come by itself while this node was at its door.
+        if peers.connection(&node).is_ok() {
+            connection.close(CLOSED_REPLACED, b"there is another connection");
+            return Err("it is here already".into());
         }
     }
     let (mut send, mut receive) = connection.open_bi().await.map_err(|error| error.to_string())?;

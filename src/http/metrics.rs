@@ -56,6 +56,7 @@ fn describe() {
     describe_uploads();
     describe_work();
     describe_live();
+    describe_cluster();
     metrics::describe_gauge!("playhouse_tasks", Unit::Count, "Tasks of the runtime");
     metrics::describe_gauge!("playhouse_actors", Unit::Count, "Running actors, by family");
     metrics::describe_gauge!("playhouse_http_requests_in_flight", Unit::Count, "Requests being answered");
@@ -111,6 +112,25 @@ fn describe_work() {
 }
 
 /// Those of links to publishers by protocols that tell how they do (SRT, WHIP), and to viewers by WHEP.
+fn describe_cluster() {
+    let gauges = [
+        ("playhouse_cluster_connections", "Connections with other nodes"),
+        ("playhouse_cluster_members", "Nodes of the cluster, this one among them, as it sees them"),
+    ];
+    for (name, text) in gauges {
+        metrics::describe_gauge!(name, Unit::Count, text);
+    }
+    let counters = [
+        ("playhouse_cluster_questions_refused_total", "Questions of other nodes for which there was no room"),
+        ("playhouse_cluster_streams_refused_total", "Streams of other nodes that nobody took"),
+        ("playhouse_http_forwarded_total", "Requests that another node has answered"),
+        ("playhouse_http_forward_failures_total", "Requests that did not get to the node that they were for"),
+    ];
+    for (name, text) in counters {
+        metrics::describe_counter!(name, Unit::Count, text);
+    }
+}
+
 fn describe_links() {
     let counters = [
         ("playhouse_link_packets_total", "Packets of media that came from publishers or went to viewers, by protocol"),

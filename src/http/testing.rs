@@ -350,6 +350,7 @@ pub(super) fn thumbnails_of(storage: &Storage, dir: &Path) -> ThumbnailsHandle {
 
 async fn grow(storage: &Storage) -> (Tree, PlaybackHandle) {
     let playback = PlaybackHandle::new(Arc::new(Playback {
+        nodes: alone(storage),
         catalog: storage.catalog.clone(),
         journal: storage.journal.clone(),
         clock: Arc::new(SystemClock),

@@ -4,6 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::sync::OnceCell;
 
 use super::postgres::Postgres;
 use super::s3::S3;
@@ -20,6 +21,7 @@ pub(crate) struct Cluster {
     _database: Postgres,
     _buckets: S3,
     _certificates: tempfile::TempDir,
+    token: OnceCell<Option<String>>,
 }
 
 /// A port that nobody listens on now.
@@ -62,7 +64,8 @@ impl Cluster {
             node.start()
         };
         let nodes = ports.iter().enumerate().map(node).collect();
-        let cluster = Self { nodes, _database: database, _buckets: buckets, _certificates: certificates };
+        let cluster =
+            Self { nodes, _database: database, _buckets: buckets, _certificates: certificates, token: OnceCell::new() };
         cluster.until_all_know(count).await;
         cluster
     }
@@ -81,8 +84,10 @@ impl Cluster {
 
     /// Who is there, as a node sees it.
     pub(crate) async fn members(&self, node: &Server) -> Option<Vec<Value>> {
-        let first = self.nodes.first()?;
-        let client = first.admin_of(node).await.ok()?;
+        // Signed in once: a token is good at every node.
+        let sign_in = async || self.nodes[0].admin_of(node).await.map(|client| client.token().map(str::to_owned));
+        let token = self.token.get_or_try_init(sign_in).await.ok()?.clone()?;
+        let client = node.client().with_token(&token);
         let answer = client.send(client.request(reqwest::Method::GET, "/api/v1/admin/nodes")).await.ok()?;
         answer.json::<Value>().await.ok()?["data"].as_array().cloned()
     }

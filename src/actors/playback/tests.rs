@@ -16,6 +16,10 @@ struct Fixture {
 
 async fn start(storage: &Storage) -> (PlaybackHandle, ActorRef<SupervisorMessage<Playback>>) {
     let context = Playback {
+        nodes: crate::actors::nodes::NodesHandle::alone(
+            crate::domain::cluster::NodeLife { node: crate::domain::cluster::NodeName::alone(), epoch: 1 },
+            Arc::clone(&storage.catalog),
+        ),
         catalog: Arc::clone(&storage.catalog),
         journal: Arc::clone(&storage.journal),
         clock: Arc::new(SystemClock),

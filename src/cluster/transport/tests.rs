@@ -114,7 +114,7 @@ async fn strangers_and_other_releases_are_not_let_in() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(names(&host.peers().connected()), ["friend", "neighbour"]);
     assert!(stranger.peers().connected().is_empty() && newer.peers().connected().is_empty());
-    let refused = dial(newer.peers(), &host.peers().address().to_string()).await.err().expect("another release");
+    let Err(refused) = dial(newer.peers(), &host.peers().address().to_string()).await else { panic!("it is let in") };
     assert!(refused.contains("speaks versions 8 to 9"), "{refused}");
     assert_eq!(host.peers().connected()[1].version, 1, "the newest that both speak");
 }

@@ -36,7 +36,7 @@ pub enum PlayerEvent {
 }
 
 /// One beacon.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Heartbeat {
     /// Sequence number within the session; a repeated one changes nothing.
     pub sequence: u64,

@@ -88,6 +88,7 @@ impl World {
         let completed: Arc<Mutex<Vec<VideoId>>> = Arc::default();
         let (uploads, tree) = start_uploads(&storage, &settings, Arc::clone(&completed)).await;
         let playback = Playback {
+            nodes: crate::http::testing::alone(&storage),
             catalog: storage.catalog.clone(),
             journal: storage.journal.clone(),
             clock: Arc::new(SystemClock),
