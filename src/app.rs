@@ -7,7 +7,6 @@ use anyhow::{Context, Result};
 use http::Uri;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::actors::dispatcher::{self, Listener};
@@ -38,28 +37,22 @@ use crate::http::ensure_first_admin;
 use crate::http::metrics as http_metrics;
 use crate::http::pipeline::Pipeline;
 use crate::http::server::Server;
-use crate::http::state::{HttpActors, HttpPorts, HttpServices, HttpState, IngestPorts};
+use crate::http::state::{HttpActors, HttpPorts, HttpServices, HttpState};
 use crate::media::door::BlobDoor;
 use crate::media::resolve::Resolver;
 use crate::media::work::{MediaLimits, ProcessLimits};
-use crate::protocols::rtmp::listener::RtmpListener;
-use crate::protocols::rtmp::server::RtmpContext;
-use crate::protocols::rtmp::session::ServerConfig;
-use crate::protocols::srt::listener::SrtListener;
-use crate::protocols::srt::server::SrtContext;
-use crate::protocols::webrtc::listener::{WebrtcContexts, WebrtcListener};
-use crate::protocols::webrtc::publishing::PublishContext;
-use crate::protocols::webrtc::watching::WatchContext;
-use crate::settings::{BlobSettings, HumanDuration, Settings};
-use crate::storage::blobs::buckets::BucketOptions;
-use crate::storage::catalog::postgres::PostgresOptions;
-use crate::storage::{Embedded, EmbeddedOptions, Storage};
+use crate::settings::{HumanDuration, Settings};
+use crate::storage::Storage;
 use crate::system::{SystemClock, SystemEntropy};
 use crate::tls::Tls;
 
 mod cluster;
+mod listeners;
+mod storage;
 
 use cluster::Joined;
+use listeners::MediaListeners;
+use storage::open_storage;
 
 /// Name of the file in the data directory that says which ports were bound.
 const PORTS_FILE: &str = "ports.json";
@@ -210,48 +203,6 @@ impl Node {
         }
         drop((self.door, self.storage));
         tracing::info!("stopped");
-    }
-}
-
-/// Where media come in, and go out by other protocols than HTTP.
-struct MediaListeners {
-    rtmp: RtmpListener,
-    rtmps: Option<RtmpListener>,
-    srt: SrtListener,
-    webrtc: WebrtcListener,
-}
-
-impl MediaListeners {
-    async fn open(settings: &Settings, lives: &LivesHandle, tls: Option<&Tls>, ephemeral_ports: bool) -> Result<Self> {
-        Ok(Self {
-            rtmp: listen_rtmp(settings, lives.clone(), None, ephemeral_ports).await?,
-            rtmps: listen_rtmps(settings, lives.clone(), tls, ephemeral_ports).await?,
-            srt: listen_srt(settings, lives.clone(), ephemeral_ports).await?,
-            webrtc: listen_webrtc(settings, lives.clone(), ephemeral_ports).await?,
-        })
-    }
-
-    fn ingest_ports(&self) -> IngestPorts {
-        IngestPorts {
-            rtmp: self.rtmp.address().port(),
-            rtmps: self.rtmps.as_ref().map(|rtmps| rtmps.address().port()),
-            srt: self.srt.address().port(),
-        }
-    }
-
-    /// All ports, with those of HTTP.
-    fn ports(&self, (http, https): (u16, Option<u16>)) -> Ports {
-        let IngestPorts { rtmp, rtmps, srt } = self.ingest_ports();
-        Ports { http, https, rtmp, rtmps, srt, webrtc: self.webrtc.address().port(), cluster: None }
-    }
-
-    async fn stop(self) {
-        self.rtmp.stop().await;
-        if let Some(rtmps) = self.rtmps {
-            rtmps.stop().await;
-        }
-        self.srt.stop().await;
-        self.webrtc.stop().await;
     }
 }
 
@@ -427,93 +378,6 @@ fn pull_context(settings: &Settings, storage: &Storage, lives: LivesHandle) -> P
         srt_latency: settings.live.srt_latency.0,
         webrtc_latency: settings.live.webrtc_latency.0,
         silence_max: settings.live.idle_timeout.0,
-    }
-}
-
-async fn listen_rtmp(
-    settings: &Settings,
-    lives: LivesHandle,
-    tls: Option<TlsAcceptor>,
-    ephemeral_ports: bool,
-) -> Result<RtmpListener> {
-    let (protocol, port, setting) = match tls {
-        None => ("rtmp", settings.live.rtmp_port, "live.rtmp_port"),
-        Some(_) => ("rtmps", settings.live.rtmps_port, "live.rtmps_port"),
-    };
-    let address = listen_address((settings.live.rtmp_address, port), ephemeral_ports);
-    let config = ServerConfig::default();
-    let silence_max = settings.live.idle_timeout.0;
-    let context = RtmpContext { gate: Arc::new(lives), clock: Arc::new(SystemClock), config, protocol, silence_max };
-    let bound = RtmpListener::bind(address, context, tls, settings.live.connections_max).await;
-    bound.with_context(|| occupied(address, setting))
-}
-
-async fn listen_rtmps(
-    settings: &Settings,
-    lives: LivesHandle,
-    tls: Option<&Tls>,
-    ephemeral_ports: bool,
-) -> Result<Option<RtmpListener>> {
-    let Some(tls) = tls else { return Ok(None) };
-    Ok(Some(listen_rtmp(settings, lives, Some(tls.rtmps()?), ephemeral_ports).await?))
-}
-
-async fn listen_srt(settings: &Settings, lives: LivesHandle, ephemeral_ports: bool) -> Result<SrtListener> {
-    let address = listen_address((settings.live.srt_address, settings.live.srt_port), ephemeral_ports);
-    let context = SrtContext {
-        gate: Arc::new(lives.clone()),
-        audience: Arc::new(lives),
-        clock: Arc::new(SystemClock),
-        latency: settings.live.srt_latency.0,
-        silence_max: settings.live.idle_timeout.0,
-    };
-    let bound = SrtListener::bind(address, context, &SystemEntropy, settings.live.connections_max).await;
-    bound.with_context(|| occupied(address, "live.srt_port"))
-}
-
-async fn listen_webrtc(settings: &Settings, lives: LivesHandle, ephemeral_ports: bool) -> Result<WebrtcListener> {
-    let live = &settings.live;
-    let address = listen_address((live.webrtc_address, live.webrtc_port), ephemeral_ports);
-    let watch = WatchContext { audience: Arc::new(lives.clone()), clock: Arc::new(SystemClock) };
-    let publish = PublishContext {
-        gate: Arc::new(lives),
-        clock: Arc::new(SystemClock),
-        latency: live.webrtc_latency.0,
-        silence_max: live.idle_timeout.0,
-    };
-    let advertised = live.webrtc_public_addresses.as_slice();
-    let contexts = WebrtcContexts { publish, watch, sessions_max: (live.connections_max, live.webrtc_viewers_max) };
-    let bound = WebrtcListener::bind((address, advertised), contexts, Arc::new(SystemEntropy)).await;
-    bound.with_context(|| occupied(address, "live.webrtc_port"))
-}
-
-async fn open_storage(settings: &Settings) -> Result<Storage> {
-    let catalog = &settings.catalog;
-    let options = EmbeddedOptions {
-        asset_cache_bytes: settings.media.asset_cache.as_u64(),
-        postgres: (!catalog.postgres.is_empty()).then(|| PostgresOptions {
-            address: catalog.postgres.clone(),
-            connections: catalog.postgres_connections,
-            is_shared: settings.cluster.name().is_some(),
-        }),
-        buckets: settings.blobs.is_remote().then(|| bucket_options(&settings.blobs)),
-        ..EmbeddedOptions::default()
-    };
-    let data_dir = &settings.server.data_dir;
-    Embedded::open(data_dir, options).await.with_context(|| format!("cannot open the data in {}", data_dir.display()))
-}
-
-fn bucket_options(blobs: &BlobSettings) -> BucketOptions {
-    let given = |text: &String| (!text.is_empty()).then(|| text.clone());
-    BucketOptions {
-        areas: vec![("raw-uploads", blobs.raw_uploads.clone()), ("vod-abr", blobs.vod_abr.clone())],
-        s3_endpoint: given(&blobs.s3_endpoint),
-        s3_region: blobs.s3_region.clone(),
-        s3_credentials: given(&blobs.s3_access_key_id).zip(given(&blobs.s3_secret_access_key)),
-        s3_path_style: blobs.s3_path_style,
-        gcs_service_account: Some(blobs.gcs_service_account.clone()).filter(|path| !path.as_os_str().is_empty()),
-        stall_timeout: blobs.stall_timeout.0,
-        retry_timeout: blobs.retry_timeout.0,
     }
 }
 

@@ -1,0 +1,37 @@
+//! Where everything is kept, as settings say.
+use anyhow::{Context, Result};
+
+use crate::settings::{BlobSettings, Settings};
+use crate::storage::blobs::buckets::BucketOptions;
+use crate::storage::catalog::postgres::PostgresOptions;
+use crate::storage::{Embedded, EmbeddedOptions, Storage};
+
+pub(super) async fn open_storage(settings: &Settings) -> Result<Storage> {
+    let catalog = &settings.catalog;
+    let options = EmbeddedOptions {
+        asset_cache_bytes: settings.media.asset_cache.as_u64(),
+        postgres: (!catalog.postgres.is_empty()).then(|| PostgresOptions {
+            address: catalog.postgres.clone(),
+            connections: catalog.postgres_connections,
+            is_shared: settings.cluster.name().is_some(),
+        }),
+        buckets: settings.blobs.is_remote().then(|| bucket_options(&settings.blobs)),
+        ..EmbeddedOptions::default()
+    };
+    let data_dir = &settings.server.data_dir;
+    Embedded::open(data_dir, options).await.with_context(|| format!("cannot open the data in {}", data_dir.display()))
+}
+
+fn bucket_options(blobs: &BlobSettings) -> BucketOptions {
+    let given = |text: &String| (!text.is_empty()).then(|| text.clone());
+    BucketOptions {
+        areas: vec![("raw-uploads", blobs.raw_uploads.clone()), ("vod-abr", blobs.vod_abr.clone())],
+        s3_endpoint: given(&blobs.s3_endpoint),
+        s3_region: blobs.s3_region.clone(),
+        s3_credentials: given(&blobs.s3_access_key_id).zip(given(&blobs.s3_secret_access_key)),
+        s3_path_style: blobs.s3_path_style,
+        gcs_service_account: Some(blobs.gcs_service_account.clone()).filter(|path| !path.as_os_str().is_empty()),
+        stall_timeout: blobs.stall_timeout.0,
+        retry_timeout: blobs.retry_timeout.0,
+    }
+}
