@@ -36,8 +36,9 @@ fn take(key: &str, asker: &NodeLife, lapse: Option<Duration>) -> Transaction {
     let take = "INSERT INTO leases (lease_key, node, epoch, generation) VALUES (:key, :node, :epoch, 1) \
         ON CONFLICT (lease_key) DO UPDATE SET node = excluded.node, epoch = excluded.epoch, \
         generation = leases.generation + 1 \
-        WHERE (leases.node = excluded.node AND leases.epoch < excluded.epoch) OR NOT EXISTS (SELECT 1 FROM nodes n \
-        WHERE n.name = leases.node AND n.epoch = leases.epoch AND n.renewed_at > now_ms() - :lapse)";
+        WHERE NOT (leases.node = excluded.node AND leases.epoch = excluded.epoch) \
+        AND ((leases.node = excluded.node AND leases.epoch < excluded.epoch) OR NOT EXISTS (SELECT 1 FROM nodes n \
+        WHERE n.name = leases.node AND n.epoch = leases.epoch AND n.renewed_at > now_ms() - :lapse))";
     let lapse = lapse.map_or(i64::MAX / 2, |lapse| i64::try_from(lapse.as_millis()).unwrap_or(i64::MAX / 2));
     Transaction::new().then(held(take, asker).bind("key", key).bind("lapse", lapse).one_row("taken"))
 }
@@ -94,7 +95,8 @@ impl LeaseCatalog for CatalogStore {
                 Err(error) => return Err(error.into()),
             };
             match (taken, self.lease(key).await?) {
-                (true, Some(lease)) if lease.holder == *asker => return Ok(LeaseAnswer::Given(lease)),
+                // Given just now, or to another asker of this node meanwhile.
+                (_, Some(lease)) if lease.holder == *asker => return Ok(LeaseAnswer::Given(lease)),
                 (false, Some(lease)) => return Ok(LeaseAnswer::Held(lease.holder)),
                 // It was given back, or went on, between the two.
                 _ => {}

@@ -88,6 +88,12 @@ pub(in super::super) async fn racing_takers_agree(catalog: &Arc<dyn Catalog>) {
         .collect();
     assert_eq!(winners.len(), 1, "{winners:?}");
     assert_eq!(catalog.lease("job").await.unwrap().as_ref(), winners.first());
+    // Of one node that no row tells of, as of a server that is alone.
+    let alone = life("alone", 1);
+    let racing = (0..6).map(|_| catalog.take_lease("other", &alone, Some(Duration::ZERO)));
+    for answer in futures::future::join_all(racing).await {
+        assert_eq!(given(answer).generation, 1);
+    }
 }
 
 pub(in super::super) async fn nothing_is_changed_without_the_lease(catalog: &Arc<dyn Catalog>) {
