@@ -180,7 +180,8 @@ async fn codecs_that_a_viewer_takes_go_as_they_come() {
         let frames = number(&told, "/after/video/frames") - number(&told, "/before/video/frames");
         assert!(frames > 30.0 && number(&told, "/after/audio/energy") > 0.0, "{told}");
         // Who does not take it gets H.264.
-        let viewer = Viewer::start(whep(&live), &["--seconds", "3"]);
+        // What encodes for it starts with it, which takes a while.
+        let viewer = Viewer::start(whep(&live), &["--seconds", "6"]);
         let stats = until("the reason", PATIENCE, || async {
             Some(stats(&creator, &live).await).filter(|stats| stats["encoded"] == true)
         })
