@@ -242,13 +242,17 @@ async fn viewers_over_a_line_that_loses_packets_go_on() {
     let again = metrics.lines().find_map(|line| line.strip_prefix(again)?.parse::<u64>().ok());
     assert!(again.is_some_and(|count| count > 5), "{again:?}");
     // Nothing at all gets through for a while.
-    let is_watching = || async { Some(stats(&creator, &live).await).filter(|stats| stats["viewers"] == 1) };
+    let is_watched = async || stats(&creator, &live).await["viewers"] == 1;
+    let (comes, goes) =
+        (|| async { is_watched().await.then_some(()) }, || async { (!is_watched().await).then_some(()) });
+    until("the viewer before to be gone", PATIENCE, goes).await;
     let cut = async {
-        until("the viewer", PATIENCE, is_watching).await;
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        until("the viewer", PATIENCE, comes).await;
+        // Its handshake loses packets, too.
+        tokio::time::sleep(Duration::from_secs(8)).await;
         line.cut_for(OUTAGE).await;
     };
-    let over_the_line = ["--port", &port, "--seconds", "20"];
+    let over_the_line = ["--port", &port, "--seconds", "25"];
     let (told, ()) = tokio::join!(in_chromium(&server, &live, &over_the_line), cut);
     assert_eq!(told["after"]["state"], "connected", "{told}");
     assert!(grown(&told, "frames") > 300.0, "{told}");
