@@ -17,6 +17,7 @@ pub mod live_pull;
 pub mod live_push;
 mod live_realtime;
 mod live_recording;
+pub mod live_relay;
 mod live_sound;
 mod live_transcode;
 mod live_worker;

@@ -14,6 +14,7 @@ use crate::actors::janitor::{JanitorContext, JanitorHandle};
 use crate::actors::live_keys::KeySealer;
 use crate::actors::live_priority::{self, PriorityContext};
 use crate::actors::live_pull::{PULLS_MAX, PullContext, PullsHandle};
+use crate::actors::live_relay::RELAYS_MAX;
 use crate::actors::lives::{LIVES_MAX, LadderConditions, Lives, LivesHandle, PushConditions, Streams};
 use crate::actors::media_tokens::MediaTokens;
 use crate::actors::node_root::{Branch, RootArguments, RootHandle, Tree};
@@ -155,19 +156,16 @@ impl Node {
         };
         let state = HttpState::open(services).await.context("the HTTP side cannot start")?;
 
-        let cleaned = janitor_context((&settings, &nodes), &storage, (uploads.clone(), transcodes.clone()));
+        let resume_all = resume_work(nodes.clone(), transcodes.clone(), lives.clone());
+        let cleaned = janitor_context((&settings, &nodes), &storage, (uploads.clone(), Arc::clone(&resume_all)));
         let mut branches = vec![
             workers.branch(pool_settings(&settings)?),
-            live_priority::branch(PriorityContext {
-                lives: lives.clone(),
-                workers: workers.clone(),
-                lateness_max: settings.live.lateness_max.0,
-            }),
+            live_priority::branch(priority_context(&settings, (&lives, &workers))),
             dispatcher::branch(Arc::clone(&storage.catalog), vec![listener(state.clone()), worker(transcodes.clone())]),
             janitor.branch(Arc::new(cleaned)),
         ];
         branches.extend(families(&settings, (&transcodes, &uploads, &playback), (&lives, &pulls)));
-        switchboard.connect(playback.clone(), transcodes.clone());
+        switchboard.connect(playback.clone(), transcodes.clone(), lives.clone());
         let arguments = RootArguments { branches, policy: RestartPolicy::default(), clock: Arc::new(SystemClock) };
         let tree = Tree::grow_behind(root, arguments).await.context("the supervisors cannot start")?;
         resume((&transcodes, &playback), (&lives, &pulls)).await?;
@@ -179,6 +177,8 @@ impl Node {
         let (cluster, inbound) = cluster.unzip();
         if let Some(inbound) = inbound {
             server.serve_peers(inbound.requests);
+            tokio::spawn(lives.relays().clone().serve(inbound.relays));
+            tokio::spawn(cluster::take_up(nodes.clone(), settings.cluster.lease_term.0, resume_all));
         }
         let mut ports = media.ports((server.address().port(), https));
         ports.cluster = cluster.as_ref().map(|cluster: &Cluster| cluster.handle().peers().port());
@@ -206,17 +206,22 @@ impl Node {
     }
 }
 
+fn priority_context(settings: &Settings, (lives, workers): (&LivesHandle, &WorkerPoolHandle)) -> PriorityContext {
+    PriorityContext { lives: lives.clone(), workers: workers.clone(), lateness_max: settings.live.lateness_max.0 }
+}
+
 /// What has children by key.
 fn families(
     settings: &Settings,
     (transcodes, uploads, playback): (&TranscodesHandle, &UploadsHandle, &PlaybackHandle),
     (lives, pulls): (&LivesHandle, &PullsHandle),
-) -> [Branch; 5] {
+) -> [Branch; 6] {
     [
         family(transcodes.family(), JOBS_MAX),
         family(uploads.family(), settings.uploads.sessions_max),
         family(playback.family(), settings.playback.sessions_max),
         family(lives.family(), LIVES_MAX),
+        family(lives.relays().family(), RELAYS_MAX),
         family(pulls.family(), PULLS_MAX),
     ]
 }
@@ -444,13 +449,21 @@ fn start_work(transcodes: &TranscodesHandle, video_id: VideoId) {
     });
 }
 
-fn resume_work(transcodes: &TranscodesHandle) {
-    let transcodes = transcodes.clone();
-    tokio::spawn(async move {
-        if let Err(error) = transcodes.resume().await {
-            tracing::warn!(%error, "work on videos cannot be taken up");
-        }
-    });
+/// What takes up what nobody does: videos that found no room, and whatever a node had that is gone.
+fn resume_work(nodes: NodesHandle, transcodes: TranscodesHandle, lives: LivesHandle) -> Arc<dyn Fn() + Send + Sync> {
+    Arc::new(move || {
+        let (transcodes, lives) = (transcodes.clone(), nodes.is_cluster().then(|| lives.clone()));
+        tokio::spawn(async move {
+            if let Err(error) = transcodes.resume().await {
+                tracing::warn!(%error, "work on videos cannot be taken up");
+            }
+            if let Some(lives) = lives
+                && let Err(error) = lives.take_up().await
+            {
+                tracing::warn!(%error, "broadcasts cannot be taken up");
+            }
+        });
+    })
 }
 
 fn uploads_context(
@@ -489,14 +502,14 @@ fn playback_context((settings, nodes): (&Settings, &NodesHandle), storage: &Stor
 fn janitor_context(
     (settings, nodes): (&Settings, &NodesHandle),
     storage: &Storage,
-    (uploads, transcodes): (UploadsHandle, TranscodesHandle),
+    (uploads, resume_work): (UploadsHandle, Arc<dyn Fn() + Send + Sync>),
 ) -> JanitorContext {
     JanitorContext {
         nodes: nodes.clone(),
         catalog: Arc::clone(&storage.catalog),
         blobs: Arc::clone(&storage.blobs),
         uploads,
-        resume_work: Arc::new(move || resume_work(&transcodes)),
+        resume_work,
         clock: Arc::new(SystemClock),
         interval: settings.janitor.interval.0,
         orphan_age: settings.janitor.orphan_age.0,

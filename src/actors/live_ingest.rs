@@ -23,7 +23,7 @@ use super::live_sound::make_siblings;
 use super::live_transcode::transcode;
 use super::lives::Lives;
 use super::reply::{AskError, Reply};
-use crate::domain::asset::BlobKey;
+use crate::domain::asset::{BlobKey, TIMELINE_ORIGIN_SECS};
 use crate::domain::cluster::Lease;
 use crate::domain::live::machine::{LiveEffect, LiveInput, LiveLimits, LiveMachine, PublisherId, Refusal};
 use crate::domain::live::{LadderChoice, LatencyMode, Live, LiveState, LiveStep};
@@ -31,6 +31,7 @@ use crate::domain::ports::CatalogError;
 use crate::media::live::broadcast::{BroadcastSettings, Health};
 use crate::media::live::gate::{Feed, LinkStats, TurnedAway};
 use crate::media::live::realtime::RealtimeStats;
+use crate::media::live::ring::MICROS;
 use crate::media::live::sibling::Sibling;
 use crate::media::live::slate::SlateClip;
 use crate::media::live::stream::{Forgetful, LiveStream};
@@ -110,6 +111,13 @@ pub enum LiveMessage {
         /// What viewers see.
         clip: Arc<SlateClip>,
     },
+    /// A publisher has come to another node: let the broadcast go.
+    HandOver {
+        /// Answered once another node can go on.
+        reply: Reply<(), AskError>,
+    },
+    /// That is done.
+    HandedOver,
     /// Describe yourself.
     Describe {
         /// The description.
@@ -259,6 +267,8 @@ impl Actor for LiveIngestActor {
             LiveMessage::Ask { reply } => reply.send(Ok(state.stats())),
             LiveMessage::Tick => state.tick(&me),
             LiveMessage::LingerOver { generation } => state.linger_over(&me, generation),
+            LiveMessage::HandOver { reply } => state.hand_over(&me, reply),
+            LiveMessage::HandedOver => me.stop(None),
             LiveMessage::Slate { key, clip } => state.take_slate((key, clip)),
             LiveMessage::Describe { reply } => reply.send(Ok(state.describe())),
         }
@@ -266,7 +276,9 @@ impl Actor for LiveIngestActor {
     }
 
     async fn post_stop(&self, _: ActorRef<Self::Msg>, state: &mut Self::State) -> Result<(), ActorProcessingErr> {
-        state.context.streams.remove(&state.live.playback_id);
+        if let Some(stream) = &state.stream {
+            state.context.streams.remove(&state.live.playback_id, stream);
+        }
         state.refuse_all();
         let (catalog, lease) = (Arc::clone(&state.context.catalog), state.lease.clone());
         tokio::spawn(async move {
@@ -339,6 +351,35 @@ impl LiveIngestState {
             let leased = context.catalog.lease_live(&id, context.clock.now()).await;
             let generation = leased.inspect_err(|error| tracing::warn!(live.id = %id, %error, "no lease")).ok();
             let _ = me.cast(LiveMessage::Leased { generation });
+        });
+    }
+
+    /// Lets go of the broadcast, as it is, for another node to go on with.
+    fn hand_over(&mut self, me: &ActorRef<LiveMessage>, reply: Reply<(), AskError>) {
+        if let Some((_, fence)) = self.fence.take() {
+            fence.send_replace(Some(Refusal::TakenOver));
+        }
+        if let Some(stream) = self.stream.take() {
+            self.context.streams.remove(&self.live.playback_id, &stream);
+            stream.retire();
+        }
+        (self.ladder, self.realtime, self.sound, self.pictures) = (None, None, None, None);
+        let (recording, recorded) = (self.recording.take(), self.recorded.take());
+        let (me, context, lease) = (me.clone(), Arc::clone(&self.context), self.lease.clone());
+        tokio::spawn(async move {
+            if let Some(recorded) = recorded {
+                let _ = recorded.await;
+            }
+            if let Some(recording) = recording
+                && let Err(error) = recording.hand_over(&context).await
+            {
+                tracing::error!(%error, "what was recorded last is not handed over");
+            }
+            if let Err(error) = context.catalog.drop_lease(&lease).await {
+                tracing::warn!(%error, "the lease of a stream is not given back");
+            }
+            reply.send(Ok(()));
+            let _ = me.cast(LiveMessage::HandedOver);
         });
     }
 
@@ -428,7 +469,8 @@ impl LiveIngestState {
         let settings = BroadcastSettings { low_latency: self.live.choices.latency == LatencyMode::Low, ..settings };
         match &self.recording {
             Some(recording) => {
-                let start_micros = recording.end_micros().unwrap_or(settings.start_micros);
+                let recorded = recording.end_micros().map(|end| end.max(self.lost_until()));
+                let start_micros = recorded.unwrap_or(settings.start_micros);
                 let settings = BroadcastSettings { memory: self.context.memory_window, start_micros, ..settings };
                 LiveStream::new(settings, recording.keeper())
             }
@@ -437,6 +479,14 @@ impl LiveIngestState {
                 LiveStream::new(BroadcastSettings { window, memory: window, ..settings }, Box::new(Forgetful))
             }
         }
+    }
+
+    /// Where the timeline is by now, when another node may have shown what it did not come to store, microseconds: viewers are not
+    /// taken back.
+    fn lost_until(&self) -> i64 {
+        let Some(began) = self.live.started_at.filter(|_| self.context.nodes.is_cluster()) else { return 0 };
+        let passed = self.context.clock.now().as_millis() - began.as_millis();
+        i64::from(TIMELINE_ORIGIN_SECS) * i64::from(MICROS) + passed.max(0) * 1000
     }
 
     fn feed(&mut self, me: &ActorRef<LiveMessage>, publisher: PublisherId, generation: u64) {

@@ -37,7 +37,7 @@ impl NewestPicture {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn set(&self, picture: Picture) {
+    pub(super) fn set(&self, picture: Picture) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(picture);
     }
 }

@@ -82,6 +82,11 @@ impl LiveRecording {
         Box::new(Recorder::new(Arc::clone(&self.recorded)))
     }
 
+    /// Has the store keep all that there is, so that another node can go on with it.
+    pub(super) async fn hand_over(self, lives: &Lives) -> Result<(), BlobError> {
+        self.recorded.hand_over(&*lives.blobs).await
+    }
+
     /// The video that the broadcast is, now that it is over; `None` when nothing came. Asks the store until it answers.
     pub(super) async fn archive(self, lives: &Lives) -> Option<Archive> {
         loop {

@@ -16,8 +16,10 @@ use super::live_ladder::LadderState;
 use super::live_metrics::measure;
 use super::live_picture::NewestPicture;
 pub use super::live_push::{PushConditions, PushStats};
+use super::live_relay::RelaysHandle;
 use super::media_tokens::MediaTokens;
 use super::nodes::{NodesHandle, Placed};
+use super::remote::Question;
 use super::reply::{AskError, Post};
 use super::supervisor::{ChildError, Family, FamilyHandle};
 use super::transcode_worker::WorkerPoolHandle;
@@ -33,6 +35,13 @@ use crate::media::live::stream::LiveStream;
 
 /// Most live streams in memory at once.
 pub const LIVES_MAX: usize = 10_000;
+/// What a stream's lease is for.
+pub fn lease_key(id: &LiveId) -> String {
+    format!("live/{id}")
+}
+
+/// Longest wait for another node to let go of a broadcast.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest stream key looked at; ours are far shorter.
 const KEY_BYTES_MAX: usize = 128;
 
@@ -82,7 +91,8 @@ pub struct Lives {
     pub streams: Streams,
 }
 
-/// The media of live streams by playback id, read by delivery without a question to any actor.
+/// The media of live streams by playback id, read by delivery without a question to any actor; clones share them.
+#[derive(Clone)]
 pub struct Streams(Cache<PlaybackId, Watched>);
 
 /// How long somebody who has fetched something counts as watching: longer than any segment.
@@ -160,8 +170,11 @@ impl Streams {
         }
     }
 
-    pub(super) fn remove(&self, id: &PlaybackId) {
-        self.0.invalidate(id);
+    /// The stream that was played under this id is not any more, unless another one is by now.
+    pub(super) fn remove(&self, id: &PlaybackId, stream: &Arc<LiveStream>) {
+        if self.find(id).is_some_and(|watched| Arc::ptr_eq(&watched.stream, stream)) {
+            self.0.invalidate(id);
+        }
     }
 }
 
@@ -200,13 +213,14 @@ impl From<AskError> for TurnedAway {
 #[derive(Clone)]
 pub struct LivesHandle {
     family: FamilyHandle<LiveFamily>,
+    relays: RelaysHandle,
     context: Arc<Lives>,
 }
 
 impl LivesHandle {
     /// A handle to the family that will be started with `context`.
     pub fn new(context: Arc<Lives>) -> Self {
-        Self { family: FamilyHandle::default(), context }
+        Self { family: FamilyHandle::default(), relays: RelaysHandle::new(Arc::clone(&context)), context }
     }
 
     /// The family behind it, for its supervisor.
@@ -229,6 +243,11 @@ impl LivesHandle {
         self.context.streams.find(id)
     }
 
+    /// Streams of other nodes.
+    pub fn relays(&self) -> &RelaysHandle {
+        &self.relays
+    }
+
     /// Sets the gauges of live streams to how they are now.
     pub fn measure(&self) {
         measure(self.context.streams.0.iter().map(|(_, watched)| watched));
@@ -248,7 +267,7 @@ impl LivesHandle {
     pub async fn end(&self, live: &Live) -> Result<(), ChildError> {
         let post = match self.running(&live.id).await? {
             Some(post) => post,
-            None if live.state == LiveState::Live => match self.start(live).await {
+            None if live.state == LiveState::Live => match self.start(live, false).await {
                 Ok(Some(post)) => post,
                 Ok(None) => return Ok(()),
                 Err(_) => return Err(ChildError::NotStarted),
@@ -274,14 +293,23 @@ impl LivesHandle {
 
     /// Takes up broadcasts that were going on when the process died: their publishers may come back. Returns how many.
     pub async fn resume(&self) -> Result<usize, CatalogError> {
+        self.clear_recordings();
+        self.take_up().await
+    }
+
+    fn clear_recordings(&self) {
         // What broadcasts that had just ended have left; only empty ones can be removed so.
         for entry in std::fs::read_dir(&self.context.recordings).into_iter().flatten().flatten() {
             let _ = std::fs::remove_dir(entry.path());
         }
+    }
+
+    /// Takes up broadcasts that nobody has: those of a node that is gone have to be ended, too. Returns how many run here.
+    pub async fn take_up(&self) -> Result<usize, CatalogError> {
         let lives = self.context.catalog.lives_in(LiveState::Live, LIVES_MAX as u32).await?;
         let mut resumed = 0;
         for live in lives {
-            let started = self.start(&live).await;
+            let started = self.start(&live, false).await;
             resumed += usize::from(matches!(started, Ok(Some(_))));
         }
         Ok(resumed)
@@ -291,16 +319,31 @@ impl LivesHandle {
 impl LivesHandle {
     /// The right to feed a stream that is fetched from elsewhere; nobody needs its key for that.
     pub async fn feed(&self, live: &Live) -> Result<Feed, TurnedAway> {
-        let post = self.start(live).await?.ok_or(TurnedAway::Unavailable)?;
+        let post = self.start(live, true).await?.ok_or(TurnedAway::Unavailable)?;
         post.ask(|reply| LiveMessage::Publish { reply }).await
     }
 
-    /// The actor of a stream; `None` while it is another node's.
-    async fn start(&self, live: &Live) -> Result<Option<Post<LiveMessage>>, TurnedAway> {
+    /// Lets go of a broadcast for another node to go on with; nothing when it is not here.
+    pub(super) async fn hand_over(&self, id: &LiveId) -> Result<(), AskError> {
+        let Ok(Some(post)) = self.running(id).await else { return Ok(()) };
+        post.ask_within(HAND_OVER_TIMEOUT, |reply| LiveMessage::HandOver { reply }).await?
+    }
+
+    /// The actor of a stream; `None` while it is another node's, which is asked to let go of it when somebody `feeds` it here.
+    async fn start(&self, live: &Live, feeds: bool) -> Result<Option<Post<LiveMessage>>, TurnedAway> {
         if let Some(post) = self.running(&live.id).await.map_err(|_| TurnedAway::Unavailable)? {
             return Ok(Some(post));
         }
-        let placed = self.context.nodes.take(&format!("live/{}", live.id)).await;
+        let key = lease_key(&live.id);
+        let mut placed = self.context.nodes.take(&key).await;
+        if let Ok(Placed::At(node)) = &placed
+            && feeds
+        {
+            // The newest publisher wins, wherever it has come to.
+            let asked = self.context.nodes.ask(node, &Question::HandOverLive(live.id.clone()), HAND_OVER_TIMEOUT).await;
+            tracing::info!(live.id = %live.id, %node, ?asked, "a broadcast goes on at this node");
+            placed = self.context.nodes.take(&key).await;
+        }
         let placed =
             placed.inspect_err(|error| tracing::warn!(live.id = %live.id, %error, "whose a stream is cannot be told"));
         let Ok(Placed::Here(lease)) = placed else { return Ok(None) };

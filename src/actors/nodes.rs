@@ -9,8 +9,9 @@ use super::remote::{Answer, Question};
 use crate::cluster::members::{Member, Members};
 use crate::cluster::placement;
 use crate::cluster::tenure::Tenure;
+use crate::cluster::transport::OpenStreamError;
 pub use crate::cluster::transport::Opened as PeerRequest;
-use crate::cluster::transport::{OpenStreamError, PeerStream};
+pub use crate::cluster::transport::PeerStream;
 use crate::cluster::wire::StreamKind;
 use crate::cluster::{AskNodeError, ClusterHandle};
 use crate::domain::cluster::{Lease, LeaseAnswer, NodeLife, NodeName, Role};
@@ -134,10 +135,30 @@ impl NodesHandle {
         })
     }
 
+    /// The node that has a lease, when that is another one, and alive.
+    pub async fn holder(&self, key: &str) -> Result<Option<NodeName>, CatalogError> {
+        if !self.is_cluster() {
+            return Ok(None);
+        }
+        let held = self.0.catalog.lease(key).await?.map(|lease| lease.holder);
+        let is_elsewhere = |holder: &NodeLife| {
+            holder.node != self.0.me.node && self.members().iter().any(|member| member.life() == *holder)
+        };
+        Ok(held.filter(is_elsewhere).map(|holder| holder.node))
+    }
+
     /// Opens a way for a request to another node.
     pub async fn open_request(&self, node: &NodeName) -> Result<PeerStream, OpenStreamError> {
         match &self.0.cluster {
             Some((cluster, _)) => cluster.peers().open(node, StreamKind::Request).await,
+            None => Err(OpenStreamError::NotConnected(node.clone())),
+        }
+    }
+
+    /// Opens a way for a live stream of another node.
+    pub async fn open_relay(&self, node: &NodeName) -> Result<PeerStream, OpenStreamError> {
+        match &self.0.cluster {
+            Some((cluster, _)) => cluster.peers().open(node, StreamKind::Relay).await,
             None => Err(OpenStreamError::NotConnected(node.clone())),
         }
     }

@@ -6,10 +6,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::lives::LivesHandle;
 use super::playback::{PlaybackError, PlaybackHandle};
 use super::transcodes::TranscodesHandle;
 use crate::cluster::Answerer;
-use crate::domain::ids::{PlaybackSessionId, VideoId};
+use crate::domain::ids::{LiveId, PlaybackSessionId, VideoId};
 use crate::domain::playback::machine::Heartbeat;
 use crate::storage::codec::{self, Versioned};
 
@@ -36,6 +37,8 @@ pub enum Question {
         /// Its number.
         chunk: u32,
     },
+    /// Let go of a broadcast: its publisher has come to another node.
+    HandOverLive(LiveId),
 }
 
 /// The answer to a question.
@@ -78,22 +81,26 @@ impl From<Result<(), PlaybackError>> for Answer {
 
 /// Answers for the actors of this node, once there are any.
 #[derive(Clone, Default)]
-pub struct Switchboard(Arc<OnceLock<(PlaybackHandle, TranscodesHandle)>>);
+pub struct Switchboard(Arc<OnceLock<(PlaybackHandle, TranscodesHandle, LivesHandle)>>);
 
 impl Switchboard {
     /// From now on these are asked.
-    pub fn connect(&self, playback: PlaybackHandle, transcodes: TranscodesHandle) {
+    pub fn connect(&self, playback: PlaybackHandle, transcodes: TranscodesHandle, lives: LivesHandle) {
         // A second time is a mistake that changes nothing.
-        let _ = self.0.set((playback, transcodes));
+        let _ = self.0.set((playback, transcodes, lives));
     }
 
     async fn reply(&self, question: Question) -> Option<Answer> {
-        let (playback, transcodes) = self.0.get()?;
+        let (playback, transcodes, lives) = self.0.get()?;
         Some(match question {
             Question::Heartbeat { session, video_id, beat } => {
                 playback.heartbeat_here(session, video_id, beat).await.into()
             }
             Question::Throughput(session) => Answer::Throughput(playback.throughput_here(session).await),
+            Question::HandOverLive(id) => match lives.hand_over(&id).await {
+                Ok(()) => Answer::Done,
+                Err(_) => Answer::Unavailable,
+            },
             Question::MakeChunk { video_id, generation, chunk } => {
                 match transcodes.make_chunk_here(&video_id, generation, chunk).await {
                     Some(is_made) => Answer::Made(is_made),

@@ -1,6 +1,7 @@
 //! Joining the cluster, when this server is a node of one.
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -46,6 +47,27 @@ pub(super) async fn join(
     let tenure = tenure.with_context(|| format!("node {name} cannot be told to the catalog"))?;
     let nodes = NodesHandle::of_cluster(cluster.handle(), tenure, catalog);
     Ok(Joined { nodes, cluster: Some((cluster, inbound)) })
+}
+
+/// Has what a node had taken up by others, once its leases have run out.
+pub(super) async fn take_up(nodes: NodesHandle, term: Duration, resume: Arc<dyn Fn() + Send + Sync>) {
+    let mut changes = nodes.changes();
+    let mut before = nodes.members();
+    while changes.changed().await.is_ok() {
+        let now = Arc::clone(&changes.borrow_and_update());
+        let is_gone = |life: &NodeLife| now.iter().all(|member| member.life() != *life);
+        if before.iter().any(|member| is_gone(&member.life())) {
+            let resume = Arc::clone(&resume);
+            tokio::spawn(async move {
+                // One round after the first, for those that it comes too early for.
+                for wait in [term / 4, term] {
+                    tokio::time::sleep(wait).await;
+                    resume();
+                }
+            });
+        }
+        before = now;
+    }
 }
 
 async fn config(

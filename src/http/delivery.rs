@@ -23,7 +23,7 @@ use self::playlists::{Document, Playlists};
 use self::request::{MediaRequest, manifest_query};
 use self::watchable::{Watchable, Watchables};
 use super::problem::Problem;
-use crate::actors::lives::LivesHandle;
+use crate::actors::lives::{LivesHandle, Watched};
 use crate::actors::media_tokens::MediaTokens;
 use crate::actors::playback::PlaybackHandle;
 use crate::domain::asset::Ticks;
@@ -187,14 +187,12 @@ impl Delivery {
 
     async fn answer(&self, request: MediaRequest, is_signed: bool) -> Result<Response, Problem> {
         if let Some(watched) = self.0.context.lives.find(&request.playback) {
-            if watched.privacy != Privacy::Public && !is_signed {
-                return Err(Problem::not_found());
-            }
-            watched.viewers.note(request.fingerprint());
-            let answer = self.0.live.answer(&watched, &request).await?;
-            return Ok(answer.respond(&request.headers, watched.privacy == Privacy::Public));
+            return self.live(&watched, &request, is_signed).await;
         }
-        let watchable = self.0.watchables.find(&request.playback).await?.ok_or_else(Problem::not_found)?;
+        let Some(watchable) = self.0.watchables.find(&request.playback).await? else {
+            let relayed = self.0.context.lives.relays().watch(&request.playback).await;
+            return self.live(&relayed.ok_or_else(Problem::not_found)?, &request, is_signed).await;
+        };
         if watchable.privacy != Privacy::Public && !is_signed {
             return Err(Problem::not_found());
         }
@@ -203,6 +201,15 @@ impl Delivery {
             None => self.media(&watchable, &request).await?,
         };
         Ok(entity.respond(&request.headers, watchable.privacy == Privacy::Public))
+    }
+
+    async fn live(&self, watched: &Watched, request: &MediaRequest, is_signed: bool) -> Result<Response, Problem> {
+        if watched.privacy != Privacy::Public && !is_signed {
+            return Err(Problem::not_found());
+        }
+        watched.viewers.note(request.fingerprint());
+        let answer = self.0.live.answer(watched, request).await?;
+        Ok(answer.respond(&request.headers, watched.privacy == Privacy::Public))
     }
 
     async fn media(&self, watchable: &Arc<Watchable>, request: &MediaRequest) -> Result<Entity, Problem> {

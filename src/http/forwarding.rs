@@ -17,8 +17,9 @@ use super::pipeline::Peer;
 use super::problem::Problem;
 use super::request_info::{REQUEST_ID, RequestInfo};
 use super::state::HttpState;
+use crate::actors::{lives, uploads};
 use crate::domain::cluster::{NodeName, Role};
-use crate::domain::ids::UploadId;
+use crate::domain::ids::{LiveId, UploadId};
 
 /// For whom a node asks another one.
 const CLIENT: HeaderName = HeaderName::from_static("playhouse-client");
@@ -32,19 +33,42 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Forwarded;
 
-/// The node whose request this is, when that is another one.
-pub(crate) fn destination(state: &HttpState, request: &Request) -> Option<NodeName> {
-    let nodes = &state.actors.nodes;
-    if !nodes.is_cluster() || request.extensions().get::<Forwarded>().is_some() {
-        return None;
-    }
-    let upload = upload_in(request.uri().path())?;
-    nodes.elsewhere(&upload_key(&upload), Role::Api)
+/// What of one node a request is about.
+pub(crate) enum Subject {
+    /// An upload under way.
+    Upload(UploadId),
+    /// A live stream.
+    Live(LiveId),
 }
 
-/// What an upload is placed by.
-fn upload_key(id: &UploadId) -> String {
-    crate::actors::uploads::placement_key(id)
+impl Subject {
+    /// `None` for what every node answers alike, and what has been sent on already.
+    pub(crate) fn of(state: &HttpState, request: &Request) -> Option<Self> {
+        if !state.actors.nodes.is_cluster() || request.extensions().get::<Forwarded>().is_some() {
+            return None;
+        }
+        let path = request.uri().path();
+        live_in(path).map(Self::Live).or_else(|| upload_in(path).map(Self::Upload))
+    }
+
+    /// The node that it is on, when that is another one.
+    pub(crate) async fn place(&self, state: &HttpState) -> Option<NodeName> {
+        let nodes = &state.actors.nodes;
+        match self {
+            Self::Upload(id) => nodes.elsewhere(&uploads::placement_key(id), Role::Api),
+            Self::Live(id) => {
+                let holder = nodes.holder(&lives::lease_key(id)).await;
+                holder
+                    .inspect_err(|error| tracing::warn!(%error, "which node has a stream is not known"))
+                    .ok()
+                    .flatten()
+            }
+        }
+    }
+}
+
+fn live_in(path: &str) -> Option<LiveId> {
+    LiveId::parse(path.strip_prefix("/api/v1/live/")?.split('/').next()?).ok()
 }
 
 fn upload_in(path: &str) -> Option<UploadId> {

@@ -123,6 +123,8 @@ fn describe_cluster() {
     let counters = [
         ("playhouse_cluster_questions_refused_total", "Questions of other nodes for which there was no room"),
         ("playhouse_cluster_streams_refused_total", "Streams of other nodes that nobody took"),
+        ("playhouse_live_relays_total", "Streams of other nodes that were begun to be watched through this one"),
+        ("playhouse_live_relay_bytes_total", "Bytes that other nodes have told of such streams"),
         ("playhouse_http_forwarded_total", "Requests that another node has answered"),
         ("playhouse_http_forward_failures_total", "Requests that did not get to the node that they were for"),
     ];

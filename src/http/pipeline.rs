@@ -17,7 +17,7 @@ use tower::Service;
 
 use super::access::{AccessEntry, TrackedBody};
 use super::client_address::Scheme;
-use super::forwarding;
+use super::forwarding::{self, Subject};
 use super::problem::{self, Problem};
 use super::request_info::{REQUEST_ID, RequestInfo};
 use super::state::HttpState;
@@ -58,7 +58,12 @@ impl Pipeline {
         let method = request.method().clone();
         let mut entry = AccessEntry::begin(info.clone(), method.clone());
         request.extensions_mut().insert(info.clone());
-        if let Some(node) = forwarding::destination(&self.state, &request) {
+        let subject = Subject::of(&self.state, &request);
+        let elsewhere = match subject {
+            Some(subject) => subject.place(&self.state).await,
+            None => None,
+        };
+        if let Some(node) = elsewhere {
             let response = forwarding::forward(&self.state, &node, request, &info).await;
             let response = problem::write_out(response, info.id());
             entry.answered(response.status());

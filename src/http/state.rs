@@ -198,6 +198,7 @@ impl HttpState {
         }
         if let Some(playback) = id("playback_id").and_then(|id| id.parse().ok()) {
             self.delivery.forget(&playback).await;
+            self.actors.lives.relays().note_changed(&playback).await;
         }
     }
 }

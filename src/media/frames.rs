@@ -3,6 +3,7 @@ mod codec;
 mod entry;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use codec::Format;
 pub use codec::{CodecConfig, InvalidConfig, PacketLength};
@@ -28,7 +29,7 @@ pub struct Frame {
 }
 
 /// Everything about a track but its frames.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrackConfig {
     /// The codec.
     pub codec: CodecConfig,

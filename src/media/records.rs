@@ -2,6 +2,7 @@
 //! records in decode order with times on the output timeline, so that any segment is one small range read, however long
 //! the file.
 use bytes::{BufMut, Bytes};
+use serde::{Deserialize, Serialize};
 
 use crate::domain::asset::BlobKey;
 
@@ -12,7 +13,7 @@ const SAMPLE_BYTES_MAX: u32 = i32::MAX as u32;
 const KEYFRAME: u32 = 1 << 31;
 
 /// One sample: where its bytes lie and when it is decoded and shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SampleRecord {
     /// First byte within the original (or, for tracks with spans, [`span_offset`]); below 2^48.
     pub offset: u64,

@@ -1,15 +1,16 @@
 //! Several nodes as one.
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::live::{ask, text};
+use crate::live::{Publisher, ask, complaints, end, in_state, make, playlist, text};
 use crate::support::clips::{half_minute_720p, standard};
 use crate::support::cluster::Cluster;
 use crate::support::server::{PASSWORD, Server};
-use crate::support::tools::{ffmpeg_complaints, until};
+use crate::support::tools::{ffmpeg_complaints, output, until};
 use crate::uploads::{VERDICT_WITHIN, create, manifest_url, playable};
 use playhouse::cli::client::Client;
 
@@ -59,7 +60,7 @@ async fn any_node_answers_and_one_that_dies_is_missed_soon() {
     let video = clients[1].video(&upload.video_id).await.expect("the video");
     let manifests: Vec<String> = clients.iter().map(|client| manifest_url(client, &video)).collect();
     let is_closed = async |url: &String| reqwest::get(url).await.expect("an answer").status() == 404;
-    let change = clients[2].request(Method::PATCH, &path).json(&serde_json::json!({"privacy": "private"}));
+    let change = clients[2].request(Method::PATCH, &path).json(&json!({"privacy": "private"}));
     ask(&clients[2], change).await;
     let closed = Instant::now();
     for url in &manifests {
@@ -88,8 +89,8 @@ async fn watch_through_all(clients: &[Client]) {
     let path = format!("/api/v1/videos/{video_id}");
     let opened = ask(&clients[0], clients[0].request(Method::POST, &format!("{path}/playback"))).await;
     for (beat, client) in clients.iter().cycle().take(6).enumerate() {
-        let events = if beat == 0 { vec![serde_json::json!({"type": "play"})] } else { Vec::new() };
-        let body = serde_json::json!({
+        let events = if beat == 0 { vec![json!({"type": "play"})] } else { Vec::new() };
+        let body = json!({
             "session": opened["session"], "seq": beat + 1, "progress_sec": beat as f64 * 2.0, "events": events,
         });
         let sent = client.send(client.request(Method::POST, &format!("{path}/heartbeat")).json(&body)).await;
@@ -122,4 +123,144 @@ async fn work_goes_on_elsewhere_when_its_node_dies() {
     })
     .await;
     assert_eq!(ffmpeg_complaints(&manifest_url(&client, &video)), "");
+}
+
+/// Numbers of the segments that a media playlist lists, and how many of its parts.
+fn listed(playlist: &str) -> (u64, usize, usize) {
+    let sequence = playlist.lines().find_map(|line| line.strip_prefix("#EXT-X-MEDIA-SEQUENCE:"));
+    let count = |tag: &str| playlist.lines().filter(|line| line.starts_with(tag)).count();
+    (sequence.and_then(|text| text.parse().ok()).expect("a number"), count("#EXTINF"), count("#EXT-X-PART:"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broadcast_is_watched_on_every_node() {
+    let cluster = Cluster::start(3, |options| options).await;
+    let creator = cluster.nodes[0].account("creator").await;
+    let mut clients = vec![creator];
+    for node in &cluster.nodes[1..] {
+        clients.push(signed_in(node).await);
+    }
+    let live = make(&clients[0], json!({"title": "Everywhere"})).await;
+    let key = text(&live, "/stream_key");
+    let url = format!("rtmp://127.0.0.1:{}/live/{key}", cluster.nodes[1].port_of("rtmp"));
+    let publisher = Publisher::standard(&url);
+    for client in &clients {
+        in_state(client, &live, "live").await;
+    }
+    let path = text(&live, "/playback/hls").rsplit_once("/v/").map(|(_, path)| path.to_owned()).expect("a path");
+    let of_node = |node: &Server| format!("{}/v/{path}", node.url());
+    let media = |node: &Server| of_node(node).replace("master.m3u8", "v0/media.m3u8");
+    for node in &cluster.nodes {
+        until("the stream on every node", PATIENCE, || async {
+            reqwest::get(of_node(node)).await.ok()?.status().is_success().then_some(())
+        })
+        .await;
+    }
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    // A request that waits for the same part is answered alike, and soon, everywhere.
+    let newest = playlist(&media(&cluster.nodes[1])).await;
+    let (first, segments, _) = listed(&newest);
+    let next = first + segments as u64 + 1;
+    let asked = Instant::now();
+    let waited = cluster.nodes.iter().map(|node| {
+        let url = format!("{}?_HLS_msn={next}&_HLS_part=0", media(node));
+        async move { (playlist(&url).await, asked.elapsed()) }
+    });
+    let answers = futures::future::join_all(waited).await;
+    let newest_segment = |text: &str| {
+        let (first, segments, _) = listed(text);
+        first + segments as u64
+    };
+    for (answer, _) in &answers {
+        assert!(newest_segment(answer) >= next, "{answer}");
+    }
+    let delays: Vec<Duration> = answers.iter().map(|(_, at)| *at).collect();
+    let spread = *delays.iter().max().expect("some") - *delays.iter().min().expect("some");
+    assert!(spread < Duration::from_millis(400), "{delays:?}");
+    for node in &cluster.nodes {
+        let arguments = ["-v", "warning", "-i", &of_node(node), "-t", "4", "-f", "null", "-"];
+        let watched = output(Command::new("ffmpeg").args(arguments));
+        let said = String::from_utf8_lossy(&watched.stderr).into_owned();
+        assert!(watched.status.success() && complaints(&said).is_empty(), "through {}: {said}", node.url());
+    }
+    let change = clients[2].request(Method::PATCH, &format!("/api/v1/live/{}", text(&live, "/id")));
+    ask(&clients[2], change.json(&json!({"privacy": "private"}))).await;
+    let closed = Instant::now();
+    for node in &cluster.nodes {
+        let url = of_node(node);
+        until("a private stream to be closed", PATIENCE, || async {
+            (reqwest::get(&url).await.ok()?.status() == 404).then_some(())
+        })
+        .await;
+    }
+    assert!(closed.elapsed() < Duration::from_secs(1), "{:?}", closed.elapsed());
+    end(&clients[2], &live).await;
+    for client in &clients {
+        in_state(client, &live, "ended").await;
+    }
+    drop(publisher);
+}
+
+/// The newest publisher wins on whatever node, and so does one that comes back after its node has died: viewers keep their URLs.
+#[tokio::test(flavor = "multi_thread")]
+async fn publishers_may_come_back_to_any_node() {
+    let mut cluster = Cluster::start(3, |options| options.set("live.reconnect_grace", "60s")).await;
+    let mut clients = vec![cluster.nodes[0].account("creator").await];
+    for node in &cluster.nodes[1..] {
+        clients.push(signed_in(node).await);
+    }
+    let live = make(&clients[0], json!({"title": "On the move"})).await;
+    let key = text(&live, "/stream_key").to_owned();
+    let publish = |node: &Server| Publisher::standard(&format!("rtmp://127.0.0.1:{}/live/{key}", node.port_of("rtmp")));
+    let path = text(&live, "/playback/hls").rsplit_once("/v/").map(|(_, path)| path.to_owned()).expect("a path");
+    let media = |node: &Server| format!("{}/v/{}", node.url(), path.replace("master.m3u8", "v0/media.m3u8"));
+    let newest = async |node: &Server| -> Option<u64> {
+        let answer = reqwest::get(media(node)).await.ok()?;
+        if !answer.status().is_success() {
+            return None;
+        }
+        let (first, segments, _) = listed(&answer.text().await.ok()?);
+        Some(first + segments as u64)
+    };
+    let goes_on = async |node: &Server, beyond: u64| -> u64 {
+        until("the stream to go on", PATIENCE, || async { newest(node).await.filter(|number| *number > beyond) }).await
+    };
+    let mut first = publish(&cluster.nodes[0]);
+    let mut seen = 0;
+    for node in &cluster.nodes {
+        seen = goes_on(node, 2).await.max(seen);
+    }
+    let second = publish(&cluster.nodes[1]);
+    let moved = Instant::now();
+    for node in &cluster.nodes {
+        // Numbers of another generation are far higher.
+        goes_on(node, seen + 1000).await;
+    }
+    eprintln!("on another node after {:?}", moved.elapsed());
+    assert!(moved.elapsed() < Duration::from_secs(10), "{:?}", moved.elapsed());
+    tokio::time::timeout(PATIENCE, first.ended()).await.expect("the older publisher to be cut off");
+    let mut seen = 0;
+    for node in &cluster.nodes {
+        seen = newest(node).await.unwrap_or(0).max(seen);
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    cluster.nodes[1].kill9();
+    drop(second);
+    let died = Instant::now();
+    let third = until("another node to take the publisher", PATIENCE, || async {
+        let mut publisher = publish(&cluster.nodes[2]);
+        let ended = tokio::time::timeout(Duration::from_secs(2), publisher.ended()).await;
+        ended.is_err().then_some(publisher)
+    })
+    .await;
+    for node in [&cluster.nodes[0], &cluster.nodes[2]] {
+        goes_on(node, seen + 1000).await;
+    }
+    eprintln!("another publisher is seen {:?} after its node's death", died.elapsed());
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    end(&clients[0], &live).await;
+    drop(third);
+    let ended = in_state(&clients[0], &live, "ended").await;
+    let video = clients[2].wait_until_playable(text(&ended, "/video_id"), VERDICT_WITHIN).await.expect("the recording");
+    assert_eq!(ffmpeg_complaints(&manifest_url(&clients[2], &video)), "");
 }

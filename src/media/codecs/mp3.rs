@@ -1,5 +1,6 @@
 //! MP3: the headers of its frames (ISO/IEC 11172-3, section 2.4.1.3, and 13818-3).
 
+use serde::{Deserialize, Serialize};
 /// Samples a second by index, in version 1; later versions have halves and quarters.
 const RATES: [u32; 3] = [44_100, 48_000, 32_000];
 
@@ -10,7 +11,7 @@ const BIT_RATES: [[u32; 15]; 2] = [
 ];
 
 /// What a frame's header says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mp3Header {
     /// Whether it is of version 1, with rates from 32 kHz on.
     pub is_first_version: bool,

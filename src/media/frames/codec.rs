@@ -1,5 +1,6 @@
 //! Codecs with their configurations, and what those say.
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::domain::asset::TrackKind;
 use crate::media::codecs::aac::AacConfig;
@@ -14,7 +15,7 @@ use crate::media::codecs::vp9::Vp9Config;
 use crate::media::movie::Colour;
 
 /// A codec with its decoder configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CodecConfig {
     /// H.264, with the body of its `avcC` box.
     H264 {

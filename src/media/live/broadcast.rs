@@ -25,12 +25,14 @@ mod cues;
 mod epoch;
 mod gaps;
 mod health;
+mod mirror;
 mod rungs;
 mod slate;
 
 pub use cues::ToldCue;
 pub use epoch::{Epoch, Visit};
 pub use health::Health;
+pub use mirror::{Listener, Nonsense, Told};
 pub use rungs::RungPicture;
 
 /// A gap shorter than this before a publisher's return is not worth a segment, microseconds.
@@ -220,6 +222,8 @@ pub struct Broadcast {
     end_micros: i64,
     health: Health,
     has_ended: bool,
+    /// What was told of the publisher, when this is like a broadcast of another node.
+    told: Option<mirror::Now>,
 }
 
 impl Broadcast {
@@ -244,6 +248,7 @@ impl Broadcast {
             end_micros: settings.start_micros,
             health: Health::default(),
             has_ended: false,
+            told: None,
         }
     }
 
@@ -304,7 +309,8 @@ impl Broadcast {
 
     /// Whether a publisher is here and sends.
     pub fn is_fed(&self) -> bool {
-        self.ongoing.as_ref().is_some_and(|ongoing| ongoing.slate.is_none())
+        let is_told = self.told.as_ref().is_some_and(|told| told.is_fed);
+        is_told || self.ongoing.as_ref().is_some_and(|ongoing| ongoing.slate.is_none())
     }
 
     /// Whether nothing more will come.
@@ -314,12 +320,18 @@ impl Broadcast {
 
     /// Frames per second of the pictures that come now, once their rhythm is known.
     pub fn frame_rate(&self) -> Option<(u32, u32)> {
+        if let Some(told) = &self.told {
+            return told.frame_rates.iter().find_map(|rate| *rate);
+        }
         let ongoing = self.ongoing.as_ref()?;
         (0..ongoing.renditions.len()).find_map(|track| ongoing.timeline.frame_rate(track))
     }
 
     /// The same of one rendition; rungs have that of what they are encoded from.
     pub fn frame_rate_of(&self, rendition: usize) -> Option<(u32, u32)> {
+        if let Some(told) = &self.told {
+            return *told.frame_rates.get(rendition)?;
+        }
         let ongoing = self.ongoing.as_ref()?;
         let track = ongoing.renditions.iter().position(|index| *index == rendition);
         track.and_then(|track| ongoing.timeline.frame_rate(track)).or_else(|| self.frame_rate())
@@ -327,6 +339,9 @@ impl Broadcast {
 
     /// Time between the last two key frames of the pictures that come now.
     pub fn gop(&self) -> Option<Ticks> {
+        if let Some(told) = &self.told {
+            return told.gop;
+        }
         self.ongoing.as_ref()?.gop
     }
 

@@ -15,7 +15,7 @@ const ANCHORS_MAX: usize = 5000;
 /// Longest file that is read.
 const BYTES_MAX: u64 = 32 << 20;
 /// Its name.
-const FILE: &str = "chronicle";
+pub(super) const FILE: &str = "chronicle";
 
 /// One line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -52,20 +52,20 @@ pub(super) fn append(dir: &Path, entry: &Entry) -> io::Result<()> {
 /// What the file in this directory says, as far as it can be read.
 pub(super) fn read(dir: &Path) -> io::Result<Chronicle> {
     let path = path_in(dir);
-    let mut chronicle = Chronicle::default();
     let is_read = match std::fs::metadata(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
         found => found?.len() <= BYTES_MAX,
     };
-    if is_read {
-        // A last line may have been cut off.
-        let text = std::fs::read(&path)?;
-        let entries = text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
-        for entry in entries {
-            note(&mut chronicle, entry);
-        }
+    Ok(if is_read { parse(&std::fs::read(&path)?) } else { Chronicle::default() })
+}
+
+/// What such a file says. A last line may have been cut off.
+pub(super) fn parse(text: &[u8]) -> Chronicle {
+    let mut chronicle = Chronicle::default();
+    for entry in text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()) {
+        note(&mut chronicle, entry);
     }
-    Ok(chronicle)
+    chronicle
 }
 
 /// Where the chronicle of the recording in this directory lies.

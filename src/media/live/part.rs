@@ -2,6 +2,7 @@
 //! (draft-pantos-hls-rfc8216bis, 4.4.3.7 and B.1), in every track alike.
 use bytes::{Bytes, BytesMut};
 use mp4_atom::{Encode, FourCC, Mdat, Mfhd, Moof, Prft, ReferenceTime, Styp, Tfdt, Tfhd, Traf};
+use serde::{Deserialize, Serialize};
 
 use super::ring::Beginning;
 use crate::domain::asset::TrackKind;
@@ -14,7 +15,7 @@ use crate::media::records::SampleRecord;
 const UNIX_EPOCH_SECS: i64 = 2_208_988_800;
 
 /// PART-TARGET of a stream, fixed for the life of its playback URL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartTarget {
     ms: u32,
 }
@@ -50,7 +51,7 @@ impl PartTarget {
 }
 
 /// A finished part.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
     /// `moof` and `mdat`.
     pub bytes: Bytes,

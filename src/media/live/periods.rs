@@ -2,6 +2,8 @@
 //! visit of a publisher starts one, and so does a segment that does not come when those before it let expect.
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 /// A segment may begin this part of its duration away from where the rhythm has it.
 const TOLERANCE: i64 = 10;
 
@@ -12,7 +14,7 @@ const ALIKE: u64 = 2;
 const LENGTHS_LOOKED_AT: u64 = 4;
 
 /// How long the segments of a period are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cadence {
     /// Too few have come: nothing is told of them yet.
     Unknown,
@@ -26,7 +28,7 @@ pub enum Cadence {
 }
 
 /// Segments that continue one another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Period {
     /// Number of its first segment.
     pub first: u64,
@@ -93,6 +95,11 @@ pub struct Periods {
 }
 
 impl Periods {
+    /// Those that another broadcast has.
+    pub(super) fn replace(&mut self, periods: Vec<Period>) {
+        self.periods = periods.into();
+    }
+
     /// The periods, oldest first.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Period> {
         self.periods.iter()

@@ -149,6 +149,13 @@ impl Recorded {
         }
     }
 
+    /// Has the store keep all that there is, so that another node can go on with it.
+    pub async fn hand_over(&self, blobs: &dyn BlobStore) -> Result<(), BlobError> {
+        self.settle(blobs).await?;
+        let text = tokio::fs::read(chronicle::path_in(&self.place.dir)).await.unwrap_or_default();
+        blobs.put(&self.place.key(chronicle::FILE), text.into()).await
+    }
+
     async fn settle_one(&self, one: &Unsettled, blobs: &dyn BlobStore) -> Result<(), BlobError> {
         let unavailable = |error: io::Error| BlobError::Unavailable(error.to_string());
         let path = self.place.dir.join(&one.name);
@@ -380,8 +387,12 @@ impl Keeper for Recorder {
             }
         }
         if broadcast.has_ended() {
-            self.open.iter_mut().for_each(|writer| close(&self.shared, writer));
+            self.let_go();
         }
+    }
+
+    fn let_go(&mut self) {
+        self.open.iter_mut().for_each(|writer| close(&self.shared, writer));
     }
 }
 

@@ -12,6 +12,7 @@ use super::chronicle;
 use super::recorder::{RecordingPlace, SPAN_SUFFIX};
 use super::recording::{Place, RecordedSegment, RecordedTrack, Recording};
 use crate::domain::asset::{BlobKey, Ticks, TrackKind};
+use crate::domain::cues::Chronicle;
 use crate::domain::ports::{BlobError, BlobStore};
 use crate::media::frames::{InvalidConfig, TrackConfig, frame_rate};
 use crate::media::movie::fields::{Children, Fields, FourCc};
@@ -100,7 +101,16 @@ pub async fn recover(place: &RecordingPlace, blobs: &dyn BlobStore) -> Result<Re
         }
     }
     let dir = place.dir.clone();
-    let chronicle = tokio::task::spawn_blocking(move || chronicle::read(&dir)).await.map_err(io::Error::other)??;
+    let mut chronicle =
+        tokio::task::spawn_blocking(move || chronicle::read(&dir)).await.map_err(io::Error::other)??;
+    if chronicle == Chronicle::default() {
+        // Another node may have left it.
+        match blobs.read_all(&place.key(chronicle::FILE)).await {
+            Ok(text) => chronicle = chronicle::parse(&text),
+            Err(BlobError::NotFound(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
     let mut tracks: Vec<RecordedTrack> = tracks.into_values().collect();
     tracks.sort_by_key(|track| track.kind == TrackKind::Audio);
     Ok(Recording { tracks, chronicle })

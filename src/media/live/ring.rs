@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
 
 use super::part::Part;
 use crate::domain::asset::{BlobKey, Ticks};
@@ -26,7 +27,7 @@ pub struct Position {
 }
 
 /// How a segment begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Beginning {
     /// Media sequence number.
     pub number: u64,
@@ -41,7 +42,7 @@ pub struct Beginning {
 }
 
 /// Where a segment lies for good.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stored {
     /// The blob.
     pub key: BlobKey,
@@ -255,6 +256,33 @@ impl Ring {
             missing: 0,
             is_complete,
         });
+    }
+
+    /// A segment begins as it has in another ring. Where that is not the next one, what was here before is of no use any more.
+    pub(super) fn adopt(&mut self, beginning: Beginning, discontinuity: bool, discontinuities: u64) {
+        self.complete();
+        if beginning.number != self.next || self.segments.is_empty() {
+            self.segments.clear();
+            self.discontinuities_left = discontinuities;
+        }
+        self.append(beginning, 0, false);
+        if let Some(begun) = self.segments.back_mut() {
+            begun.discontinuity = discontinuity;
+        }
+    }
+
+    /// The segment that began last is whole, and so large and long.
+    pub(super) fn settle(&mut self, size: u32, duration: u32, missing: u32) {
+        if let Some(open) = self.segments.back_mut().filter(|last| !last.is_complete) {
+            (open.size, open.duration, open.missing, open.is_complete) = (size, duration, missing, true);
+            self.has_had_media |= !open.is_gap();
+            self.forget();
+        }
+    }
+
+    /// Keeps at least so much from now on.
+    pub(super) fn set_window(&mut self, window: Duration) {
+        self.window = window;
     }
 
     /// The open segment gets its next part.

@@ -2,13 +2,14 @@
 //! handed to whoever keeps it.
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::broadcast::{Broadcast, BroadcastSettings, Cut, RungPicture, ToldCue, Visit};
+use super::broadcast::{Broadcast, BroadcastSettings, Cut, Listener, Nonsense, RungPicture, Told, ToldCue, Visit};
 use super::realtime::Realtime;
 use super::slate::SlateClip;
 use super::timeline::Stamp;
@@ -19,6 +20,8 @@ use crate::media::frames::{Frame, InvalidConfig, TrackConfig};
 pub trait Keeper: Send {
     /// Takes what was cut, in order, and says of the broadcast's segments where they lie.
     fn keep(&mut self, broadcast: &mut Broadcast, cuts: &[Cut]);
+    /// Nothing more will come, though the broadcast goes on elsewhere.
+    fn let_go(&mut self) {}
 }
 
 /// Keeps nothing: what leaves the window is gone.
@@ -52,6 +55,8 @@ pub struct LiveStream {
     fed: Mutex<Fed>,
     moved: watch::Sender<u64>,
     tapped: watch::Sender<u64>,
+    /// Whether the broadcast goes on elsewhere.
+    is_retired: AtomicBool,
     shared: Mutex<HashMap<TypeId, Weak<dyn Any + Send + Sync>>>,
     realtime: Realtime,
 }
@@ -64,6 +69,7 @@ impl LiveStream {
             fed: Mutex::new(fed),
             moved: watch::Sender::new(0),
             tapped: watch::Sender::new(0),
+            is_retired: AtomicBool::new(false),
             shared: Mutex::default(),
             realtime: Realtime::default(),
         }
@@ -192,12 +198,46 @@ impl LiveStream {
         self.change(|fed, cuts| fed.broadcast.tick(now, cuts));
     }
 
+    /// The broadcast goes on elsewhere: nobody can feed it here any more, and nobody waits here for what comes.
+    pub fn retire(&self) {
+        self.change(|fed, cuts| {
+            fed.generation = u64::MAX;
+            fed.broadcast.end_visit(cuts);
+        });
+        self.fed().keeper.let_go();
+        self.is_retired.store(true, Ordering::Release);
+        self.moved.send_modify(|version| *version += 1);
+    }
+
+    /// Whether the broadcast goes on elsewhere.
+    pub fn is_retired(&self) -> bool {
+        self.is_retired.load(Ordering::Acquire)
+    }
+
     /// The broadcast is over: nobody can feed it any more.
     pub fn end(&self) {
         self.change(|fed, cuts| {
             fed.generation = u64::MAX;
             fed.broadcast.end(cuts);
         });
+    }
+
+    /// Takes what was told of the stream that this one is to be like.
+    pub fn take_told(&self, told: Vec<Told>) -> Result<(), Nonsense> {
+        let mut fed = self.fed();
+        let taken = told.into_iter().try_for_each(|told| fed.broadcast.take_told(told));
+        self.moved.send_modify(|version| *version += 1);
+        taken
+    }
+
+    /// What is new to this listener.
+    pub fn tell(&self, listener: &mut Listener) -> Vec<Told> {
+        self.fed().broadcast.tell(listener)
+    }
+
+    /// Moves when there may be something to be told.
+    pub fn moved(&self) -> watch::Receiver<u64> {
+        self.moved.subscribe()
     }
 
     /// Counts how often it has moved: what was rendered at one count is good until the next.
@@ -242,6 +282,9 @@ impl LiveStream {
                 moved.mark_unchanged();
                 if let Some(found) = look(&self.fed().broadcast) {
                     return Some(found);
+                }
+                if self.is_retired() {
+                    return None;
                 }
                 // The sender lives as long as this stream.
                 moved.changed().await.ok()?;

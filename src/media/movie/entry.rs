@@ -1,5 +1,6 @@
 //! Sample entries (section 8.5.2; QuickTime "sample descriptions"): which codec, and its configuration.
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::MovieError;
 use super::fields::{Children, Fields, FourCc};
@@ -7,7 +8,7 @@ use crate::domain::asset::TrackKind;
 use crate::media::codecs::aac::EsDescriptor;
 
 /// Colour as a `colr` box or a parameter set says it (ITU-T H.273 code points).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Colour {
     /// `colour_primaries`.
     pub primaries: u16,

@@ -49,6 +49,11 @@ impl Cues {
         Self { listed: VecDeque::new(), open: VecDeque::new(), last_in: None, generation, next: 0 }
     }
 
+    /// Those that another broadcast has.
+    pub(super) fn replace(&mut self, cues: Vec<Cue>) {
+        self.listed = cues.into();
+    }
+
     /// Places a cue; `None` when it is told already, or there are too many.
     fn take(&mut self, told: ToldCue, (start_micros, date): (i64, Timestamp)) -> Result<Option<Cue>, TooMany> {
         let ToldCue { class, event, length_micros, splice, values, .. } = told;

@@ -1,5 +1,6 @@
 //! Visits of a broadcast's publishers, and the epochs that they open.
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::domain::asset::Ticks;
 use crate::domain::time::Timestamp;
@@ -21,7 +22,7 @@ pub struct Visit {
 }
 
 /// What stays the same from one change of the tracks to the next.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Epoch {
     /// Its number, from 0.
     pub number: u32,
