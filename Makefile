@@ -16,10 +16,10 @@ PLAYHOUSE := $(TARGET_DIR)/release/playhouse
 
 WEB_SOURCES := $(shell find web -path web/node_modules -prune -o -path web/dist -prune -o -type f -print 2>/dev/null)
 
-.PHONY: help deps deps-test deps-bench deps-lint web build run demo test lint bench fuzz soak clean
+.PHONY: help deps deps-test deps-bench deps-lint web build run demo cluster cluster-down test lint bench fuzz soak clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 deps: ## Install what building and running need, if missing
 	@.ci/deps run
@@ -43,6 +43,12 @@ run: build ## Build and start the server on ./data (ARGS="--config FILE …" add
 
 demo: build ## Upload a generated clip; starts a server first when none runs
 	@.ci/demo $(PLAYHOUSE)
+
+cluster: build ## Three nodes here, with PostgreSQL, an S3 server and a balancer
+	@.ci/deps cluster
+	@.ci/cluster up $(PLAYHOUSE)
+cluster-down: ## End them; what they hold stays in ./data/cluster
+	@.ci/cluster down
 
 test: deps-test web/dist/index.html ## Run every test
 	cd web && npm run check && npm test
