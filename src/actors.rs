@@ -6,6 +6,7 @@
 mod backoff;
 pub mod describe;
 pub mod dispatcher;
+pub mod edges;
 pub mod janitor;
 pub mod live_ingest;
 pub mod live_keys;

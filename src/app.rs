@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::actors::dispatcher::{self, Listener};
+use crate::actors::edges;
 use crate::actors::janitor::{JanitorContext, JanitorHandle};
 use crate::actors::live_keys::KeySealer;
 use crate::actors::live_priority::{self, PriorityContext};
@@ -27,12 +28,12 @@ use crate::actors::transcode_job::{LadderDependencies, TranscodeDependencies};
 use crate::actors::transcode_worker::{PoolSettings, ProcessSettings, WorkerPoolHandle};
 use crate::actors::transcodes::{JOBS_MAX, TranscodesHandle};
 use crate::actors::uploads::{Uploads, UploadsHandle};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Inbound};
 use crate::domain::events::Event;
 use crate::domain::ids::VideoId;
 use crate::domain::ladder::live::LiveLadderSettings;
 use crate::domain::playback::machine::PlaybackLimits;
-use crate::domain::ports::{Clock, Entropy};
+use crate::domain::ports::{BlobStore, Clock, Entropy};
 use crate::domain::restart::RestartPolicy;
 use crate::http::ensure_first_admin;
 use crate::http::metrics as http_metrics;
@@ -40,6 +41,7 @@ use crate::http::pipeline::Pipeline;
 use crate::http::server::Server;
 use crate::http::state::{HttpActors, HttpPorts, HttpServices, HttpState};
 use crate::media::door::BlobDoor;
+use crate::media::edge::EdgeBlobs;
 use crate::media::resolve::Resolver;
 use crate::media::work::{MediaLimits, ProcessLimits};
 use crate::settings::{HumanDuration, Settings};
@@ -48,10 +50,12 @@ use crate::system::{SystemClock, SystemEntropy};
 use crate::tls::Tls;
 
 mod cluster;
+mod edge;
 mod listeners;
 mod storage;
 
 use cluster::Joined;
+use edge::{deleted, open_edge};
 use listeners::MediaListeners;
 use storage::open_storage;
 
@@ -134,7 +138,8 @@ impl Node {
         let tls = open_tls(&settings, &storage).await?;
         let media = MediaListeners::open(&settings, &lives, tls.as_ref(), ephemeral_ports).await?;
         let (root, janitor) = (RootHandle::default(), JanitorHandle::default());
-        let ports = http_ports(&settings, &storage, &transcodes);
+        let edge = open_edge(&settings, &storage, &nodes).await?;
+        let ports = http_ports(&settings, &storage, (&transcodes, edge.as_ref()));
         let actors = HttpActors {
             thumbnails: ThumbnailsHandle::new(thumbnails_context(&storage, &ports, workers.clone())),
             uploads: uploads.clone(),
@@ -161,7 +166,7 @@ impl Node {
         let mut branches = vec![
             workers.branch(pool_settings(&settings)?),
             live_priority::branch(priority_context(&settings, (&lives, &workers))),
-            dispatcher::branch(Arc::clone(&storage.catalog), vec![listener(state.clone()), worker(transcodes.clone())]),
+            dispatcher::branch(Arc::clone(&storage.catalog), listeners(&state, &transcodes, edge.as_ref())),
             janitor.branch(Arc::new(cleaned)),
         ];
         branches.extend(families(&settings, (&transcodes, &uploads, &playback), (&lives, &pulls)));
@@ -176,8 +181,7 @@ impl Node {
 
         let (cluster, inbound) = cluster.unzip();
         if let Some(inbound) = inbound {
-            server.serve_peers(inbound.requests);
-            tokio::spawn(lives.relays().clone().serve(inbound.relays));
+            serve_peers(&mut server, inbound, (&lives, edge));
             tokio::spawn(cluster::take_up(nodes.clone(), settings.cluster.lease_term.0, resume_all));
         }
         let mut ports = media.ports((server.address().port(), https));
@@ -203,6 +207,15 @@ impl Node {
         }
         drop((self.door, self.storage));
         tracing::info!("stopped");
+    }
+}
+
+/// Serves what other nodes ask this one for.
+fn serve_peers(server: &mut Server, inbound: Inbound, (lives, edge): (&LivesHandle, Option<EdgeBlobs>)) {
+    server.serve_peers(inbound.requests);
+    tokio::spawn(lives.relays().clone().serve(inbound.relays));
+    if let Some(edge) = edge {
+        tokio::spawn(edges::serve(edge, inbound.fills));
     }
 }
 
@@ -260,6 +273,13 @@ async fn introduce_admin(storage: &Storage, data_dir: &Path) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Who hears of every change.
+fn listeners(state: &HttpState, transcodes: &TranscodesHandle, edge: Option<&EdgeBlobs>) -> Vec<Listener> {
+    let mut listeners = vec![listener(state.clone()), worker(transcodes.clone())];
+    listeners.extend(edge.cloned().map(deleted));
+    listeners
 }
 
 /// What keeps things in memory hears of every change.
@@ -517,13 +537,25 @@ fn janitor_context(
     }
 }
 
-fn http_ports(settings: &Settings, storage: &Storage, transcodes: &TranscodesHandle) -> HttpPorts {
-    let resolver = Resolver::new(Arc::clone(&storage.blobs), settings.media.segment_cache.as_u64());
+fn http_ports(
+    settings: &Settings,
+    storage: &Storage,
+    (transcodes, edge): (&TranscodesHandle, Option<&EdgeBlobs>),
+) -> HttpPorts {
+    let blobs: Arc<dyn BlobStore> = match edge {
+        Some(edge) => Arc::new(edge.clone()),
+        None => Arc::clone(&storage.blobs),
+    };
+    // Of a disk, the next segments are as near as this one.
+    let look_ahead = edge.map_or(0, |_| settings.edge.look_ahead);
+    let resolver = Resolver::new(Arc::clone(&blobs), settings.media.segment_cache.as_u64())
+        .with_maker(Arc::new(transcodes.clone()))
+        .with_look_ahead(look_ahead);
     HttpPorts {
         catalog: Arc::clone(&storage.catalog),
         assets: Arc::clone(&storage.assets),
-        segments: Arc::new(resolver.with_maker(Arc::new(transcodes.clone()))),
-        blobs: Arc::clone(&storage.blobs),
+        segments: Arc::new(resolver),
+        blobs,
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
     }

@@ -75,6 +75,8 @@ pub struct Inbound {
     pub requests: mpsc::Receiver<Opened>,
     /// Viewers of live streams.
     pub relays: mpsc::Receiver<Opened>,
+    /// Edges whose shield this node is.
+    pub fills: mpsc::Receiver<Opened>,
 }
 
 /// This node's side of the cluster. To be stopped before it is dropped.
@@ -145,7 +147,8 @@ impl Cluster {
         let (actors, links) = mpsc::channel(INLET_MAX);
         let (gossip, inbox) = members::inbox();
         let ((requests, requested), (relays, relayed)) = (mpsc::channel(INLET_MAX), mpsc::channel(INLET_MAX));
-        let inlets = Inlets { actors, gossip, requests, relays };
+        let (fills, filled) = mpsc::channel(INLET_MAX);
+        let inlets = Inlets { actors, gossip, requests, relays, fills };
         let transport = TransportConfig { identity, epoch, listen, advertised, versions: config.versions };
         let transport = Transport::start(transport, inlets).map_err(|error| ClusterError::Listen(listen, error))?;
         transport.looker()(seeds.iter().cloned().collect());
@@ -160,7 +163,7 @@ impl Cluster {
         let telling = tokio::spawn(tell_load(Arc::clone(&handle.gossip)));
         let tasks = [looking, telling].map(AbortOnDropHandle::new).into();
         let cluster = Self { runtime: None, transport: Some(transport), handle, _tasks: tasks };
-        Ok((cluster, Inbound { requests: requested, relays: relayed }))
+        Ok((cluster, Inbound { requests: requested, relays: relayed, fills: filled }))
     }
 
     /// The ways to other nodes.

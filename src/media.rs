@@ -3,6 +3,8 @@
 //! everything else here works without it.
 pub mod codecs;
 pub mod door;
+pub mod edge;
+pub mod flights;
 pub mod frames;
 pub mod grid;
 pub mod index;

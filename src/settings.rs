@@ -53,7 +53,7 @@ macro_rules! section {
 
 mod cluster;
 
-pub use cluster::{BlobSettings, ClusterSettings};
+pub use cluster::{BlobSettings, ClusterSettings, EdgeSettings};
 
 section!(
     /// The node as a whole.
@@ -463,6 +463,8 @@ pub struct Settings {
     pub blobs: BlobSettings,
     /// Several servers as one.
     pub cluster: ClusterSettings,
+    /// What is kept near of blobs in buckets.
+    pub edge: EdgeSettings,
 }
 
 /// Why settings cannot be used.

@@ -21,6 +21,7 @@ pub mod blobs;
 pub mod catalog;
 pub mod codec;
 pub mod data_dir;
+pub mod edge_cache;
 mod files;
 pub mod journal;
 pub mod uploads;

@@ -14,6 +14,8 @@ mod cluster;
 mod codecs;
 #[path = "e2e/commands.rs"]
 mod commands;
+#[path = "e2e/edge.rs"]
+mod edge;
 #[path = "e2e/formats.rs"]
 mod formats;
 #[path = "e2e/kill.rs"]

@@ -99,6 +99,17 @@ impl NodesHandle {
         self.owner(key, role).filter(|owner| *owner != self.0.me.node)
     }
 
+    /// The node that reads this blob for all who deliver, when that is another one: one of a zone, or any if that is not said or
+    /// nobody is there.
+    pub(super) fn shield(&self, key: &str, zone: &str) -> Option<NodeName> {
+        let (members, cluster) = (self.members(), self.0.cluster.as_ref());
+        cluster?;
+        let of_zone: Vec<Member> = members.iter().filter(|member| member.zone == zone).cloned().collect();
+        let is_shielded = !zone.is_empty() && of_zone.iter().any(|member| member.takes(Role::Edge));
+        let owner = placement::owner(key, Role::Edge, if is_shielded { &of_zone } else { &members });
+        owner.filter(|owner| *owner != self.0.me.node)
+    }
+
     /// Draws something until it belongs to this node: what is made here then lives here. Where that never happens, because this node
     /// has not that role, the last that was drawn is as good as any.
     pub fn draw_own<T>(&self, role: Role, key_of: impl Fn(&T) -> String, draw: impl Fn() -> T) -> T {
@@ -149,16 +160,22 @@ impl NodesHandle {
 
     /// Opens a way for a request to another node.
     pub async fn open_request(&self, node: &NodeName) -> Result<PeerStream, OpenStreamError> {
-        match &self.0.cluster {
-            Some((cluster, _)) => cluster.peers().open(node, StreamKind::Request).await,
-            None => Err(OpenStreamError::NotConnected(node.clone())),
-        }
+        self.open(node, StreamKind::Request).await
     }
 
     /// Opens a way for a live stream of another node.
     pub async fn open_relay(&self, node: &NodeName) -> Result<PeerStream, OpenStreamError> {
+        self.open(node, StreamKind::Relay).await
+    }
+
+    /// Opens a way for bytes of a blob that another node reads.
+    pub(super) async fn open_fill(&self, node: &NodeName) -> Result<PeerStream, OpenStreamError> {
+        self.open(node, StreamKind::Fill).await
+    }
+
+    async fn open(&self, node: &NodeName, kind: StreamKind) -> Result<PeerStream, OpenStreamError> {
         match &self.0.cluster {
-            Some((cluster, _)) => cluster.peers().open(node, StreamKind::Relay).await,
+            Some((cluster, _)) => cluster.peers().open(node, kind).await,
             None => Err(OpenStreamError::NotConnected(node.clone())),
         }
     }

@@ -61,6 +61,8 @@ pub(super) struct Inlets {
     pub(super) requests: mpsc::Sender<Opened>,
     /// Viewers of live streams.
     pub(super) relays: mpsc::Sender<Opened>,
+    /// Edges whose shield this node is.
+    pub(super) fills: mpsc::Sender<Opened>,
 }
 
 /// A peer as it is known.
@@ -487,6 +489,7 @@ async fn sort(peers: Peers, from: NodeLife, mut stream: PeerStream) {
         Some(StreamKind::Actors) => inlets.actors.try_send((opened, true)).is_ok(),
         Some(StreamKind::Request) => inlets.requests.try_send(opened).is_ok(),
         Some(StreamKind::Relay) => inlets.relays.try_send(opened).is_ok(),
+        Some(StreamKind::Fill) => inlets.fills.try_send(opened).is_ok(),
         Some(StreamKind::Gossip) | None => false,
     };
     if !is_taken {

@@ -68,6 +68,8 @@ pub enum StreamKind {
     Request,
     /// Media of a live stream.
     Relay,
+    /// Bytes of a blob.
+    Fill,
 }
 
 impl StreamKind {
@@ -78,6 +80,7 @@ impl StreamKind {
             Self::Gossip => 2,
             Self::Request => 3,
             Self::Relay => 4,
+            Self::Fill => 5,
         }
     }
 
@@ -88,6 +91,7 @@ impl StreamKind {
             2 => Some(Self::Gossip),
             3 => Some(Self::Request),
             4 => Some(Self::Relay),
+            5 => Some(Self::Fill),
             _ => None,
         }
     }
@@ -140,7 +144,7 @@ mod tests {
         let mut said = serde_json::to_value(hello(1, 2)).unwrap();
         said["mood"] = "good".into();
         assert_eq!(serde_json::from_value::<Hello>(said).unwrap(), hello(1, 2));
-        for kind in [StreamKind::Actors, StreamKind::Gossip, StreamKind::Request, StreamKind::Relay] {
+        for kind in [StreamKind::Actors, StreamKind::Gossip, StreamKind::Request, StreamKind::Relay, StreamKind::Fill] {
             assert_eq!(StreamKind::of(kind.code()), Some(kind));
         }
         assert_eq!(StreamKind::of(0), None);

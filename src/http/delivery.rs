@@ -15,9 +15,10 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, header};
+use futures::stream::TryStreamExt;
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 
-use self::answer::{Cacheability, Entity};
+use self::answer::{Answer, Cacheability, Entity, Growing};
 use self::live::LiveDelivery;
 use self::playlists::{Document, Playlists};
 use self::request::{MediaRequest, manifest_query};
@@ -29,7 +30,9 @@ use crate::actors::playback::PlaybackHandle;
 use crate::domain::asset::Ticks;
 use crate::domain::ids::PlaybackId;
 use crate::domain::live::Live;
-use crate::domain::ports::{AssetStore, BlobStore, Catalog, Clock, MediaObject, SegmentSource};
+use crate::domain::ports::{
+    AssetStore, BlobStore, Catalog, Clock, MediaObject, ObjectBytes, Opened, Origin, RangeKey, SegmentSource,
+};
 use crate::domain::time::Timestamp;
 use crate::domain::video::{Privacy, Video};
 use crate::media::view::View;
@@ -43,6 +46,7 @@ mod playlists;
 mod request;
 mod watchable;
 
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// Below a video's base: its still pictures, and sheets of small ones.
 const PICTURES: &str = "pictures/";
 /// Below a video's base: where on the sheets which moment is.
@@ -77,7 +81,12 @@ pub(crate) struct DeliveryContext {
     pub(crate) tokens: Arc<MediaTokens>,
     /// `max-age` of playlists.
     pub(crate) manifest_max_age: Duration,
+    /// What this node is called in `Cache-Status`.
+    pub(crate) cache_name: String,
 }
+
+/// An answer, and where its bytes come from, if not from here.
+type Served = (Answer, Option<Origin>);
 
 /// Delivery's state; clones share it.
 #[derive(Clone)]
@@ -196,11 +205,26 @@ impl Delivery {
         if watchable.privacy != Privacy::Public && !is_signed {
             return Err(Problem::not_found());
         }
-        let entity = match request.tail.strip_prefix(PICTURES) {
+        let (answer, origin) = match request.tail.strip_prefix(PICTURES) {
             Some(name) => self.picture(&watchable, name).await?,
             None => self.media(&watchable, &request).await?,
         };
-        Ok(entity.respond(&request.headers, watchable.privacy == Privacy::Public))
+        let mut response = answer.respond(&request.headers, watchable.privacy == Privacy::Public);
+        if let Some(status) = origin.and_then(|origin| self.cache_status(origin)) {
+            response.headers_mut().insert(CACHE_STATUS, status);
+        }
+        Ok(response)
+    }
+
+    /// What became of a request at this node (RFC 9211).
+    fn cache_status(&self, origin: Origin) -> Option<HeaderValue> {
+        let name = &self.0.context.cache_name;
+        let status = match origin {
+            Origin::Near => format!("{name}; hit"),
+            Origin::UnderWay => format!("{name}; fwd=uri-miss; collapsed"),
+            Origin::Fetched => format!("{name}; fwd=uri-miss; stored"),
+        };
+        HeaderValue::try_from(status).ok()
     }
 
     async fn live(&self, watched: &Watched, request: &MediaRequest, is_signed: bool) -> Result<Response, Problem> {
@@ -212,14 +236,14 @@ impl Delivery {
         Ok(answer.respond(&request.headers, watched.privacy == Privacy::Public))
     }
 
-    async fn media(&self, watchable: &Arc<Watchable>, request: &MediaRequest) -> Result<Entity, Problem> {
+    async fn media(&self, watchable: &Arc<Watchable>, request: &MediaRequest) -> Result<Served, Problem> {
         let document = match request.tail.as_str() {
             MANIFEST => Document::Description(request.view()),
             STORYBOARD => Document::Storyboard,
             tail => match MediaPath::parse(tail).ok_or_else(Problem::not_found)? {
                 MediaPath::Object { track, object } => {
                     self.note_segment(watchable, request, track, object);
-                    return self.object(watchable, track, object).await;
+                    return self.object(watchable, (track, object), request).await;
                 }
                 MediaPath::Multivariant => Document::Multivariant(request.view()),
                 MediaPath::Media { track } => Document::Media(track.to_owned()),
@@ -234,17 +258,22 @@ impl Delivery {
         let is_growing = lists_renditions && !watchable.is_finished;
         let max_age = self.0.context.manifest_max_age;
         let cacheability = if is_growing { Cacheability::Growing } else { Cacheability::Revalidated { max_age } };
-        Ok(rendered.entity(super::accepts_gzip(&request.headers), cacheability))
+        Ok((rendered.entity(super::accepts_gzip(&request.headers), cacheability).into(), None))
     }
 
-    async fn object(&self, watchable: &Watchable, track: &str, object: MediaObject) -> Result<Entity, Problem> {
+    async fn object(
+        &self,
+        watchable: &Watchable,
+        (track, object): (&str, MediaObject),
+        request: &MediaRequest,
+    ) -> Result<Served, Problem> {
         let asset = &watchable.asset;
         let of = asset.track(track).ok_or_else(Problem::not_found)?;
         if !watchable.shows(of, object) {
             return Err(Problem::not_found());
         }
         let kind = of.kind;
-        let body = self.0.context.segments.resolve(asset, track, object).await?;
+        let Opened { body, origin } = self.0.context.segments.open(asset, track, object).await?;
         let name = crate::protocols::hls::paths::object_name(object);
         // The track's name says in which generation it was made: later ones of the asset deliver the same bytes.
         let etag = format!("\"{}.{track}.{name}\"", asset.playback_id);
@@ -252,22 +281,40 @@ impl Delivery {
             crate::domain::asset::TrackKind::Video => "video/mp4",
             crate::domain::asset::TrackKind::Audio => "audio/mp4",
         };
-        metrics::counter!("playhouse_delivery_bytes_total", "kind" => "segment").increment(body.len() as u64);
-        Ok(Entity {
-            body,
+        let head = Entity {
+            body: Bytes::new(),
             content_type: HeaderValue::from_static(content_type),
             etag,
             encoding: None,
             cacheability: Cacheability::Immutable,
-        })
+        };
+        let may_come = !request.headers.contains_key(header::RANGE);
+        let (answer, bytes) = match body {
+            ObjectBytes::Coming { bytes, stream } if may_come => {
+                (Answer::Growing(Growing { head, body: Body::from_stream(stream), bytes: Some(bytes) }), bytes)
+            }
+            ObjectBytes::Coming { bytes, stream } => {
+                let whole = stream.try_collect::<Vec<Bytes>>().await?.concat();
+                (Entity { body: whole.into(), ..head }.into(), bytes)
+            }
+            ObjectBytes::Whole(body) => {
+                let bytes = body.len() as u64;
+                (Entity { body, ..head }.into(), bytes)
+            }
+        };
+        metrics::counter!("playhouse_delivery_bytes_total", "kind" => "segment").increment(bytes);
+        Ok((answer, Some(origin)))
     }
 
-    async fn picture(&self, watchable: &Watchable, name: &str) -> Result<Entity, Problem> {
+    async fn picture(&self, watchable: &Watchable, name: &str) -> Result<Served, Problem> {
         let (key, content_type) = watchable.picture(name).ok_or_else(Problem::not_found)?;
-        let body = self.0.context.blobs.read_all(key).await?;
+        let blobs = &self.0.context.blobs;
+        let is_near = blobs.is_near(&RangeKey { key: key.clone(), range: None });
+        let body = blobs.read_all(key).await?;
         let content_type = HeaderValue::from_str(content_type).map_err(|_| Problem::internal())?;
         let etag = format!("\"{}.{name}.{}\"", watchable.asset.playback_id, body.len());
-        Ok(Entity { body, content_type, etag, encoding: None, cacheability: Cacheability::Immutable })
+        let entity = Entity { body, content_type, etag, encoding: None, cacheability: Cacheability::Immutable };
+        Ok((entity.into(), Some(if is_near { Origin::Near } else { Origin::Fetched })))
     }
 
     /// A player that fetched a manifest without a session of its own gets a derived one; playback does not wait for it.
@@ -288,6 +335,7 @@ impl Delivery {
     fn note_segment(&self, watchable: &Watchable, request: &MediaRequest, track: &str, object: MediaObject) {
         let MediaObject::Segment(number) = object else { return };
         let fingerprint = request.fingerprint();
+        self.0.context.segments.look_ahead(fingerprint, &watchable.asset, track, number);
         let playback = &self.0.context.playback;
         if request.method != Method::GET || !playback.is_derived(fingerprint) {
             return;
@@ -350,7 +398,7 @@ fn finish(answer: Result<Response, Problem>) -> Response {
     headers.insert("cross-origin-resource-policy", HeaderValue::from_static("cross-origin"));
     headers.insert(
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("content-length, content-range, accept-ranges, etag, date"),
+        HeaderValue::from_static("content-length, content-range, accept-ranges, etag, date, cache-status"),
     );
     response
 }

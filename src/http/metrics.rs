@@ -40,8 +40,16 @@ fn describe() {
         ("playhouse_janitor_rounds_total", Unit::Count, "Clean-up rounds"),
         ("playhouse_janitor_orphans_deleted_total", Unit::Count, "Files deleted that nothing referred to"),
         ("playhouse_delivery_bytes_total", Unit::Bytes, "Bytes of media resolved for delivery, by kind"),
-        ("playhouse_segment_cache_hits_total", Unit::Count, "Segments served from memory"),
-        ("playhouse_segment_cache_misses_total", Unit::Count, "Segments that had to be built"),
+        (
+            "playhouse_segment_requests_total",
+            Unit::Count,
+            "Segments asked for, by result: hit (in memory or on this node's disk), collapsed (under way), miss",
+        ),
+        ("playhouse_segment_bytes_total", Unit::Bytes, "Bytes of segments asked for, by result"),
+        ("playhouse_edge_fill_bytes_total", Unit::Bytes, "Bytes of blobs read, by where from: disk, shield, store"),
+        ("playhouse_edge_store_requests_total", Unit::Count, "Reads of the store for delivery"),
+        ("playhouse_edge_errors_total", Unit::Count, "Reads of blobs for delivery that failed, by where from"),
+        ("playhouse_edge_ahead_total", Unit::Count, "Segments fetched before anybody asked for them"),
         ("playhouse_segment_built_bytes_total", Unit::Bytes, "Bytes of segments built"),
         ("playhouse_logins_total", Unit::Count, "Attempts to sign in, by outcome"),
     ];

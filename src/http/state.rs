@@ -37,7 +37,7 @@ pub struct HttpPorts {
     pub assets: Arc<dyn AssetStore>,
     /// Media bytes.
     pub segments: Arc<dyn SegmentSource>,
-    /// Blobs, for pictures.
+    /// Blobs, for pictures and recordings.
     pub blobs: Arc<dyn BlobStore>,
     /// Wall-clock time.
     pub clock: Arc<dyn Clock>,
@@ -151,7 +151,9 @@ pub struct HttpContext {
 }
 
 fn delivery(settings: &Settings, ports: &HttpPorts, (playback, lives): (PlaybackHandle, LivesHandle)) -> Delivery {
+    let cache_name = settings.cluster.name().map_or_else(|| "playhouse".to_owned(), String::from);
     Delivery::new(DeliveryContext {
+        cache_name,
         catalog: Arc::clone(&ports.catalog),
         assets: Arc::clone(&ports.assets),
         segments: Arc::clone(&ports.segments),

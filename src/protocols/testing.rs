@@ -2,6 +2,7 @@
 //! ffmpeg decodes of them.
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -39,6 +40,7 @@ pub(crate) fn index(clip: &Path) -> MovieIndex {
 
 /// Writes all objects of an asset below a directory, as a server would give them.
 pub(crate) async fn write_objects(asset: &Asset, source: &dyn SegmentSource, out: &Path) {
+    let asset = &Arc::new(asset.clone());
     for track in &asset.tracks {
         let dir = out.join(&track.name);
         fs::create_dir_all(&dir).unwrap();

@@ -50,6 +50,24 @@ impl BlobSettings {
 }
 
 section!(
+    /// What a node keeps near of blobs in buckets, to deliver it.
+    EdgeSettings {
+        /// Disk for it; 0: nothing is kept there.
+        disk: ByteSize = ByteSize::gib(10),
+        /// What has been kept for this long is read again.
+        ttl: HumanDuration = HumanDuration::secs(7 * 24 * 3600),
+        /// Segments that are fetched ahead of each viewer.
+        look_ahead: u32 = 2,
+        /// Whether one node reads each blob for all of a cluster.
+        shield: bool = true,
+        /// Only nodes of this zone read for others; empty: all that deliver.
+        shield_zone: String = String::new(),
+        /// One that sends nothing for this long is not waited for.
+        shield_timeout: HumanDuration = HumanDuration::secs(2),
+    }
+);
+
+section!(
     /// Several servers as one.
     ClusterSettings {
         /// This node's name; empty: this server is alone, and nothing below counts.

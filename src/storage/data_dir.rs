@@ -96,6 +96,11 @@ impl DataDir {
         self.root.join("tls")
     }
 
+    /// What is kept near of blobs that are elsewhere; may be deleted while nobody works here. Made when it is used.
+    pub fn edge(&self) -> PathBuf {
+        self.root.join("edge")
+    }
+
     /// Recordings of live streams, as far as they are not blobs yet: outlives the process.
     pub fn recordings(&self) -> PathBuf {
         self.root.join("recordings")

@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use super::postgres::Postgres;
+use super::proxy::{Line, Proxy};
 use super::s3::S3;
 use super::server::{Server, ServerOptions};
 use super::tools::{run, until};
@@ -19,7 +20,10 @@ pub(crate) struct Cluster {
     /// The nodes.
     pub(crate) nodes: Vec<Server>,
     _database: Postgres,
-    _buckets: S3,
+    /// What they store into.
+    pub(crate) buckets: S3,
+    /// The line between the nodes and their buckets, if there is any.
+    pub(crate) line: Option<Proxy>,
     _certificates: tempfile::TempDir,
     token: OnceCell<Option<String>>,
 }
@@ -32,7 +36,20 @@ fn free_port() -> u16 {
 impl Cluster {
     /// Starts so many nodes, called `node-1` and so on, and waits until each knows all.
     pub(crate) async fn start(count: usize, options: impl Fn(ServerOptions) -> ServerOptions) -> Self {
+        Self::start_over(count, None, options).await
+    }
+
+    /// The same, with a line between the nodes and their buckets.
+    pub(crate) async fn start_over(
+        count: usize,
+        line: Option<Line>,
+        options: impl Fn(ServerOptions) -> ServerOptions,
+    ) -> Self {
         let (database, buckets) = (Postgres::start(), S3::start());
+        let line = match line {
+            Some(line) => Some(Proxy::start(buckets.port(), line).await),
+            None => None,
+        };
         let certificates = tempfile::tempdir().expect("a directory");
         let dir = certificates.path().join("cluster");
         let admin = || {
@@ -61,11 +78,14 @@ impl Cluster {
             for (key, value) in buckets.settings() {
                 node = node.set(key, &value);
             }
+            if let Some(line) = &line {
+                node = node.set("blobs.s3_endpoint", &line.url());
+            }
             node.start()
         };
         let nodes = ports.iter().enumerate().map(node).collect();
         let cluster =
-            Self { nodes, _database: database, _buckets: buckets, _certificates: certificates, token: OnceCell::new() };
+            Self { nodes, _database: database, buckets, line, _certificates: certificates, token: OnceCell::new() };
         cluster.until_all_know(count).await;
         cluster
     }

@@ -1,4 +1,5 @@
-//! A slow line: a TCP proxy with the bandwidth and delay of one link that all its connections share.
+//! A slow line: a TCP proxy with the bandwidth and delay of one link that all its connections share, which notes what is asked over it
+//! by HTTP/1.1.
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -28,11 +29,22 @@ pub(crate) struct Line {
 struct Lane {
     free_at: Mutex<Instant>,
     line: Line,
+    /// Where the first lines of requests go.
+    asked: Option<Arc<Mutex<Vec<String>>>>,
 }
 
 impl Lane {
-    fn new(line: Line) -> Arc<Self> {
-        Arc::new(Self { free_at: Mutex::new(Instant::now()), line })
+    fn new(line: Line, asked: Option<Arc<Mutex<Vec<String>>>>) -> Arc<Self> {
+        Arc::new(Self { free_at: Mutex::new(Instant::now()), line, asked })
+    }
+
+    /// Notes a request, if a piece begins with one.
+    fn note(&self, piece: &[u8]) {
+        let Some(asked) = &self.asked else { return };
+        let first = piece.split(|byte| *byte == b'\r').next().unwrap_or_default();
+        if let Some(line) = std::str::from_utf8(first).ok().filter(|line| line.ends_with(" HTTP/1.1")) {
+            asked.lock().expect("no panic while locked").push(line.to_owned());
+        }
     }
 
     /// When a piece that is sent now has arrived.
@@ -48,6 +60,7 @@ impl Lane {
 pub(crate) struct Proxy {
     address: SocketAddr,
     cut: broadcast::Sender<()>,
+    asked: Arc<Mutex<Vec<String>>>,
     accepting: tokio::task::JoinHandle<()>,
 }
 
@@ -57,7 +70,8 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address = listener.local_addr().expect("its address");
         let (cut, _) = broadcast::channel(1);
-        let (up, down, cuts) = (Lane::new(line), Lane::new(line), cut.clone());
+        let asked = Arc::<Mutex<Vec<String>>>::default();
+        let (up, down, cuts) = (Lane::new(line, Some(Arc::clone(&asked))), Lane::new(line, None), cut.clone());
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let (up, down, mut cut) = (up.clone(), down.clone(), cuts.subscribe());
@@ -77,7 +91,12 @@ impl Proxy {
                 });
             }
         });
-        Self { address, cut, accepting }
+        Self { address, cut, asked, accepting }
+    }
+
+    /// First lines of all requests so far.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.asked.lock().expect("no panic while locked").clone()
     }
 
     /// `http://127.0.0.1:port` of this end of the line.
@@ -104,6 +123,7 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, lane: Arc<Lane>)
         let mut piece = vec![0; PIECE_BYTES];
         while let Ok(bytes @ 1..) = from.read(&mut piece).await {
             let arrival = lane.arrival(bytes);
+            lane.note(&piece[..bytes]);
             if sender.send((arrival, piece[..bytes].to_vec())).await.is_err() {
                 break;
             }

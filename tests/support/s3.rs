@@ -40,6 +40,11 @@ impl S3 {
         server
     }
 
+    /// Where it listens.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// What a server has to be told of it.
     pub(crate) fn settings(&self) -> Vec<(&'static str, String)> {
         vec![

@@ -5,6 +5,7 @@ use std::process::{Child, Command, ExitStatus};
 use std::sync::{Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use playhouse::cli::client::{Client, ClientError};
 use serde_json::Value;
 
@@ -146,6 +147,12 @@ impl Server {
         Ok(client)
     }
 
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = nix::unistd::Pid::from_raw(self.pid().try_into().expect("a process id"));
+        nix::sys::signal::kill(pid, signal).expect("a process to signal");
+    }
+
     /// Whether it was started and not ended.
     pub(crate) fn is_running(&self) -> bool {
         self.child.is_some()
@@ -161,9 +168,8 @@ impl Server {
 
     /// Asks it to stop and waits for it.
     pub(crate) fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
         let mut child = self.child.take().expect("a running server");
-        let pid = nix::unistd::Pid::from_raw(child.id().try_into().expect("a process id"));
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("a process to signal");
         let started = Instant::now();
         loop {
             match child.try_wait().expect("its state") {

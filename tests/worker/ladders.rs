@@ -107,10 +107,10 @@ async fn what_is_not_standard_is_playable_after_its_first_chunk() {
     let again = resolver(&node).resolve(&listed, &listed.tracks[0].name, MediaObject::Segment(last)).await.unwrap();
     assert_eq!(bytes, again, "also after the job has ended");
     let name = listed.tracks[0].name.replace("v300", "v999");
-    let unknown = Asset {
+    let unknown = Arc::new(Asset {
         tracks: vec![playhouse::domain::asset::AssetTrack { name, ..listed.tracks[0].clone() }],
         ..(*listed).clone()
-    };
+    });
     let refused = resolver(&node).resolve(&unknown, &unknown.tracks[0].name, MediaObject::Segment(last)).await;
     assert_eq!(refused, Err(ResolveError::NotFound));
 }

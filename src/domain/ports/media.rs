@@ -1,6 +1,9 @@
 //! Ports to media.
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::stream::BoxStream;
 
 use super::super::asset::{Asset, BlobKey};
 use super::super::ids::VideoId;
@@ -55,9 +58,47 @@ pub trait SegmentMaker: Send + Sync {
     async fn make(&self, video: &VideoId, track: &str, chunk: u32, segment: u32) -> Result<MadeSegment, ResolveError>;
 }
 
+/// Where the bytes of an object come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// They were in memory, or on this node's disk.
+    Near,
+    /// Somebody else had asked for them, and they are on their way.
+    UnderWay,
+    /// They are fetched or made.
+    Fetched,
+}
+
+/// The bytes of an object.
+pub enum ObjectBytes {
+    /// All of them.
+    Whole(Bytes),
+    /// As they come.
+    Coming {
+        /// How many there will be.
+        bytes: u64,
+        /// They.
+        stream: BoxStream<'static, Result<Bytes, ResolveError>>,
+    },
+}
+
+/// An object, and where it comes from.
+pub struct Opened {
+    /// Its bytes.
+    pub body: ObjectBytes,
+    /// Where they come from.
+    pub origin: Origin,
+}
+
 /// The one way to media bytes, be they live, stored, virtual, remote or to be made.
 #[async_trait]
 pub trait SegmentSource: Send + Sync {
     /// The bytes of one object of a track.
-    async fn resolve(&self, asset: &Asset, track: &str, object: MediaObject) -> Result<Bytes, ResolveError>;
+    async fn resolve(&self, asset: &Arc<Asset>, track: &str, object: MediaObject) -> Result<Bytes, ResolveError>;
+
+    /// The same, without waiting for more than the first of them.
+    async fn open(&self, asset: &Arc<Asset>, track: &str, object: MediaObject) -> Result<Opened, ResolveError>;
+
+    /// A viewer plays a track and has come to this segment: what it will ask for next may be fetched already.
+    fn look_ahead(&self, viewer: u64, asset: &Arc<Asset>, track: &str, segment: u32);
 }

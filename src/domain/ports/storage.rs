@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use serde::{Deserialize, Serialize};
 
 use super::super::asset::{Asset, BlobKey, Extent};
 use super::super::ids::{UploadId, VideoId};
@@ -55,8 +56,48 @@ pub trait BlobStore: Send + Sync {
     fn list(&self, prefix: &str) -> BoxStream<'static, Result<BlobMeta, BlobError>>;
     /// The file behind a blob, when the store is a local disk.
     fn local_path(&self, key: &BlobKey) -> Option<PathBuf>;
+    /// Whether this can be read without asking another machine.
+    fn is_near(&self, wanted: &RangeKey) -> bool {
+        self.local_path(&wanted.key).is_some()
+    }
     /// Bytes free in the store, when it has an end.
     async fn free_bytes(&self) -> Result<Option<u64>, BlobError>;
+}
+
+/// Some bytes of a blob.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RangeKey {
+    /// The blob.
+    pub key: BlobKey,
+    /// Which of them; `None`: all.
+    pub range: Option<Range<u64>>,
+}
+
+impl RangeKey {
+    /// The id that the blob belongs to: what its key says behind its area.
+    pub fn owner(&self) -> &str {
+        self.key.as_str().split('/').nth(1).unwrap_or("none")
+    }
+}
+
+/// Bytes of blobs that are kept near.
+#[async_trait]
+pub trait RangeCache: Send + Sync {
+    /// Whether it is there, as far as is known.
+    fn holds(&self, wanted: &RangeKey) -> bool;
+    /// The bytes, if they are there.
+    async fn get(&self, wanted: &RangeKey) -> Option<Bytes>;
+    /// Keeps them, if there is room.
+    async fn put(&self, wanted: &RangeKey, bytes: Bytes);
+    /// Drops all that belongs to this id.
+    async fn forget(&self, owner: &str);
+}
+
+/// The node that reads blobs for others.
+#[async_trait]
+pub trait Shield: Send + Sync {
+    /// The bytes as it gives them; `None` when nobody reads this for this node.
+    async fn fetch(&self, wanted: &RangeKey) -> Option<BoxStream<'static, Result<Bytes, BlobError>>>;
 }
 
 /// Where the bytes of unfinished uploads go. Locally, the fsynced length of the file *is* the offset.

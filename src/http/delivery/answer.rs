@@ -38,12 +38,14 @@ pub(super) struct Entity {
     pub(super) cacheability: Cacheability,
 }
 
-/// A representation whose bytes are still being made: no ranges, no length.
+/// A representation whose bytes are still being made, or fetched: no ranges.
 pub(super) struct Growing {
     /// All but its bytes.
     pub(super) head: Entity,
     /// Them.
     pub(super) body: Body,
+    /// How many there will be, when that is known.
+    pub(super) bytes: Option<u64>,
 }
 
 /// Either.
@@ -63,13 +65,19 @@ impl From<Entity> for Answer {
 impl Answer {
     /// The answer to a GET (HEAD's body is dropped by the router).
     pub(super) fn respond(self, request: &HeaderMap, is_public: bool) -> Response {
-        let Growing { head, body } = match self {
+        let Growing { head, body, bytes } = match self {
             Self::Whole(entity) => return entity.respond(request, is_public),
+            Self::Growing(growing) if growing.head.is_known_to(request) => {
+                return growing.head.respond(request, is_public);
+            }
             Self::Growing(growing) => growing,
         };
         let mut response = Response::new(body);
         head.write_headers(response.headers_mut(), is_public);
-        response.headers_mut().remove(header::ACCEPT_RANGES);
+        match bytes {
+            Some(bytes) => set(response.headers_mut(), header::CONTENT_LENGTH, &bytes.to_string()),
+            None => drop(response.headers_mut().remove(header::ACCEPT_RANGES)),
+        }
         response.headers_mut().insert(header::CONTENT_TYPE, head.content_type);
         response
     }
@@ -80,7 +88,7 @@ impl Entity {
     pub(super) fn respond(self, request: &HeaderMap, is_public: bool) -> Response {
         let mut response = Response::new(Body::empty());
         self.write_headers(response.headers_mut(), is_public);
-        if matches_any(request.get(header::IF_NONE_MATCH), &self.etag) {
+        if self.is_known_to(request) {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             return response;
         }
@@ -103,6 +111,11 @@ impl Entity {
             }
         }
         response
+    }
+
+    /// Whether the client has it.
+    fn is_known_to(&self, request: &HeaderMap) -> bool {
+        matches_any(request.get(header::IF_NONE_MATCH), &self.etag)
     }
 
     fn write_headers(&self, headers: &mut HeaderMap, is_public: bool) {

@@ -118,7 +118,7 @@ impl LiveDelivery {
             Found::Nothing => return Err(Problem::not_found()),
             Found::Growing => {
                 let body = growing::body(stream, (track, number), patience);
-                return Ok(Answer::Growing(Growing { head: object_headers(request), body }));
+                return Ok(Answer::Growing(Growing { head: object_headers(request), body, bytes: None }));
             }
             Found::Whole(Whole::InMemory(bytes)) => bytes,
             Found::Whole(Whole::Stored(stored)) => self.read(stored).await?,

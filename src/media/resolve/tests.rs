@@ -3,7 +3,7 @@ use crate::domain::asset::{BlobKey, Extent, Segment};
 use crate::media::testing::{blobs_in, empty_asset, empty_track};
 
 /// An asset of one segment of two samples whose bytes are the numbers from 0 on, at offsets 10 and 30.
-async fn asset_in(blobs: &dyn BlobStore) -> Asset {
+async fn asset_in(blobs: &dyn BlobStore) -> Arc<Asset> {
     let source: Vec<u8> = (0..100).collect();
     blobs.put(&BlobKey::new("source"), source.into()).await.unwrap();
     let record = |offset, dts| SampleRecord { offset, bytes: 5, dts, duration: 40, composition: 0, keyframe: true };
@@ -19,7 +19,7 @@ async fn asset_in(blobs: &dyn BlobStore) -> Asset {
         |first| Segment { start: 0, duration: 80, bytes, source: SegmentBytes::Virtual { first, samples: 2 } };
     track.segments = vec![segment(0), segment(1)];
     let source = vec![Extent { key: BlobKey::new("source"), bytes: 100 }];
-    Asset { tracks: vec![track], source, ..empty_asset() }
+    Arc::new(Asset { tracks: vec![track], source, ..empty_asset() })
 }
 
 #[tokio::test]
@@ -31,6 +31,8 @@ async fn a_segment_is_built_once_however_many_want_it() {
     let wanted = (0..50).map(|_| resolver.resolve(&asset, "v0-1", MediaObject::Segment(0)));
     let all = futures::future::try_join_all(wanted).await.unwrap();
     assert!(all.iter().all(|bytes| bytes.as_ptr() == all[0].as_ptr()), "shared, not copied");
+    let again = resolver.open(&asset, "v0-1", MediaObject::Segment(0)).await.unwrap();
+    assert!(again.origin == Origin::Near && matches!(again.body, ObjectBytes::Whole(bytes) if bytes == all[0]));
     assert_eq!(&all[0][all[0].len() - 10..], [10, 11, 12, 13, 14, 30, 31, 32, 33, 34]);
 }
 

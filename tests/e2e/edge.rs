@@ -1,0 +1,153 @@
+//! Edges: what is delivered is read from the store once, for the whole cluster.
+use std::collections::HashMap;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use reqwest::Method;
+use reqwest::header::RANGE;
+use serde_json::Value;
+
+use crate::live::text;
+use crate::support::clips::half_minute_720p;
+use crate::support::cluster::Cluster;
+use crate::support::proxy::{Line, Proxy};
+use crate::support::server::Server;
+use crate::support::tools::until;
+use crate::uploads::{VERDICT_WITHIN, create};
+use playhouse::cli::client::Client;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A store that is some way off.
+const FAR: Line = Line { bits_per_sec: 10_000_000_000, round_trip: Duration::from_millis(100) };
+const AT_ONCE: usize = 1000;
+
+/// A video with rungs, and paths of the segments of its tracks of pictures, the least rung last.
+async fn ready(client: &Client, node: &Server) -> (Value, Vec<Vec<String>>) {
+    let upload = create(client, &half_minute_720p()).await;
+    client.append(&upload.url, 0, std::fs::read(half_minute_720p()).expect("a clip").into()).await.expect("an append");
+    let video = until("all its rungs", VERDICT_WITHIN, || async {
+        client.video(&upload.video_id).await.ok().filter(|video| video["status"] == "ready")
+    })
+    .await;
+    let base = text(&video, "/video_urls/hls").rsplit_once('/').expect("a path").0;
+    let base = base.split_once("/v/").map(|(_, path)| format!("/v/{path}")).expect("public media");
+    let mut tracks = Vec::new();
+    let master = get(&node.url(), &format!("{base}/master.m3u8")).await.1;
+    for media in master.lines().filter(|line| line.ends_with("media.m3u8") && line.starts_with('v')) {
+        let track = media.split('/').next().expect("a track");
+        let list = get(&node.url(), &format!("{base}/{media}")).await.1;
+        let segments = list.lines().filter(|line| line.ends_with(".m4s"));
+        tracks.push(segments.map(|segment| format!("{base}/{track}/{segment}")).collect());
+    }
+    (video, tracks)
+}
+
+/// `Cache-Status`, and the text of what is there.
+async fn get(node: &str, path: &str) -> (String, String) {
+    let (status, bytes) = fetch(node, path).await;
+    (status, String::from_utf8_lossy(&bytes).into_owned())
+}
+
+async fn fetch(node: &str, path: &str) -> (String, Vec<u8>) {
+    let answer = reqwest::get(format!("{node}{path}")).await.expect("an answer");
+    assert_eq!(answer.status(), 200, "{node}{path}");
+    let status = answer.headers().get("cache-status").map(|status| status.to_str().expect("text").to_owned());
+    let length = answer.content_length();
+    let bytes = answer.bytes().await.expect("a body");
+    assert_eq!(length.unwrap_or(bytes.len() as u64), bytes.len() as u64);
+    (status.unwrap_or_default(), bytes.to_vec())
+}
+
+/// Reads of what is made of videos.
+fn reads(line: &Proxy) -> usize {
+    line.asked().iter().filter(|line| line.starts_with("GET ") && line.contains("/made/")).count()
+}
+
+fn far(cluster: &Cluster) -> &Proxy {
+    cluster.line.as_ref().expect("a line")
+}
+
+async fn start() -> (Cluster, Client) {
+    // What is fetched ahead would be counted, too.
+    let options = |options: crate::support::server::ServerOptions| {
+        options.set("transcode.rungs", "[240, 144]").set("edge.look_ahead", "0")
+    };
+    let cluster = Cluster::start_over(3, Some(FAR), options).await;
+    let creator = cluster.nodes[0].account("creator").await;
+    (cluster, creator)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cold_segment_is_read_once_however_many_want_it_wherever_they_are() {
+    let (mut cluster, creator) = start().await;
+    let (video, tracks) = ready(&creator, &cluster.nodes[0]).await;
+    let [cold, other, ..] = &tracks.last().expect("a rung")[1..] else { panic!("{tracks:?}") };
+    let urls: Vec<String> = cluster.nodes.iter().map(Server::url).collect();
+    for url in &urls {
+        // Whatever else of the video it takes to answer.
+        fetch(url, &tracks[0][0]).await;
+    }
+    let before = reads(far(&cluster));
+    let asked = (0..AT_ONCE).map(|number| fetch(&urls[number % 3], cold));
+    let answers = futures::future::join_all(asked).await;
+    let asked = far(&cluster).asked();
+    assert_eq!(reads(far(&cluster)) - before, 1, "{:?}", &asked[asked.len().saturating_sub(8)..]);
+    assert!(answers.iter().all(|(_, bytes)| *bytes == answers[0].1 && !bytes.is_empty()));
+    let mut results = HashMap::<&str, usize>::new();
+    answers
+        .iter()
+        .for_each(|(status, _)| *results.entry(status.split_once("; ").expect("a result").1).or_default() += 1);
+    assert_eq!(results.get("fwd=uri-miss; stored"), Some(&3), "one fetch per node: {results:?}");
+    assert!(results.get("fwd=uri-miss; collapsed") > Some(&0), "{results:?}");
+    assert_eq!(fetch(&urls[1], cold).await, ("node-2; hit".to_owned(), answers[0].1.clone()));
+
+    // Parts of it are cut from the whole, also of what is not there yet.
+    let client = reqwest::Client::new();
+    let part = client.get(format!("{}{other}", urls[1])).header(RANGE, "bytes=10-19").send().await.expect("an answer");
+    assert_eq!(part.status(), 206);
+    let part = part.bytes().await.expect("a part");
+    let whole = fetch(&urls[1], other).await.1;
+    assert_eq!(part, &whole[10..20]);
+
+    // A node that starts again has it on its disk; without a store, what is there is delivered all the same.
+    cluster.nodes[1].kill9();
+    cluster.nodes[1].restart();
+    cluster.until_all_know(3).await;
+    let restarted = cluster.nodes[1].url();
+    // The index of the video is in the store, too.
+    fetch(&restarted, &tracks[0][0]).await;
+    let before = reads(far(&cluster));
+    assert_eq!(fetch(&restarted, cold).await, ("node-2; hit".to_owned(), answers[0].1.clone()));
+    assert_eq!(reads(far(&cluster)), before);
+    cluster.buckets.stop();
+    for node in &cluster.nodes {
+        assert_eq!(fetch(&node.url(), cold).await.1, answers[0].1);
+    }
+    cluster.buckets.resume();
+
+    let path = format!("/api/v1/videos/{}", text(&video, "/id"));
+    assert!(creator.send(creator.request(Method::DELETE, &path)).await.expect("an answer").status().is_success());
+    let mark = format!("edge/{}", text(&video, "/id"));
+    for node in &cluster.nodes {
+        until("what is kept of a deleted video to go", PATIENCE, || async {
+            (!node.data().join(&mark).exists()).then_some(())
+        })
+        .await;
+        let gone = reqwest::get(format!("{}{cold}", node.url())).await.expect("an answer");
+        assert_eq!(gone.status(), 404);
+    }
+}
+
+/// A shield that stands still costs its time-out once; the store has everything.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shield_that_is_gone_is_gone_around() {
+    let (cluster, creator) = start().await;
+    let (_, tracks) = ready(&creator, &cluster.nodes[0]).await;
+    cluster.nodes[1].signal(Signal::SIGSTOP);
+    // Before the others miss it, and after.
+    for segment in tracks.iter().flatten() {
+        fetch(&cluster.nodes[0].url(), segment).await;
+    }
+    cluster.nodes[1].signal(Signal::SIGCONT);
+    cluster.until_all_know(3).await;
+}
