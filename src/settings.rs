@@ -104,6 +104,8 @@ section!(
         body_stall_timeout: HumanDuration = HumanDuration::secs(60),
         /// Addresses or networks (CIDR) whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
         trusted_proxies: Vec<String> = Vec::new(),
+        /// Whether connections of those begin with a header of the PROXY protocol, as HAProxy's `send-proxy` makes it.
+        proxy_protocol: bool = false,
         /// Origins whose pages may use the API from scripts, e.g. `https://example.org`. Media are open to every page.
         cors_origins: Vec<String> = Vec::new(),
         /// Whether the cookie of browser sessions carries `Secure` (set it when the site is reached over HTTPS).

@@ -51,6 +51,11 @@ impl Pipeline {
         Self { state, router, transport_security }
     }
 
+    /// Whether an address is a proxy's whose word counts.
+    pub(crate) fn trusts(&self, address: std::net::IpAddr) -> bool {
+        self.state.trusted_proxies.trusts(address.to_canonical())
+    }
+
     /// Answers one request; never fails and never panics.
     pub(crate) async fn respond(&self, mut request: Request, peer: Peer) -> http::Response<TrackedBody> {
         let trust = (&self.state.trusted_proxies, &*self.state.ports.entropy);

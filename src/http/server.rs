@@ -27,6 +27,7 @@ mod backlog;
 mod connection;
 mod first_bytes;
 mod guarded_io;
+mod proxied;
 mod stall;
 
 use connection::Connections;

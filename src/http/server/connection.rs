@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::backlog::{Backlog, Noted};
 use super::first_bytes::{self, FirstBytes};
 use super::guarded_io::GuardedIo;
+use super::proxied;
 use super::stall::StallGuard;
 use crate::actors::nodes::PeerRequest;
 use crate::http::client_address::Scheme;
@@ -42,6 +43,7 @@ pub(super) struct Connections {
     http2: Builder<TokioExecutor>,
     header_timeout: Duration,
     stall_timeout: Duration,
+    proxy_protocol: bool,
     stop_accepting: CancellationToken,
     /// Ends every connection where it stands.
     pub(super) cut: CancellationToken,
@@ -72,17 +74,25 @@ impl Connections {
             .keep_alive_interval(settings.http2_ping.0)
             .keep_alive_timeout(settings.http2_ping.0);
         let (header_timeout, stall_timeout) = (settings.header_timeout.0, settings.body_stall_timeout.0);
-        Self { pipeline, http1, http2, header_timeout, stall_timeout, stop_accepting, cut }
+        let proxy_protocol = settings.proxy_protocol;
+        Self { pipeline, http1, http2, header_timeout, stall_timeout, proxy_protocol, stop_accepting, cut }
     }
 
     /// Serves a connection to its end.
     pub(super) async fn serve(
         &self,
-        (stream, address): (TcpStream, SocketAddr),
+        (mut stream, mut address): (TcpStream, SocketAddr),
         tls: Option<Arc<TlsAcceptor>>,
         watcher: Watcher,
     ) {
         let _counted = Counted::new();
+        if self.proxy_protocol && self.pipeline.trusts(address.ip()) {
+            match self.in_time(proxied::read(&mut stream)).await {
+                Ok(Some(client)) => address.set_ip(client.unwrap_or_else(|| address.ip())),
+                Ok(None) => return,
+                Err(error) => return tracing::debug!(peer = %address, %error, "connection ended"),
+            }
+        }
         let served = match tls {
             None => self.greet(stream, Peer { address: address.ip(), scheme: Scheme::Http }, watcher).await,
             Some(tls) => self.greet_secure((stream, &tls), address, watcher).await,
