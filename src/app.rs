@@ -44,7 +44,7 @@ use crate::media::door::BlobDoor;
 use crate::media::edge::EdgeBlobs;
 use crate::media::resolve::Resolver;
 use crate::media::work::{MediaLimits, ProcessLimits};
-use crate::settings::{HumanDuration, Settings};
+use crate::settings::{HttpSettings, HumanDuration, Settings};
 use crate::storage::Storage;
 use crate::system::{SystemClock, SystemEntropy};
 use crate::tls::Tls;
@@ -327,7 +327,9 @@ fn listen_http(
     tls: Option<&Tls>,
     ephemeral_ports: bool,
 ) -> Result<(Server, Option<u16>)> {
-    let address = listen_address((settings.http.address, settings.http.port), ephemeral_ports);
+    // A port that was chosen stays.
+    let is_free = ephemeral_ports && settings.http.port == HttpSettings::default().port;
+    let address = listen_address((settings.http.address, settings.http.port), is_free);
     let mut server = Server::bind(state, pipeline, address).with_context(|| occupied(address, "http.port"))?;
     let Some(tls) = tls else { return Ok((server, None)) };
     let address = listen_address((settings.http.address, settings.http.https_port), ephemeral_ports);

@@ -194,11 +194,11 @@ impl Drop for Cluster {
 }
 
 async fn tell_load(gossip: Arc<Gossip>) {
-    let cores = std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f32);
+    let cores = std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64);
     loop {
         // Of the last minute, as the kernel counts it; elsewhere nothing is told.
         let read = std::fs::read_to_string("/proc/loadavg").ok();
-        let load: Option<f32> = read.and_then(|text| text.split(' ').next()?.parse().ok());
+        let load: Option<f64> = read.and_then(|text| text.split(' ').next()?.parse().ok());
         if let Some(load) = load {
             gossip.tell_load((load / cores * 10.0).round() / 10.0).await;
         }

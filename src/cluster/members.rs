@@ -55,7 +55,7 @@ pub struct Member {
     /// Version of its program.
     pub program: String,
     /// How busy its processors are, from 0 to 1 and above when work waits for them.
-    pub load: f32,
+    pub load: f64,
     /// Whether this node has a connection with it.
     pub is_connected: bool,
 }
@@ -199,7 +199,7 @@ impl Gossip {
     }
 
     /// Tells how busy this node is.
-    pub(super) async fn tell_load(&self, load: f32) {
+    pub(super) async fn tell_load(&self, load: f64) {
         self.tell(KEY_LOAD, format!("{load:.2}")).await;
     }
 }

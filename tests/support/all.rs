@@ -1,4 +1,5 @@
 //! What tests and benches of the whole program stand on: a real server process, real clips, a slow line.
+pub(crate) mod balancer;
 pub(crate) mod clients;
 pub(crate) mod clips;
 pub(crate) mod cluster;

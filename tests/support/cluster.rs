@@ -29,8 +29,13 @@ pub(crate) struct Cluster {
 }
 
 /// A port that nobody listens on now.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port()
+}
+
+/// What a node is called.
+pub(crate) fn node_name(index: usize) -> String {
+    format!("node-{}", index + 1)
 }
 
 impl Cluster {
@@ -62,7 +67,7 @@ impl Cluster {
         let seeds =
             format!("[{}]", ports.iter().map(|port| format!("\"127.0.0.1:{port}\"")).collect::<Vec<_>>().join(","));
         let node = |(index, port): (usize, &u16)| {
-            let name = format!("node-{}", index + 1);
+            let name = node_name(index);
             run(admin().arg("add-node").arg(&dir).arg(&name));
             let file = |name: String| dir.join(name).display().to_string();
             let mut node = options(ServerOptions::new())
