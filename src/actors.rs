@@ -33,6 +33,7 @@ pub mod reply;
 pub mod supervisor;
 pub mod thumbnails;
 pub mod transcode_job;
+pub mod transcode_peers;
 pub mod transcode_worker;
 pub mod transcodes;
 mod upload_effects;

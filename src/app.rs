@@ -25,6 +25,7 @@ use crate::actors::remote::Switchboard;
 use crate::actors::supervisor::{Family, FamilyHandle, SupervisorArguments};
 use crate::actors::thumbnails::{Thumbnails, ThumbnailsHandle};
 use crate::actors::transcode_job::{LadderDependencies, TranscodeDependencies};
+use crate::actors::transcode_peers;
 use crate::actors::transcode_worker::{PoolSettings, ProcessSettings, WorkerPoolHandle};
 use crate::actors::transcodes::{JOBS_MAX, TranscodesHandle};
 use crate::actors::uploads::{Uploads, UploadsHandle};
@@ -130,7 +131,8 @@ impl Node {
         let workers = WorkerPoolHandle::default();
         let door = open_door(&settings, &storage)?;
         let dependencies = transcode_dependencies((&settings, &nodes), &storage, (workers.clone(), door.as_ref()));
-        let transcodes = TranscodesHandle::new(Arc::new(dependencies));
+        let dependencies = Arc::new(dependencies);
+        let transcodes = TranscodesHandle::new(Arc::clone(&dependencies));
         let uploads = UploadsHandle::new(Arc::new(uploads_context((&settings, &nodes), &storage, transcodes.clone())));
         let playback = PlaybackHandle::new(Arc::new(playback_context((&settings, &nodes), &storage)));
         let lives = LivesHandle::new(Arc::new(lives_context((&settings, &nodes), &storage, workers.clone()).await?));
@@ -181,7 +183,7 @@ impl Node {
 
         let (cluster, inbound) = cluster.unzip();
         if let Some(inbound) = inbound {
-            serve_peers(&mut server, inbound, (&lives, edge));
+            serve_peers(&mut server, inbound, (&lives, edge), (dependencies, settings.workers.processes()));
             tokio::spawn(cluster::take_up(nodes.clone(), settings.cluster.lease_term.0, resume_all));
         }
         let mut ports = media.ports((server.address().port(), https));
@@ -211,7 +213,13 @@ impl Node {
 }
 
 /// Serves what other nodes ask this one for.
-fn serve_peers(server: &mut Server, inbound: Inbound, (lives, edge): (&LivesHandle, Option<EdgeBlobs>)) {
+fn serve_peers(
+    server: &mut Server,
+    inbound: Inbound,
+    (lives, edge): (&LivesHandle, Option<EdgeBlobs>),
+    (dependencies, workers): (Arc<TranscodeDependencies>, usize),
+) {
+    tokio::spawn(transcode_peers::serve(dependencies, workers, inbound.work));
     server.serve_peers(inbound.requests);
     tokio::spawn(lives.relays().clone().serve(inbound.relays));
     if let Some(edge) = edge {

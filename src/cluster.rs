@@ -77,6 +77,8 @@ pub struct Inbound {
     pub relays: mpsc::Receiver<Opened>,
     /// Edges whose shield this node is.
     pub fills: mpsc::Receiver<Opened>,
+    /// Work for this node.
+    pub work: mpsc::Receiver<Opened>,
 }
 
 /// This node's side of the cluster. To be stopped before it is dropped.
@@ -147,8 +149,8 @@ impl Cluster {
         let (actors, links) = mpsc::channel(INLET_MAX);
         let (gossip, inbox) = members::inbox();
         let ((requests, requested), (relays, relayed)) = (mpsc::channel(INLET_MAX), mpsc::channel(INLET_MAX));
-        let (fills, filled) = mpsc::channel(INLET_MAX);
-        let inlets = Inlets { actors, gossip, requests, relays, fills };
+        let ((fills, filled), (work, worked)) = (mpsc::channel(INLET_MAX), mpsc::channel(INLET_MAX));
+        let inlets = Inlets { actors, gossip, requests, relays, fills, work };
         let transport = TransportConfig { identity, epoch, listen, advertised, versions: config.versions };
         let transport = Transport::start(transport, inlets).map_err(|error| ClusterError::Listen(listen, error))?;
         transport.looker()(seeds.iter().cloned().collect());
@@ -163,7 +165,7 @@ impl Cluster {
         let telling = tokio::spawn(tell_load(Arc::clone(&handle.gossip)));
         let tasks = [looking, telling].map(AbortOnDropHandle::new).into();
         let cluster = Self { runtime: None, transport: Some(transport), handle, _tasks: tasks };
-        Ok((cluster, Inbound { requests: requested, relays: relayed, fills: filled }))
+        Ok((cluster, Inbound { requests: requested, relays: relayed, fills: filled, work: worked }))
     }
 
     /// The ways to other nodes.

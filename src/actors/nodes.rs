@@ -173,6 +173,17 @@ impl NodesHandle {
         self.open(node, StreamKind::Fill).await
     }
 
+    /// Opens a way for work that another node is to do.
+    pub(super) async fn open_work(&self, node: &NodeName) -> Result<PeerStream, OpenStreamError> {
+        self.open(node, StreamKind::Work).await
+    }
+
+    /// Others with a role, to which there is a connection.
+    pub(super) fn others(&self, role: Role) -> Vec<NodeName> {
+        let is_other = |member: &&Member| member.node != self.0.me.node && member.is_connected && member.takes(role);
+        self.members().iter().filter(is_other).map(|member| member.node.clone()).collect()
+    }
+
     async fn open(&self, node: &NodeName, kind: StreamKind) -> Result<PeerStream, OpenStreamError> {
         match &self.0.cluster {
             Some((cluster, _)) => cluster.peers().open(node, kind).await,

@@ -33,7 +33,7 @@ use crate::domain::transcode::{
     TranscodeMachine, WorkEnd, WorkKind,
 };
 use crate::domain::video::{Video, VideoStatus};
-use crate::media::work::{Answer, MediaLimits, Packaged, Verdict};
+use crate::media::work::{Answer, MediaLimits, Packaged, Task, Verdict};
 
 mod attempt;
 mod begin;
@@ -43,7 +43,7 @@ mod pictures;
 mod publish;
 mod source;
 
-pub(super) use effects::rendition;
+pub(super) use effects::{is_offer, rendition};
 
 /// Progress is written to the catalog in steps of this many percent.
 const PROGRESS_STEP: u8 = 10;
@@ -73,6 +73,18 @@ pub struct TranscodeDependencies {
     pub attempts_max: u32,
     /// How ladders are made.
     pub ladder: LadderDependencies,
+}
+
+impl TranscodeDependencies {
+    /// The encoders that work on this machine; tried once.
+    pub(super) async fn encoders(&self) -> Result<&[Encoder], WorkError> {
+        let test = async || match self.workers.run(Task::SelfTest, Default::default()).await {
+            Ok(Answer::SelfTested { encoders }) => Ok(encoders),
+            Ok(_) => Err(WorkError::Crashed),
+            Err(error) => Err(error),
+        };
+        Ok(self.ladder.encoders.get_or_try_init(test).await?)
+    }
 }
 
 /// How ladders are made on this node.

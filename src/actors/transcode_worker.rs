@@ -218,6 +218,15 @@ impl WorkerPoolHandle {
         }
     }
 
+    /// Whether a worker has nothing to do.
+    pub fn is_idle(&self) -> bool {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &self.counters;
+        // One process takes nothing but quick tasks.
+        let is_free = load(&counters.running) + 1 < load(&counters.processes);
+        is_free && load(&counters.queued) == 0 && !self.is_encoding_paused()
+    }
+
     /// Hands out no more work of encoding, or does so again once nobody else has it paused. What is under way goes on.
     pub fn pause_encoding(&self, by: PausedBy, is_paused: bool) {
         self.gate.0.send_modify(|pauses| *pauses.of(by) = is_paused);

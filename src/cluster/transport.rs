@@ -63,6 +63,8 @@ pub(super) struct Inlets {
     pub(super) relays: mpsc::Sender<Opened>,
     /// Edges whose shield this node is.
     pub(super) fills: mpsc::Sender<Opened>,
+    /// Work for this node.
+    pub(super) work: mpsc::Sender<Opened>,
 }
 
 /// A peer as it is known.
@@ -490,6 +492,7 @@ async fn sort(peers: Peers, from: NodeLife, mut stream: PeerStream) {
         Some(StreamKind::Request) => inlets.requests.try_send(opened).is_ok(),
         Some(StreamKind::Relay) => inlets.relays.try_send(opened).is_ok(),
         Some(StreamKind::Fill) => inlets.fills.try_send(opened).is_ok(),
+        Some(StreamKind::Work) => inlets.work.try_send(opened).is_ok(),
         Some(StreamKind::Gossip) | None => false,
     };
     if !is_taken {

@@ -70,6 +70,8 @@ pub enum StreamKind {
     Relay,
     /// Bytes of a blob.
     Fill,
+    /// Work that another node is to do.
+    Work,
 }
 
 impl StreamKind {
@@ -81,6 +83,7 @@ impl StreamKind {
             Self::Request => 3,
             Self::Relay => 4,
             Self::Fill => 5,
+            Self::Work => 6,
         }
     }
 
@@ -92,6 +95,7 @@ impl StreamKind {
             3 => Some(Self::Request),
             4 => Some(Self::Relay),
             5 => Some(Self::Fill),
+            6 => Some(Self::Work),
             _ => None,
         }
     }
@@ -144,8 +148,8 @@ mod tests {
         let mut said = serde_json::to_value(hello(1, 2)).unwrap();
         said["mood"] = "good".into();
         assert_eq!(serde_json::from_value::<Hello>(said).unwrap(), hello(1, 2));
-        for kind in [StreamKind::Actors, StreamKind::Gossip, StreamKind::Request, StreamKind::Relay, StreamKind::Fill] {
-            assert_eq!(StreamKind::of(kind.code()), Some(kind));
+        for code in 1..=6 {
+            assert_eq!(StreamKind::of(code).map(StreamKind::code), Some(code));
         }
         assert_eq!(StreamKind::of(0), None);
     }

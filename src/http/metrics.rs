@@ -97,6 +97,7 @@ fn describe_work() {
         ("playhouse_transcode_failures_total", "Videos whose processing failed, by code"),
         ("playhouse_transcode_demands_refused_total", "Segments that viewers asked for before they could be made"),
         ("playhouse_worker_deaths_total", "Worker processes that ended before their task, by reason"),
+        ("playhouse_transcode_units_for_peers_total", "Units that workers of this node made for another node"),
         ("playhouse_worker_tasks_discarded_total", "Tasks that nobody waited for any more when their turn came"),
     ];
     for (name, text) in counters {

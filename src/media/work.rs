@@ -307,6 +307,19 @@ pub enum Answer {
     },
 }
 
+impl Answer {
+    /// Files of encoding tasks, each of which is to become a blob.
+    pub fn files(&self) -> Vec<&OutputFile> {
+        match self {
+            Self::EncodedPictures { rungs, tile_file, .. } => {
+                rungs.iter().map(|rung| &rung.span).chain(tile_file).collect()
+            }
+            Self::EncodedSound(packaged) => packaged.files.iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// What a worker process is to do to itself before it touches a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessLimits {

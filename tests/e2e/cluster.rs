@@ -10,7 +10,7 @@ use crate::live::{Publisher, ask, complaints, end, in_state, make, playlist, tex
 use crate::support::clips::{half_minute_720p, standard};
 use crate::support::cluster::Cluster;
 use crate::support::server::{PASSWORD, Server};
-use crate::support::tools::{ffmpeg_complaints, output, until};
+use crate::support::tools::{ffmpeg_complaints, output, run, until};
 use crate::uploads::{VERDICT_WITHIN, create, manifest_url, playable};
 use playhouse::cli::client::Client;
 
@@ -123,6 +123,39 @@ async fn work_goes_on_elsewhere_when_its_node_dies() {
     })
     .await;
     assert_eq!(ffmpeg_complaints(&manifest_url(&client, &video)), "");
+}
+
+/// Chunks of one video are made by all nodes; one that dies over some of them costs no more than their time.
+#[tokio::test(flavor = "multi_thread")]
+async fn chunks_of_one_video_are_made_on_all_nodes() {
+    let mut cluster = Cluster::start(3, |options| options.set("transcode.rungs", "[144, 90]")).await;
+    let creator = cluster.nodes[0].account("creator").await;
+    let (dir, half_minute) = (tempfile::tempdir().expect("a directory"), half_minute_720p());
+    let clip = dir.path().join("two-minutes.mp4");
+    run(Command::new("ffmpeg")
+        .args(["-v", "error", "-stream_loop", "3", "-i"])
+        .arg(half_minute)
+        .args(["-c", "copy"])
+        .arg(&clip));
+    let upload = create(&creator, &clip).await;
+    let bytes = Bytes::from(std::fs::read(&clip).expect("a clip"));
+    creator.append(&upload.url, 0, bytes).await.expect("an append");
+    let has_job = |node: &Server| node.log_text().contains("attempt at unit ended");
+    let job =
+        until("a node to have the job", VERDICT_WITHIN, || async { cluster.nodes.iter().position(&has_job) }).await;
+    let helps = |node: &Server| node.log_text().contains("made a unit for another node");
+    let all_help = || cluster.nodes.iter().enumerate().all(|(index, node)| index == job || helps(node));
+    until("the others to help", VERDICT_WITHIN, || async { all_help().then_some(()) }).await;
+    cluster.nodes[(job + 1) % 3].kill9();
+    let client = signed_in(&cluster.nodes[job]).await;
+    let video: Value = until("all its rungs", VERDICT_WITHIN, || async {
+        client.video(&upload.video_id).await.ok().filter(|video| video["status"] == "ready")
+    })
+    .await;
+    assert_eq!(ffmpeg_complaints(&manifest_url(&client, &video)), "");
+    let states: Vec<&Value> =
+        video["renditions"].as_array().expect("renditions").iter().map(|it| &it["state"]).collect();
+    assert!(states.iter().all(|state| *state == "ready"), "{states:?}");
 }
 
 /// Numbers of the segments that a media playlist lists, and how many of its parts.

@@ -3,13 +3,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::effects::Shared;
 use super::source::LadderSource;
+use crate::actors::transcode_peers::{self, Asked};
 use crate::actors::transcode_worker::{Urgency, WorkError};
 use crate::domain::asset::{BlobKey, Extent};
+use crate::domain::cluster::{NodeName, Role};
 use crate::domain::ids::PlaybackId;
 use crate::domain::ladder::machine::{AttemptOutcome, Precedence};
 use crate::domain::ladder::{LadderPlan, MadeRung, MadeTile, MadeTiles, Pass, Rung, Unit, UnitEnd, UnitResult};
@@ -18,6 +20,8 @@ use crate::media::work::{
     Answer, EncodedRung, Output, OutputFile, Packaged, PictureTask, SoundTask, Task, Tile, TilePlan,
 };
 
+/// Pause before other nodes are asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// Pause before the end of an attempt is recorded again.
 const RECORD_AGAIN: Duration = Duration::from_millis(500);
 /// Short side of small pictures for the scrubber, pixels.
@@ -44,6 +48,21 @@ pub(super) struct UnitWork {
     pub(super) source: LadderSource,
     /// What each rung's first chunk came out like.
     pub(super) patterns: Mutex<HashMap<String, MadeRung>>,
+    /// Units that this node's workers are given at once.
+    pub(super) places: Semaphore,
+}
+
+/// Where the files of an attempt are.
+struct Files<'a> {
+    dir: &'a std::path::Path,
+    stored: Option<Vec<Extent>>,
+}
+
+/// A worker's answer, and what of it is stored already.
+struct Ran {
+    answer: Result<Answer, WorkError>,
+    /// `None` while its files are on this node's disk.
+    stored: Option<Vec<Extent>>,
 }
 
 /// Which unit, how, and how it is stopped.
@@ -134,25 +153,71 @@ impl UnitWork {
         super::effects::remove_dir(dir).await;
         let task = self.task(order, dir).ok_or(AttemptOutcome::Unavailable)?;
         tokio::fs::create_dir_all(dir).await.map_err(|_| AttemptOutcome::Unavailable)?;
-        let run = self.shared.dependencies.workers.run_at(urgency(order.precedence), task, progress);
-        let answer = tokio::select! {
-            answer = run => answer,
+        let Ran { answer, stored } = tokio::select! {
+            ran = self.run(order, task, progress) => ran,
             () = order.withdrawn.cancelled() => return Err(AttemptOutcome::Withdrawn),
         };
+        let files = Files { dir, stored };
         let result = match answer {
             Ok(Answer::EncodedPictures { rungs, tiles, tile_file, candidates, seconds }) => {
                 self.measure(&rungs, &seconds);
-                let rungs = self.keep_rungs(order, rungs, dir).await?;
-                let tiles = self.keep_tiles(tiles, tile_file, dir).await?;
+                let rungs = self.keep_rungs(order, rungs, &files).await?;
+                let tiles = self.keep_tiles(tiles, tile_file, &files).await?;
                 UnitResult::Pictures { rungs, tiles, candidates }
             }
-            Ok(Answer::EncodedSound(packaged)) => self.keep_sound(order.unit, packaged, dir).await?,
+            Ok(Answer::EncodedSound(packaged)) => self.keep_sound(order.unit, packaged, &files).await?,
             // An answer to a question that was not asked: the worker is not to be trusted.
             Ok(_) | Err(WorkError::Crashed | WorkError::Hung) => return Err(AttemptOutcome::Crashed),
             Err(WorkError::Refused(failure)) => return Err(AttemptOutcome::Refused(failure)),
             Err(_) => return Err(AttemptOutcome::Unavailable),
         };
         self.finish(order.unit, result).await
+    }
+
+    /// Has a task done by a worker of this node or of another one, whichever has time first.
+    async fn run(&self, order: &Order, task: Task, progress: watch::Sender<u8>) -> Ran {
+        let dependencies = &self.shared.dependencies;
+        let here = |task, progress| async {
+            let answer = dependencies.workers.run_at(urgency(order.precedence), task, progress).await;
+            Ran { answer, stored: None }
+        };
+        // A viewer does not wait while others are asked.
+        if order.precedence == Precedence::Demanded {
+            return here(task, progress).await;
+        }
+        loop {
+            if let Ok(_place) = self.places.try_acquire() {
+                return here(task, progress).await;
+            }
+            for node in self.others(order.unit) {
+                if let Asked::Ended(ended) = transcode_peers::ask(&dependencies.nodes, &node, &task, &progress).await {
+                    let (answer, stored) = match ended {
+                        Ok((answer, stored)) => (Ok(answer), Some(stored)),
+                        Err(error) => (Err(error), None),
+                    };
+                    return Ran { answer, stored };
+                }
+            }
+            tokio::select! {
+                Ok(_place) = self.places.acquire() => return here(task, progress).await,
+                () = tokio::time::sleep(ASK_AGAIN) => {}
+            }
+        }
+    }
+
+    /// Nodes whose workers can be asked, not the same one first for every unit.
+    pub(super) fn others(&self, unit: Unit) -> Vec<NodeName> {
+        let dependencies = &self.shared.dependencies;
+        let mut others = match dependencies.door {
+            Some(_) => dependencies.nodes.others(Role::Transcode),
+            // What is on this machine's disk is nobody else's.
+            None => Vec::new(),
+        };
+        if !others.is_empty() {
+            let first = unit.number as usize % others.len();
+            others.rotate_left(first);
+        }
+        others
     }
 
     async fn finish(&self, unit: Unit, result: UnitResult) -> Kept {
@@ -167,10 +232,19 @@ impl UnitWork {
         }
     }
 
+    /// Where blobs of an attempt go. In buckets each has names of its own: one that was overtaken changes nothing.
+    fn key_prefix(&self) -> BlobKey {
+        let prefix = format!("vod-abr/{}/{}", self.shared.video_id, self.plan.generation);
+        BlobKey::new(match self.shared.dependencies.door {
+            Some(_) => format!("{prefix}/{:016x}", rand::random::<u64>()),
+            None => prefix,
+        })
+    }
+
     fn output(&self, dir: &std::path::Path) -> Output {
         Output {
             dir: dir.to_owned(),
-            key_prefix: BlobKey::new(format!("vod-abr/{}/{}", self.shared.video_id, self.plan.generation)),
+            key_prefix: self.key_prefix(),
             video_id: self.shared.video_id.clone(),
             playback_id: self.playback_id.clone(),
             generation: self.plan.generation,
@@ -218,7 +292,7 @@ impl UnitWork {
         &self,
         order: &Order,
         rungs: Vec<EncodedRung>,
-        dir: &std::path::Path,
+        files: &Files<'_>,
     ) -> Result<Vec<MadeRung>, AttemptOutcome> {
         let wanted = order.rungs.iter().filter_map(|rung| self.plan.rungs.get(*rung)).map(|rung| rung.name.as_str());
         if !wanted.eq(rungs.iter().map(|rung| rung.name.as_str())) {
@@ -233,7 +307,7 @@ impl UnitWork {
                 tracing::warn!(video.id = %self.shared.video_id, unit = %order.unit, rung = kept.name, "chunk is unlike the others");
                 return Err(AttemptOutcome::Misfit);
             }
-            kept.span = self.adopt(&file, dir).await?;
+            kept.span = self.adopt(&file, files).await?;
             made.push(kept);
         }
         Ok(made)
@@ -248,15 +322,15 @@ impl UnitWork {
         &self,
         tiles: Vec<Tile>,
         file: Option<OutputFile>,
-        dir: &std::path::Path,
+        files: &Files<'_>,
     ) -> Result<Option<MadeTiles>, AttemptOutcome> {
         let Some(file) = file.filter(|_| !tiles.is_empty()) else { return Ok(None) };
-        let blob = self.adopt(&file, dir).await?;
+        let blob = self.adopt(&file, files).await?;
         let place = |tile: &Tile| MadeTile { at_ms: tile.at_ms, first: tile.picture.first, bytes: tile.picture.bytes };
         Ok(Some(MadeTiles { blob, tiles: tiles.iter().map(place).collect() }))
     }
 
-    async fn keep_sound(&self, unit: Unit, made: Packaged, dir: &std::path::Path) -> Kept {
+    async fn keep_sound(&self, unit: Unit, made: Packaged, files: &Files<'_>) -> Kept {
         let name = self.plan.sound.get(unit.number as usize).map(|rung| rung.name.as_str());
         let track = made.tracks.into_iter().next();
         if track.as_ref().is_some_and(|track| Some(track.name.as_str()) != name) {
@@ -264,12 +338,18 @@ impl UnitWork {
         }
         let mut blobs = Vec::new();
         for file in &made.files {
-            blobs.push(self.adopt(file, dir).await?);
+            blobs.push(self.adopt(file, files).await?);
         }
         Ok(UnitResult::Sound { track: track.map(Box::new), blobs })
     }
 
-    async fn adopt(&self, file: &OutputFile, dir: &std::path::Path) -> Result<Extent, AttemptOutcome> {
+    async fn adopt(&self, file: &OutputFile, files: &Files<'_>) -> Result<Extent, AttemptOutcome> {
+        let dir = match files {
+            Files { stored: Some(stored), .. } => {
+                return transcode_peers::stored_as(stored, &file.key).ok_or(AttemptOutcome::Crashed);
+            }
+            Files { dir, .. } => dir,
+        };
         if !self.shared.is_ours(file, dir) {
             tracing::warn!(file = %file.path.display(), key = %file.key, "a worker offers what is not its own");
             return Err(AttemptOutcome::Crashed);

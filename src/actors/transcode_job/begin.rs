@@ -4,7 +4,6 @@ use std::sync::Arc;
 use super::effects::{Outcome, Shared};
 use super::publish::all_renditions;
 use super::source::{LadderSource, ORIGIN_NS, SpanSource};
-use crate::actors::transcode_worker::WorkError;
 use crate::domain::asset::{Asset, AssetTrack, SegmentBytes, TrackKind};
 use crate::domain::ladder::machine::planned_units;
 use crate::domain::ladder::{
@@ -13,7 +12,7 @@ use crate::domain::ladder::{
 };
 use crate::domain::video::{Failure, MediaInfo, Rendition, Video};
 use crate::media::view::{family, short_side};
-use crate::media::work::{Answer, Survey, Task};
+use crate::media::work::Survey;
 
 /// What a plan is made of, besides settings.
 pub(super) struct Planning {
@@ -72,15 +71,8 @@ fn unavailable(error: impl std::fmt::Display) -> Outcome {
 }
 
 impl Shared {
-    /// The encoders that work on this machine; tried once.
     async fn encoders(&self) -> Result<&[Encoder], Outcome> {
-        let test = async || match self.dependencies.workers.run(Task::SelfTest, Default::default()).await {
-            Ok(Answer::SelfTested { encoders }) => Ok(encoders),
-            Ok(_) => Err(WorkError::Crashed),
-            Err(error) => Err(error),
-        };
-        let found = self.dependencies.ladder.encoders.get_or_try_init(test).await.map_err(unavailable)?;
-        Ok(found)
+        self.dependencies.encoders().await.map_err(unavailable)
     }
 
     /// Whether this machine can go on with a plan: a rendition is not made by two encoders.

@@ -54,6 +54,14 @@ pub enum Outcome {
     RetryDue,
 }
 
+/// Whether a worker may leave a file there and give it this name: nothing else in reach of a worker that a file has
+/// taken over is to become a blob, and no blob of another video is to be replaced.
+pub(in crate::actors) fn is_offer(file: &OutputFile, dir: &Path, video_id: &VideoId) -> bool {
+    let is_file = file.path.symlink_metadata().is_ok_and(|found| found.is_file());
+    let is_named = file.key.as_str().starts_with(&format!("vod-abr/{video_id}/"));
+    is_file && is_named && file.path.parent() == Some(dir) && !file.key.as_str().contains("..")
+}
+
 impl From<CatalogError> for Outcome {
     fn from(error: CatalogError) -> Self {
         match error {
@@ -347,12 +355,8 @@ impl Shared {
         Outcome::Worked(answer)
     }
 
-    /// Whether a worker may leave a file there and give it this name: nothing else in reach of a worker that a file has
-    /// taken over is to become a blob, and no blob of another video is to be replaced.
     pub(super) fn is_ours(&self, file: &OutputFile, dir: &Path) -> bool {
-        let is_file = file.path.symlink_metadata().is_ok_and(|found| found.is_file());
-        let is_named = file.key.as_str().starts_with(&format!("vod-abr/{}/", self.video_id));
-        is_file && is_named && file.path.parent() == Some(dir) && !file.key.as_str().contains("..")
+        is_offer(file, dir, &self.video_id)
     }
 
     pub(super) async fn store(self, made: Made, kind: WorkKind) -> Outcome {

@@ -3,6 +3,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use ractor::ActorRef;
+use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +16,7 @@ use crate::actors::reply::{AskError, Reply};
 use crate::domain::ladder::machine::{
     LadderEffect, LadderEnd, LadderInput, LadderLimits, LadderMachine, LadderStart, Publication,
 };
-use crate::domain::ladder::{LadderPlan, RungCodec, Unit, UnitEnd, UnitResult};
+use crate::domain::ladder::{LadderPlan, Pass, RungCodec, Unit, UnitEnd, UnitResult};
 use crate::domain::ports::VideoStep;
 use crate::domain::video::{RenditionState, Video};
 
@@ -108,11 +109,12 @@ impl LadderRun {
         });
         let patterns = patterns.map(|rung| (rung.name.clone(), rung.clone())).collect::<HashMap<_, _>>();
         let playback_id = video.playback_id.clone();
+        let places = Semaphore::new(limits.in_flight_max);
         let machine = LadderMachine::new(start, limits);
         let states = machine.states();
         Self {
             machine,
-            work: Arc::new(UnitWork { shared, playback_id, plan, source, patterns: patterns.into() }),
+            work: Arc::new(UnitWork { shared, playback_id, plan, source, patterns: patterns.into(), places }),
             withdrawals: HashMap::new(),
             tasks: HashMap::new(),
             others: Vec::new(),
@@ -130,6 +132,12 @@ impl LadderRun {
         (self.machine.counts(), self.machine.percent())
     }
 
+    /// Units that this node's workers and others' are given at once. Others are taken to have as many.
+    fn in_flight_max(&self) -> usize {
+        let others = self.work.others(Unit::new(Pass::Rest, 0)).len();
+        self.work.shared.dependencies.ladder.in_flight_max * (1 + others)
+    }
+
     /// Takes an input in and does what follows. Returns how the ladder ended, when it has.
     pub(super) fn step(
         &mut self,
@@ -142,6 +150,7 @@ impl LadderRun {
             self.withdrawals.remove(unit);
         }
         let now = self.work.shared.dependencies.clock.now();
+        self.machine.allow(self.in_flight_max());
         let effects = self.machine.step(input, now);
         let mut end = None;
         for effect in effects {

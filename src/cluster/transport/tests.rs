@@ -16,10 +16,11 @@ fn node_of(identity: Identity, (epoch, listen): (i64, u16), versions: RangeInclu
     let (actors, links) = mpsc::channel(16);
     let ((gossip, heard), (requests, requested)) = (mpsc::channel(16), mpsc::channel(16));
     let ((relays, relayed), (fills, filled)) = (mpsc::channel(16), mpsc::channel(16));
+    let (work, worked) = mpsc::channel(16);
     let listen = SocketAddr::from(([127, 0, 0, 1], listen));
     let config = TransportConfig { identity, epoch, listen, advertised: None, versions };
-    let transport = Transport::start(config, Inlets { actors, gossip, requests, relays, fills }).unwrap();
-    Node { transport, requests: requested, gossip: heard, _rest: Box::new((links, relayed, filled)) }
+    let transport = Transport::start(config, Inlets { actors, gossip, requests, relays, fills, work }).unwrap();
+    Node { transport, requests: requested, gossip: heard, _rest: Box::new((links, relayed, filled, worked)) }
 }
 
 fn node(dir: &std::path::Path, name: &str) -> Node {

@@ -229,6 +229,11 @@ impl LadderMachine {
         machine
     }
 
+    /// Workers have come or gone: from now on so many units are handed to them at once.
+    pub fn allow(&mut self, in_flight_max: usize) {
+        self.limits.in_flight_max = in_flight_max;
+    }
+
     /// What to do next.
     pub fn step(&mut self, input: LadderInput, now: Timestamp) -> Vec<LadderEffect> {
         let mut effects = Vec::new();
