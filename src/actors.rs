@@ -27,6 +27,7 @@ pub mod media_tokens;
 pub mod node_root;
 pub mod nodes;
 pub mod playback;
+mod playback_copies;
 pub mod playback_session;
 pub mod remote;
 pub mod reply;

@@ -163,7 +163,7 @@ impl Node {
         };
         let state = HttpState::open(services).await.context("the HTTP side cannot start")?;
 
-        let resume_all = resume_work(nodes.clone(), transcodes.clone(), lives.clone());
+        let resume_all = resume_work(nodes.clone(), transcodes.clone(), (lives.clone(), playback.clone()));
         let cleaned = janitor_context((&settings, &nodes), &storage, (uploads.clone(), Arc::clone(&resume_all)));
         let mut branches = vec![
             workers.branch(pool_settings(&settings)?),
@@ -480,18 +480,23 @@ fn start_work(transcodes: &TranscodesHandle, video_id: VideoId) {
 }
 
 /// What takes up what nobody does: videos that found no room, and whatever a node had that is gone.
-fn resume_work(nodes: NodesHandle, transcodes: TranscodesHandle, lives: LivesHandle) -> Arc<dyn Fn() + Send + Sync> {
+fn resume_work(
+    nodes: NodesHandle,
+    transcodes: TranscodesHandle,
+    (lives, playback): (LivesHandle, PlaybackHandle),
+) -> Arc<dyn Fn() + Send + Sync> {
     Arc::new(move || {
-        let (transcodes, lives) = (transcodes.clone(), nodes.is_cluster().then(|| lives.clone()));
+        let of_others = nodes.is_cluster().then(|| (lives.clone(), playback.clone()));
+        let transcodes = transcodes.clone();
         tokio::spawn(async move {
             if let Err(error) = transcodes.resume().await {
                 tracing::warn!(%error, "work on videos cannot be taken up");
             }
-            if let Some(lives) = lives
-                && let Err(error) = lives.take_up().await
-            {
+            let Some((lives, playback)) = of_others else { return };
+            if let Err(error) = lives.take_up().await {
                 tracing::warn!(%error, "broadcasts cannot be taken up");
             }
+            playback.take_up().await;
         });
     })
 }

@@ -94,6 +94,19 @@ impl NodesHandle {
         }
     }
 
+    /// The node that a key would belong to without this one.
+    pub(super) fn next_owner(&self, key: &str, role: Role) -> Option<NodeName> {
+        self.0.cluster.as_ref()?;
+        let others: Vec<Member> =
+            self.members().iter().filter(|member| member.node != self.0.me.node).cloned().collect();
+        placement::owner(key, role, &others)
+    }
+
+    /// Whether anybody else is there.
+    pub(super) fn has_others(&self) -> bool {
+        self.members().iter().any(|member| member.node != self.0.me.node)
+    }
+
     /// The node that a key belongs to, when that is another one.
     pub fn elsewhere(&self, key: &str, role: Role) -> Option<NodeName> {
         self.owner(key, role).filter(|owner| *owner != self.0.me.node)

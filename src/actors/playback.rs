@@ -7,6 +7,7 @@ use ractor::{Actor, ActorCell, ActorRef, SpawnErr};
 
 use super::describe::DescribeReply;
 use super::nodes::{ASK_TIMEOUT, NodesHandle};
+use super::playback_copies::Copies;
 use super::playback_session::{PlaybackActor, PlaybackArguments, PlaybackMessage};
 use super::remote::{Answer, Question};
 use super::reply::AskError;
@@ -72,7 +73,7 @@ impl Family for Playback {
 }
 
 /// What a session is placed by.
-fn placement_key(id: &PlaybackSessionId) -> String {
+pub(super) fn placement_key(id: &PlaybackSessionId) -> String {
     format!("session/{id}")
 }
 
@@ -99,8 +100,9 @@ impl From<AskError> for PlaybackError {
 /// The only way in.
 #[derive(Clone)]
 pub struct PlaybackHandle {
-    family: FamilyHandle<Playback>,
-    context: Arc<Playback>,
+    pub(super) family: FamilyHandle<Playback>,
+    pub(super) context: Arc<Playback>,
+    pub(super) copies: Copies,
     derived: moka::sync::Cache<u64, PlaybackSessionId>,
 }
 
@@ -109,7 +111,7 @@ impl PlaybackHandle {
     pub fn new(context: Arc<Playback>) -> Self {
         let idle = Duration::from_millis(context.limits.idle_ms);
         let derived = moka::sync::Cache::builder().max_capacity(DERIVED_MAX).time_to_idle(idle).build();
-        Self { family: FamilyHandle::default(), context, derived }
+        Self { family: FamilyHandle::default(), context, copies: Copies::new(idle), derived }
     }
 
     /// The family behind it, for its supervisor.
@@ -128,7 +130,8 @@ impl PlaybackHandle {
         let id = self.context.nodes.draw_own(Role::Api, placement_key, draw);
         let opening = PlaybackOpening { id: id.clone(), video_id: video_id.clone(), user_id, duration_ms };
         let machine = PlaybackMachine::open(opening, self.context.limits, self.context.clock.now());
-        self.family.find_or_start(id.clone(), machine).await?;
+        self.family.find_or_start(id.clone(), machine.clone()).await?;
+        self.copy(machine).await;
         metrics::counter!("playhouse_playback_sessions_opened_total").increment(1);
         Ok(id)
     }
@@ -161,8 +164,10 @@ impl PlaybackHandle {
         video_id: VideoId,
         beat: Heartbeat,
     ) -> Result<(), PlaybackError> {
-        let post = self.family.find(session).await?.ok_or(PlaybackError::NoSession)?;
-        post.ask(|reply| PlaybackMessage::TakeHeartbeat { video_id, beat, reply }).await
+        let post = self.find_or_adopt(&session).await?;
+        let taken = post.ask(|reply| PlaybackMessage::TakeHeartbeat { video_id, beat, reply }).await?;
+        self.copy(taken).await;
+        Ok(())
     }
 
     /// What is known of the connection of this session's viewer, bits per second; `None` when nothing is, or the session has
@@ -221,7 +226,13 @@ impl PlaybackHandle {
         for (key, value) in records {
             match codec::decode::<PlaybackMachine>(&value) {
                 Ok(machine) => {
-                    self.family.find_or_start(machine.id().clone(), machine).await?;
+                    let session = machine.id().clone();
+                    if self.context.nodes.is_cluster() {
+                        // Others may have gone on with it meanwhile.
+                        self.copies.keep(machine);
+                    } else {
+                        self.family.find_or_start(session, machine).await?;
+                    }
                     restored += 1;
                 }
                 Err(error) => {
@@ -235,8 +246,12 @@ impl PlaybackHandle {
         Ok(restored)
     }
 
-    /// Ends all sessions for good, as when the node stops: their sums are stored before this returns.
+    /// Ends all sessions for good, as when the node stops: their sums are stored before this returns. In a cluster others go on with
+    /// them.
     pub async fn close_all(&self) {
+        if self.context.nodes.has_others() {
+            return self.release_all().await;
+        }
         let Ok(sessions) = self.family.list().await else { return };
         let closing = sessions.into_iter().map(|(_, post)| async move {
             let _: Result<(), AskError> = post.ask(|reply| PlaybackMessage::Close { reply }).await;

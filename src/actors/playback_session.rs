@@ -39,8 +39,13 @@ pub enum PlaybackMessage {
         video_id: VideoId,
         /// The beacon.
         beat: Heartbeat,
-        /// The acknowledgement.
-        reply: Reply<(), PlaybackError>,
+        /// The acknowledgement, and the session as it is then.
+        reply: Reply<PlaybackMachine, PlaybackError>,
+    },
+    /// Another node goes on with it: end here without a sum.
+    Release {
+        /// What to go on from.
+        reply: Reply<PlaybackMachine, AskError>,
     },
     /// A player without beacons fetched a segment.
     SegmentFetched {
@@ -112,6 +117,7 @@ impl Actor for PlaybackActor {
             PlaybackMessage::TakeHeartbeat { video_id, beat, reply } => {
                 state.take_heartbeat(&me, &video_id, beat, reply)
             }
+            PlaybackMessage::Release { reply } => state.release(&me, reply),
             PlaybackMessage::SegmentFetched { media_ms } => state.step(&me, PlaybackInput::Fetched { media_ms }),
             PlaybackMessage::Close { reply } => state.close(&me, reply),
             PlaybackMessage::FindThroughput { reply } => reply.send(Ok(state.machine.throughput())),
@@ -132,7 +138,7 @@ impl PlaybackState {
         me: &ActorRef<PlaybackMessage>,
         video_id: &VideoId,
         beat: Heartbeat,
-        reply: Reply<(), PlaybackError>,
+        reply: Reply<PlaybackMachine, PlaybackError>,
     ) {
         if self.closing.is_some() {
             return reply.send(Err(PlaybackError::NoSession));
@@ -141,13 +147,31 @@ impl PlaybackState {
             return reply.send(Err(PlaybackError::OtherVideo));
         }
         self.step(me, PlaybackInput::Heartbeat(beat));
-        let journalled = self.journalled.take();
+        let (journalled, machine) = (self.journalled.take(), self.machine.clone());
         self.journalled = Some(tokio::spawn(async move {
             if let Some(written) = journalled {
                 let _ = written.await;
             }
-            reply.send(Ok(()));
+            reply.send(Ok(machine));
         }));
+    }
+
+    fn release(&mut self, me: &ActorRef<PlaybackMessage>, reply: Reply<PlaybackMachine, AskError>) {
+        if self.closing.is_some() {
+            return reply.send(Err(AskError::Gone));
+        }
+        self.closing = Some(Vec::new());
+        let mut batch = JournalBatch::default();
+        batch.removes.push((JOURNAL_TREE, self.machine.id().as_str().as_bytes().to_vec()));
+        self.write_journal(batch);
+        let (journalled, machine, me) = (self.journalled.take(), self.machine.clone(), me.clone());
+        tokio::spawn(async move {
+            if let Some(written) = journalled {
+                let _ = written.await;
+            }
+            reply.send(Ok(machine));
+            me.stop(None);
+        });
     }
 
     fn close(&mut self, me: &ActorRef<PlaybackMessage>, reply: Reply<(), AskError>) {

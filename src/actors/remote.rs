@@ -11,7 +11,7 @@ use super::playback::{PlaybackError, PlaybackHandle};
 use super::transcodes::TranscodesHandle;
 use crate::cluster::Answerer;
 use crate::domain::ids::{LiveId, PlaybackSessionId, VideoId};
-use crate::domain::playback::machine::Heartbeat;
+use crate::domain::playback::machine::{Heartbeat, PlaybackMachine};
 use crate::storage::codec::{self, Versioned};
 
 /// A question to another node.
@@ -39,10 +39,14 @@ pub enum Question {
     },
     /// Let go of a broadcast: its publisher has come to another node.
     HandOverLive(LiveId),
+    /// Keep a copy of a session.
+    KeepSession(Box<PlaybackMachine>),
+    /// Let go of a session: its beacons go to the asker now.
+    ReleaseSession(PlaybackSessionId),
 }
 
 /// The answer to a question.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Answer {
     /// It was done.
     Done,
@@ -56,6 +60,8 @@ pub enum Answer {
     Throughput(Option<u64>),
     /// Whether the chunk is made.
     Made(bool),
+    /// A session, if there is one.
+    Session(Option<Box<PlaybackMachine>>),
 }
 
 impl Versioned for Question {
@@ -97,6 +103,11 @@ impl Switchboard {
                 playback.heartbeat_here(session, video_id, beat).await.into()
             }
             Question::Throughput(session) => Answer::Throughput(playback.throughput_here(session).await),
+            Question::KeepSession(machine) => {
+                playback.copies.keep(*machine);
+                Answer::Done
+            }
+            Question::ReleaseSession(session) => Answer::Session(playback.release_here(&session).await),
             Question::HandOverLive(id) => match lives.hand_over(&id).await {
                 Ok(()) => Answer::Done,
                 Err(_) => Answer::Unavailable,

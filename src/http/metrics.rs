@@ -36,6 +36,8 @@ fn describe() {
         ("playhouse_actor_given_up_total", Unit::Count, "Actors that failed too often to be restarted, by family"),
         ("playhouse_actor_replies_dropped_total", Unit::Count, "Questions an actor left unanswered: a bug"),
         ("playhouse_playback_sessions_opened_total", Unit::Count, "Playback sessions opened"),
+        ("playhouse_playback_sessions_adopted_total", Unit::Count, "Playback sessions taken over from other nodes"),
+        ("playhouse_playback_copies_failed_total", Unit::Count, "Copies of sessions that did not get to another node"),
         ("playhouse_playback_views_total", Unit::Count, "Sessions that counted as a view"),
         ("playhouse_janitor_rounds_total", Unit::Count, "Clean-up rounds"),
         ("playhouse_janitor_orphans_deleted_total", Unit::Count, "Files deleted that nothing referred to"),

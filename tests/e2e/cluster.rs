@@ -103,6 +103,50 @@ async fn watch_through_all(clients: &[Client]) {
     }
 }
 
+/// Viewers' sessions outlive the nodes that have them: each node is killed or restarted in turn, beacons come to those that are there,
+/// and none is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_outlive_their_nodes_and_count_one_view_each() {
+    const VIEWERS: usize = 12;
+    let mut cluster = Cluster::start(3, |options| options.set("transcode.rungs", "[90]")).await;
+    let creator = cluster.nodes[0].account("creator").await;
+    let video = playable(&creator, &standard()).await;
+    let path = format!("/api/v1/videos/{}", text(&video, "/id"));
+    let mut sessions = Vec::new();
+    for viewer in 0..VIEWERS {
+        let url = format!("{}{path}/playback", cluster.nodes[viewer % 3].url());
+        let opened = reqwest::Client::new().post(url).send().await.expect("an answer").json::<Value>().await;
+        sessions.push(text(&opened.expect("a session"), "/session").to_owned());
+    }
+    let mut beat = 0;
+    let mut everybody = async |nodes: Vec<String>| {
+        beat += 1;
+        for (viewer, session) in sessions.iter().enumerate() {
+            let events = if beat == 1 { vec![json!({"type": "play"})] } else { Vec::new() };
+            let body = json!({"session": session, "seq": beat, "progress_sec": beat as f64 * 2.0, "events": events});
+            let url = format!("{}{path}/heartbeat", nodes[(viewer + beat) % nodes.len()]);
+            let sent = reqwest::Client::new().post(url).json(&body).send().await.expect("an answer");
+            assert_eq!(sent.status(), 204, "beacon {beat} of viewer {viewer}");
+        }
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    };
+    let urls = |cluster: &Cluster| cluster.nodes.iter().filter(|node| node.is_running()).map(Server::url).collect();
+    for node in 0..3 {
+        everybody(urls(&cluster)).await;
+        match node {
+            1 => drop(cluster.nodes[node].stop()),
+            _ => cluster.nodes[node].kill9(),
+        }
+        cluster.until_all_know(2).await;
+        everybody(urls(&cluster)).await;
+        cluster.nodes[node].restart();
+        cluster.until_all_know(3).await;
+        everybody(urls(&cluster)).await;
+    }
+    let told = reqwest::get(format!("{}{path}", cluster.nodes[0].url())).await.expect("an answer");
+    assert_eq!(told.json::<Value>().await.expect("the video")["view_count"], VIEWERS);
+}
+
 /// The node that works on a video dies: another one takes the video up.
 #[tokio::test(flavor = "multi_thread")]
 async fn work_goes_on_elsewhere_when_its_node_dies() {

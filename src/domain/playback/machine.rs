@@ -191,6 +191,11 @@ impl PlaybackMachine {
         &self.id
     }
 
+    /// When its viewer was last heard of.
+    pub fn seen_at(&self) -> Timestamp {
+        self.seen_at
+    }
+
     /// What is watched.
     pub fn video_id(&self) -> &VideoId {
         &self.video_id
