@@ -13,7 +13,6 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::describe::{DescribeReply, Description};
-use super::live_ladder::LadderState;
 use super::live_picture::{NewestPicture, Picture};
 use super::lives::{Lives, Streams, Watched};
 use super::nodes::{PeerRequest, PeerStream};
@@ -191,7 +190,7 @@ impl Actor for RelayActor {
     ) -> Result<Self::State, ActorProcessingErr> {
         let settings = BroadcastSettings::new(context.memory_window, 0);
         let stream = Arc::new(LiveStream::new(settings, Box::new(Forgetful)));
-        context.streams.note(&live, (Some(&stream), &LadderState::default()));
+        context.streams.note_relayed(&live, &stream);
         metrics::counter!("playhouse_live_relays_total").increment(1);
         let following = follow(live.clone(), Arc::clone(&context), Arc::clone(&stream));
         let task = tokio::spawn(async move {
@@ -250,7 +249,7 @@ impl RelayState {
 
 fn note_unless_own(streams: &Streams, live: &Live, stream: &Arc<LiveStream>) {
     if streams.find(&live.playback_id).is_some_and(|known| Arc::ptr_eq(&known.stream, stream)) {
-        streams.note(live, (Some(stream), &LadderState::default()));
+        streams.note_relayed(live, stream);
     }
 }
 

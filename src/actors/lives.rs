@@ -140,6 +140,8 @@ pub struct Watched {
     pub ladder: LadderState,
     /// What is sent of it by SRT is encrypted with this.
     pub passphrase: Option<SealedPassphrase>,
+    /// Whether another node has it: then there are segments of it here, and no frames.
+    pub is_relayed: bool,
 }
 
 impl Default for Streams {
@@ -155,6 +157,15 @@ impl Streams {
     }
 
     pub(super) fn note(&self, live: &Live, (stream, ladder): (Option<&Arc<LiveStream>>, &LadderState)) {
+        self.note_as(live, (stream, ladder), false);
+    }
+
+    /// The same of one that another node has.
+    pub(super) fn note_relayed(&self, live: &Live, stream: &Arc<LiveStream>) {
+        self.note_as(live, (Some(stream), &LadderState::default()), true);
+    }
+
+    fn note_as(&self, live: &Live, (stream, ladder): (Option<&Arc<LiveStream>>, &LadderState), is_relayed: bool) {
         if let Some(stream) = stream {
             let (viewers, picture) =
                 self.find(&live.playback_id).map(|known| (known.viewers, known.picture)).unwrap_or_default();
@@ -165,6 +176,7 @@ impl Streams {
                 picture,
                 ladder: ladder.clone(),
                 passphrase: live.passphrase.clone(),
+                is_relayed,
             };
             self.0.insert(live.playback_id.clone(), watched);
         }
@@ -398,6 +410,9 @@ impl Audience for LivesHandle {
         }
         if watched.stream.look(Broadcast::has_ended) {
             return Err(NotAdmitted::NotFound);
+        }
+        if watched.is_relayed {
+            return Err(NotAdmitted::Elsewhere);
         }
         let opened = watched.passphrase.map(|sealed| self.context.keys.open_passphrase(&sealed));
         // Without its passphrase a stream that has one is closed to everybody.

@@ -17,9 +17,10 @@ use super::pipeline::Peer;
 use super::problem::Problem;
 use super::request_info::{REQUEST_ID, RequestInfo};
 use super::state::HttpState;
+use super::whip::session_place;
 use crate::actors::{lives, uploads};
 use crate::domain::cluster::{NodeName, Role};
-use crate::domain::ids::{LiveId, UploadId};
+use crate::domain::ids::{LiveId, PlaybackId, UploadId};
 
 /// For whom a node asks another one.
 const CLIENT: HeaderName = HeaderName::from_static("playhouse-client");
@@ -39,6 +40,10 @@ pub(crate) enum Subject {
     Upload(UploadId),
     /// A live stream.
     Live(LiveId),
+    /// The frames of a live stream.
+    Frames(PlaybackId),
+    /// A session of WebRTC at this node.
+    Session(NodeName),
 }
 
 impl Subject {
@@ -48,7 +53,11 @@ impl Subject {
             return None;
         }
         let path = request.uri().path();
-        live_in(path).map(Self::Live).or_else(|| upload_in(path).map(Self::Upload))
+        live_in(path)
+            .map(Self::Live)
+            .or_else(|| upload_in(path).map(Self::Upload))
+            .or_else(|| frames_in(path).map(Self::Frames))
+            .or_else(|| session_in(path).map(Self::Session))
     }
 
     /// The node that it is on, when that is another one.
@@ -56,15 +65,39 @@ impl Subject {
         let nodes = &state.actors.nodes;
         match self {
             Self::Upload(id) => nodes.elsewhere(&uploads::placement_key(id), Role::Api),
-            Self::Live(id) => {
-                let holder = nodes.holder(&lives::lease_key(id)).await;
-                holder
-                    .inspect_err(|error| tracing::warn!(%error, "which node has a stream is not known"))
-                    .ok()
-                    .flatten()
+            Self::Live(id) => holder(state, id).await,
+            Self::Frames(playback) => {
+                let live = state.ports.catalog.live_by_playback(playback).await;
+                holder(state, &live.ok().flatten()?.id).await
+            }
+            Self::Session(node) => {
+                let is_there = nodes.members().iter().any(|member| member.node == *node);
+                Some(node.clone()).filter(|node| is_there && *node != nodes.me().node)
             }
         }
     }
+}
+
+/// The node that has a stream, when that is another one.
+async fn holder(state: &HttpState, id: &LiveId) -> Option<NodeName> {
+    let holder = state.actors.nodes.holder(&lives::lease_key(id)).await;
+    holder.inspect_err(|error| tracing::warn!(%error, "which node has a stream is not known")).ok().flatten()
+}
+
+/// Viewers by WHEP are served by the node that has the stream: media go between the two, whoever has passed the offer on.
+fn frames_in(path: &str) -> Option<PlaybackId> {
+    let base = path.strip_suffix("/whep")?;
+    let playback = match base.strip_prefix("/t/") {
+        Some(signed) => signed.split_once("/v/")?.1,
+        None => base.strip_prefix("/v/")?,
+    };
+    PlaybackId::parse(playback).ok()
+}
+
+fn session_in(path: &str) -> Option<NodeName> {
+    let path = path.strip_prefix("/api/v1")?;
+    let name = path.strip_prefix("/whip/sessions/").or_else(|| path.strip_prefix("/whep/sessions/"))?;
+    session_place(name).0
 }
 
 fn live_in(path: &str) -> Option<LiveId> {
@@ -150,6 +183,19 @@ mod tests {
         for path in ["/api/v1/uploads", "/api/v1/videos/upload/initiate", "/api/v1/uploads/", "/uploads/x", "/"] {
             assert_eq!(upload_in(path), None, "{path}");
         }
+    }
+
+    #[test]
+    fn sessions_and_frames_are_found_where_they_are() {
+        let playback = PlaybackId::random(&crate::system::SystemEntropy);
+        for path in [format!("/v/{playback}/whep"), format!("/t/some.token/v/{playback}/whep")] {
+            assert_eq!(frames_in(&path), Some(playback.clone()), "{path}");
+        }
+        assert_eq!(frames_in(&format!("/v/{playback}/master.m3u8")), None);
+        let node: NodeName = "node-2".parse().unwrap();
+        assert_eq!(session_in("/api/v1/whip/sessions/node-2.3xYz"), Some(node.clone()));
+        assert_eq!(session_in("/api/v1/whep/sessions/node-2.3xYz"), Some(node));
+        assert_eq!(session_in("/api/v1/whep/sessions/3xYz"), None);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::request_info::RequestInfo;
 use super::state::HttpState;
 use super::whip::{
     SDP, Token, begun_response, expect_accepted, expect_type, if_match, not_answered, patched_response, read_fragment,
-    refused,
+    refused, session_place,
 };
 use crate::media::live::gate::Ticket;
 use crate::protocols::webrtc::listener::Viewing;
@@ -83,7 +83,8 @@ async fn patch(
     let key = token.as_ref().map(|Token(token)| token.as_str());
     let tag = if_match(request.headers());
     let fragment = read_fragment(request).await?;
-    let patched = state.webrtc.viewers().patch((&id, key), tag.as_deref(), fragment).await.map_err(refused)?;
+    let patched =
+        state.webrtc.viewers().patch((session_place(&id).1, key), tag.as_deref(), fragment).await.map_err(refused)?;
     Ok(patched_response(patched))
 }
 
@@ -94,6 +95,6 @@ async fn end(
     token: Option<Token>,
 ) -> Result<Response, Problem> {
     let key = token.as_ref().map(|Token(token)| token.as_str());
-    state.webrtc.viewers().end(&id, key).map_err(refused)?;
+    state.webrtc.viewers().end(session_place(&id).1, key).map_err(refused)?;
     Ok(StatusCode::OK.into_response())
 }

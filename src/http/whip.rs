@@ -21,6 +21,7 @@ use super::extract::read_limited;
 use super::problem::Problem;
 use super::request_info::{REQUEST_ID, RequestInfo};
 use super::state::HttpState;
+use crate::domain::cluster::NodeName;
 use crate::media::live::gate::{NotAdmitted, TurnedAway};
 use crate::protocols::webrtc::listener::{Begun, NotAnswered, Publication};
 use crate::protocols::webrtc::peer::Answer;
@@ -122,13 +123,28 @@ async fn publish(
 
 /// How an offer was answered, and where the session of this protocol is.
 pub(super) fn begun_response(state: &HttpState, (info, protocol): (&RequestInfo, &str), begun: Begun) -> Response {
-    let location = format!("{}/api/v1/{protocol}/sessions/{}", info.base_url(&state.settings), begun.id);
+    let id = session_name(state, &begun.id);
+    let location = format!("{}/api/v1/{protocol}/sessions/{id}", info.base_url(&state.settings));
     let mut response = answer(StatusCode::CREATED, SDP, begun.description);
     put(response.headers_mut(), LOCATION, &location);
     put(response.headers_mut(), ETAG, &format!("\"{}\"", begun.tag));
     put(response.headers_mut(), ACCEPT_PATCH, FRAGMENT);
     append_links(state, response.headers_mut());
     response
+}
+
+/// What a session is called in its address: in a cluster that says at which node it is.
+fn session_name(state: &HttpState, id: &str) -> String {
+    let nodes = &state.actors.nodes;
+    if nodes.is_cluster() { format!("{}.{id}", nodes.me().node) } else { id.to_owned() }
+}
+
+/// The node that a session is at, when its name says so, and what it is called there.
+pub(super) fn session_place(name: &str) -> (Option<NodeName>, &str) {
+    match name.split_once('.') {
+        Some((node, id)) => (node.parse().ok(), id),
+        None => (None, name),
+    }
 }
 
 /// Candidates that come later, or another start of ICE.
@@ -140,14 +156,15 @@ async fn patch(
     let key = token.as_ref().map(|Token(token)| token.as_str());
     let tag = if_match(request.headers());
     let patched = read_fragment(request).await?;
-    let patched = state.webrtc.publishers().patch((&id, key), tag.as_deref(), patched).await.map_err(refused)?;
+    let patched =
+        state.webrtc.publishers().patch((session_place(&id).1, key), tag.as_deref(), patched).await.map_err(refused)?;
     Ok(patched_response(patched))
 }
 
 /// Ends a session.
 async fn end(State(state): State<HttpState>, (Path(id), token): Addressed) -> Result<Response, Problem> {
     let key = token.as_ref().map(|Token(token)| token.as_str());
-    state.webrtc.publishers().end(&id, key).map_err(refused)?;
+    state.webrtc.publishers().end(session_place(&id).1, key).map_err(refused)?;
     Ok(StatusCode::OK.into_response())
 }
 
@@ -263,7 +280,7 @@ pub(super) fn not_answered(refused: NotAnswered, is_bearer: bool) -> Problem {
             }
         }
         NotAnswered::NotAdmitted(NotAdmitted::NotFound) => Problem::not_found(),
-        NotAnswered::NotAdmitted(NotAdmitted::Unavailable) | NotAnswered::NotBegun => {
+        NotAnswered::NotAdmitted(NotAdmitted::Unavailable | NotAdmitted::Elsewhere) | NotAnswered::NotBegun => {
             Problem::unavailable(detail, SOON)
         }
         NotAnswered::Offer(offer) => offer_problem(&offer),

@@ -111,6 +111,9 @@ pub enum NotAdmitted {
     /// The server cannot tell.
     #[error("the server cannot show this stream")]
     Unavailable,
+    /// Another node of the cluster has it.
+    #[error("another node has this stream")]
+    Elsewhere,
 }
 
 /// What a reader is given.

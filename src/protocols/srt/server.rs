@@ -78,7 +78,7 @@ impl Rejected {
             Self::Unfit(unfit) => return unfit.reason(),
             Self::StreamId(_) => ServerRejectReason::BadRequest,
             Self::NotAdmitted(NotAdmitted::NotFound) => ServerRejectReason::Notfound,
-            Self::NotAdmitted(NotAdmitted::Unavailable) => ServerRejectReason::Down,
+            Self::NotAdmitted(NotAdmitted::Unavailable | NotAdmitted::Elsewhere) => ServerRejectReason::Down,
             Self::NotCarried(_) => ServerRejectReason::NotSupMedia,
             Self::TurnedAway(TurnedAway::UnknownKey) => ServerRejectReason::Unauthorized,
             Self::TurnedAway(TurnedAway::Refused(_)) => ServerRejectReason::Conflict,
