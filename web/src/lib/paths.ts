@@ -1,7 +1,7 @@
 /** Which page a path names, and the way back to one. */
 
 export type Route =
-  | { name: 'home' | 'upload' | 'go-live' | 'login' | 'register' | 'account' | 'missing' }
+  | { name: 'home' | 'upload' | 'go-live' | 'login' | 'register' | 'account' | 'nodes' | 'missing' }
   | { name: 'watch' | 'live'; id: string };
 
 /** Which page a path names. */
@@ -15,6 +15,7 @@ export function match(path: string): Route {
     case '/login': return { name: 'login' };
     case '/register': return { name: 'register' };
     case '/account': return { name: 'account' };
+    case '/nodes': return { name: 'nodes' };
     default: return { name: 'missing' };
   }
 }

@@ -33,6 +33,21 @@ export interface Device {
   current: boolean;
 }
 
+/** A node of the cluster, as another one sees it. */
+export interface ClusterNode {
+  node: string;
+  /** When its process began, milliseconds since the Unix epoch. */
+  epoch: number;
+  address: string;
+  roles: string[];
+  zone: string;
+  is_draining: boolean;
+  is_connected: boolean;
+  program: string;
+  /** 0 to 1, and above when work waits. */
+  load: number;
+}
+
 export type Privacy = 'public' | 'unlisted' | 'private';
 export type VideoStatus = 'uploading' | 'verifying' | 'processing' | 'playable' | 'ready' | 'failed';
 
