@@ -50,6 +50,7 @@ use crate::storage::Storage;
 use crate::system::{SystemClock, SystemEntropy};
 use crate::tls::Tls;
 
+mod cdn;
 mod cluster;
 mod edge;
 mod listeners;
@@ -287,6 +288,7 @@ async fn introduce_admin(storage: &Storage, data_dir: &Path) -> Result<()> {
 fn listeners(state: &HttpState, transcodes: &TranscodesHandle, edge: Option<&EdgeBlobs>) -> Vec<Listener> {
     let mut listeners = vec![listener(state.clone()), worker(transcodes.clone())];
     listeners.extend(edge.cloned().map(deleted));
+    listeners.extend(cdn::purging(&state.settings.cdn, state.actors.nodes.clone()));
     listeners
 }
 

@@ -53,7 +53,7 @@ macro_rules! section {
 
 mod cluster;
 
-pub use cluster::{BlobSettings, ClusterSettings, EdgeSettings};
+pub use cluster::{BlobSettings, CdnSettings, ClusterSettings, EdgeSettings};
 
 section!(
     /// The node as a whole.
@@ -467,6 +467,8 @@ pub struct Settings {
     pub cluster: ClusterSettings,
     /// What is kept near of blobs in buckets.
     pub edge: EdgeSettings,
+    /// An outside CDN before the media.
+    pub cdn: CdnSettings,
 }
 
 /// Why settings cannot be used.
@@ -565,6 +567,7 @@ impl Settings {
             return refuse("live.memory_window", "must be at least 60s: what is newer is still being written");
         }
         self.blobs.validate()?;
+        self.cdn.validate()?;
         self.cluster.validate(!self.catalog.postgres.is_empty(), self.blobs.is_remote())?;
         if self.accounts.hashes_at_once == 0 {
             return refuse("accounts.hashes_at_once", "must be at least 1");

@@ -8,6 +8,8 @@ mod balancer;
 mod browser;
 #[path = "e2e/buckets.rs"]
 mod buckets;
+#[path = "e2e/chaos.rs"]
+mod chaos;
 #[path = "e2e/clips.rs"]
 mod clips;
 #[path = "e2e/cluster.rs"]

@@ -52,6 +52,7 @@ impl NodesHandle {
             address: ([127, 0, 0, 1], 0).into(),
             roles: Role::ALL.to_vec(),
             zone: String::new(),
+            public_url: String::new(),
             is_draining: false,
             program: env!("CARGO_PKG_VERSION").to_owned(),
             load: 0.0,
@@ -92,6 +93,11 @@ impl NodesHandle {
             Some(_) => placement::owner(key, role, &self.members()),
             None => Some(self.0.me.node.clone()),
         }
+    }
+
+    /// Whether what is to be done once in the cluster about this key is done here.
+    pub fn is_own(&self, key: &str) -> bool {
+        self.elsewhere(key, Role::Api).is_none()
     }
 
     /// The node that a key would belong to without this one.
@@ -169,6 +175,20 @@ impl NodesHandle {
             holder.node != self.0.me.node && self.members().iter().any(|member| member.life() == *holder)
         };
         Ok(held.filter(is_elsewhere).map(|holder| holder.node))
+    }
+
+    /// Nodes that viewers can be sent to, by name and the URL at which they reach each: those of this node's zone first, the least busy
+    /// of each zone before the others.
+    pub fn pathways(&self) -> Vec<(NodeName, String)> {
+        let members = self.members();
+        let zone = members.iter().find(|member| member.node == self.0.me.node).map(|me| me.zone.clone());
+        let mut able: Vec<&Member> =
+            members.iter().filter(|member| member.takes(Role::Edge) && !member.public_url.is_empty()).collect();
+        able.sort_by(|one, other| {
+            let is_far = |member: &Member| Some(&member.zone) != zone.as_ref();
+            is_far(one).cmp(&is_far(other)).then(one.load.total_cmp(&other.load))
+        });
+        able.into_iter().map(|member| (member.node.clone(), member.public_url.clone())).collect()
     }
 
     /// Opens a way for a request to another node.

@@ -102,7 +102,11 @@ async fn config(
         listen: SocketAddr::new(listen.ip(), listen.port()),
         advertised,
         seeds: settings.seeds.clone(),
-        profile: Profile { roles: settings.roles.clone(), zone: settings.zone.clone() },
+        profile: Profile {
+            roles: settings.roles.clone(),
+            zone: settings.zone.clone(),
+            public_url: settings.public_url.clone(),
+        },
         gossip_interval: settings.gossip_interval.0,
         message_bytes_max: settings.message_bytes_max.as_u64(),
         versions: wire::VERSIONS,

@@ -31,6 +31,7 @@ const INBOX_MAX: usize = 1024;
 /// What nodes tell of themselves, by these keys.
 const KEY_ROLES: &str = "roles";
 const KEY_ZONE: &str = "zone";
+const KEY_PUBLIC_URL: &str = "public-url";
 const KEY_STATE: &str = "state";
 const KEY_PROGRAM: &str = "program";
 const KEY_LOAD: &str = "load";
@@ -50,6 +51,8 @@ pub struct Member {
     pub roles: Vec<Role>,
     /// Where it is.
     pub zone: String,
+    /// How viewers reach this very node; empty: not at all.
+    pub public_url: String,
     /// Whether it is about to leave: nothing new is placed there.
     pub is_draining: bool,
     /// Version of its program.
@@ -79,6 +82,8 @@ pub struct Profile {
     pub roles: Vec<Role>,
     /// Where it is.
     pub zone: String,
+    /// How viewers reach this very node; empty: not at all.
+    pub public_url: String,
 }
 
 /// Who is there, as this node sees it.
@@ -214,6 +219,7 @@ fn told_of(profile: Profile) -> Vec<(String, String)> {
     let told = [
         (KEY_ROLES, roles.join(",")),
         (KEY_ZONE, profile.zone),
+        (KEY_PUBLIC_URL, profile.public_url),
         (KEY_STATE, UP.to_owned()),
         (KEY_PROGRAM, env!("CARGO_PKG_VERSION").to_owned()),
     ];
@@ -289,6 +295,7 @@ fn member_of(id: &ChitchatId, state: &NodeState) -> Option<Member> {
         address: id.gossip_advertise_addr,
         roles: state.get(KEY_ROLES)?.split(',').filter_map(role).collect(),
         zone: state.get(KEY_ZONE).unwrap_or_default().to_owned(),
+        public_url: state.get(KEY_PUBLIC_URL).unwrap_or_default().to_owned(),
         is_draining: state.get(KEY_STATE) == Some(DRAINING),
         program: state.get(KEY_PROGRAM).unwrap_or_default().to_owned(),
         load: state.get(KEY_LOAD).and_then(|load| load.parse().ok()).unwrap_or(0.0),

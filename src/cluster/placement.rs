@@ -27,6 +27,7 @@ mod tests {
             address: "192.0.2.1:4700".parse().unwrap(),
             roles: Role::ALL.to_vec(),
             zone: String::new(),
+            public_url: String::new(),
             is_draining: false,
             program: String::new(),
             load: 0.0,

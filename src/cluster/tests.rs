@@ -29,7 +29,7 @@ async fn node(dir: &Path, (name, roles): (&'static str, &[Role]), seeds: &[&Clus
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         advertised: None,
         seeds: seeds.iter().map(|seed| seed.handle.peers.address().to_string()).collect(),
-        profile: Profile { roles: roles.to_vec(), zone: "here".into() },
+        profile: Profile { roles: roles.to_vec(), zone: "here".into(), public_url: String::new() },
         gossip_interval: Duration::from_millis(50),
         message_bytes_max: 1 << 20,
         versions: wire::VERSIONS,

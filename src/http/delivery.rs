@@ -16,18 +16,20 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
 use futures::stream::TryStreamExt;
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 
 use self::answer::{Answer, Cacheability, Entity, Growing};
 use self::live::LiveDelivery;
-use self::playlists::{Document, Playlists};
+use self::playlists::{Document, Playlists, Rendered};
 use self::request::{MediaRequest, manifest_query};
 use self::watchable::{Watchable, Watchables};
 use super::problem::Problem;
 use crate::actors::lives::{LivesHandle, Watched};
 use crate::actors::media_tokens::MediaTokens;
+use crate::actors::nodes::NodesHandle;
 use crate::actors::playback::PlaybackHandle;
 use crate::domain::asset::Ticks;
+use crate::domain::cluster::NodeName;
 use crate::domain::ids::PlaybackId;
 use crate::domain::live::Live;
 use crate::domain::ports::{
@@ -39,6 +41,7 @@ use crate::media::view::View;
 use crate::protocols::dash::paths::MANIFEST;
 use crate::protocols::hls::live::names::PICTURE;
 use crate::protocols::hls::paths::{MULTIVARIANT, MediaPath};
+use crate::protocols::hls::steering::{Pathway, STEERING, render_steering};
 
 mod answer;
 mod live;
@@ -81,6 +84,10 @@ pub(crate) struct DeliveryContext {
     pub(crate) tokens: Arc<MediaTokens>,
     /// `max-age` of playlists.
     pub(crate) manifest_max_age: Duration,
+    /// Where players can be sent.
+    pub(crate) nodes: NodesHandle,
+    /// Whether playlists say that players are.
+    pub(crate) is_steered: bool,
     /// What this node is called in `Cache-Status`.
     pub(crate) cache_name: String,
 }
@@ -110,8 +117,9 @@ impl Delivery {
     /// Delivery over these parts.
     pub(crate) fn new(context: DeliveryContext) -> Self {
         let watchables = Watchables::new(Arc::clone(&context.catalog), Arc::clone(&context.assets));
-        let live = LiveDelivery::new(Arc::clone(&context.blobs), Arc::clone(&context.clock));
-        Self(Arc::new(Inner { context, watchables, playlists: Playlists::default(), live }))
+        let live = LiveDelivery::new((&context.blobs, &context.clock), context.is_steered);
+        let playlists = Playlists::new(context.is_steered);
+        Self(Arc::new(Inner { context, watchables, playlists, live }))
     }
 
     /// Routes of all media.
@@ -205,6 +213,9 @@ impl Delivery {
         if watchable.privacy != Privacy::Public && !is_signed {
             return Err(Problem::not_found());
         }
+        if request.tail == STEERING {
+            return Ok(self.steering().respond(&request.headers, false));
+        }
         let (answer, origin) = match request.tail.strip_prefix(PICTURES) {
             Some(name) => self.picture(&watchable, name).await?,
             None => self.media(&watchable, &request).await?,
@@ -214,6 +225,17 @@ impl Delivery {
             response.headers_mut().insert(CACHE_STATUS, status);
         }
         Ok(response)
+    }
+
+    /// Which nodes players are sent to; it is on each of them anew.
+    fn steering(&self) -> Entity {
+        let pathway = |(node, url): (NodeName, String)| {
+            let host = url.parse::<Uri>().ok()?.host()?.to_owned();
+            Some(Pathway { id: node.into(), host })
+        };
+        let pathways: Vec<Pathway> = self.0.context.nodes.pathways().into_iter().filter_map(pathway).collect();
+        let told = Rendered::new(HeaderValue::from_static("application/json"), render_steering(&pathways));
+        told.entity(false, Cacheability::Never)
     }
 
     /// What became of a request at this node (RFC 9211).
@@ -230,6 +252,9 @@ impl Delivery {
     async fn live(&self, watched: &Watched, request: &MediaRequest, is_signed: bool) -> Result<Response, Problem> {
         if watched.privacy != Privacy::Public && !is_signed {
             return Err(Problem::not_found());
+        }
+        if request.tail == STEERING {
+            return Ok(self.steering().respond(&request.headers, false));
         }
         watched.viewers.note(request.fingerprint());
         let answer = self.0.live.answer(watched, request).await?;

@@ -51,6 +51,7 @@ fn describe() {
         ("playhouse_edge_fill_bytes_total", Unit::Bytes, "Bytes of blobs read, by where from: disk, shield, store"),
         ("playhouse_edge_store_requests_total", Unit::Count, "Reads of the store for delivery"),
         ("playhouse_edge_errors_total", Unit::Count, "Reads of blobs for delivery that failed, by where from"),
+        ("playhouse_cdn_purge_failures_total", Unit::Count, "Times that the CDN could not be told of a change"),
         ("playhouse_edge_ahead_total", Unit::Count, "Segments fetched before anybody asked for them"),
         ("playhouse_segment_built_bytes_total", Unit::Bytes, "Bytes of segments built"),
         ("playhouse_logins_total", Unit::Count, "Attempts to sign in, by outcome"),

@@ -75,7 +75,7 @@ async fn open(
     };
     let duration_ms = video.duration_ms().unwrap_or(0);
     let session = state.actors.playback.open(&video.id, duration_ms, user).await?;
-    let base = info.base_url(&state.settings);
+    let base = info.media_url(&state.settings);
     let url = |format| {
         let path = state.delivery.manifest_path(&video, format, (View::default(), Some(session.as_str())));
         format!("{base}{path}")

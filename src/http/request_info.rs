@@ -84,6 +84,14 @@ impl RequestInfo {
         self.own_origin().unwrap_or_default()
     }
 
+    /// What URLs of media start with: `cdn.base_url`, else as all others.
+    pub fn media_url(&self, settings: &Settings) -> String {
+        match settings.cdn.base_url.trim_end_matches('/') {
+            "" => self.base_url(settings),
+            cdn => cdn.to_owned(),
+        }
+    }
+
     /// The pattern of the route that took it, e.g. `/api/v1/videos/{id}`; `None` when none did.
     pub fn route(&self) -> Option<&str> {
         self.0.route.get().map(|route| &**route)

@@ -150,10 +150,13 @@ pub struct HttpContext {
     draining: CancellationToken,
 }
 
-fn delivery(settings: &Settings, ports: &HttpPorts, (playback, lives): (PlaybackHandle, LivesHandle)) -> Delivery {
+fn delivery(settings: &Settings, ports: &HttpPorts, actors: &HttpActors) -> Delivery {
+    let (playback, lives) = (actors.playback.clone(), actors.lives.clone());
     let cache_name = settings.cluster.name().map_or_else(|| "playhouse".to_owned(), String::from);
     Delivery::new(DeliveryContext {
         cache_name,
+        nodes: actors.nodes.clone(),
+        is_steered: settings.cluster.name().is_some() && !settings.cluster.public_url.is_empty(),
         catalog: Arc::clone(&ports.catalog),
         assets: Arc::clone(&ports.assets),
         segments: Arc::clone(&ports.segments),
@@ -178,7 +181,7 @@ impl HttpState {
             videos: Videos::default(),
             trusted_proxies: TrustedProxies::parse(&settings.http.trusted_proxies)?,
             cors_origins: cors::parse_origins(&settings.http.cors_origins)?,
-            delivery: delivery(&settings, &ports, (actors.playback.clone(), actors.lives.clone())),
+            delivery: delivery(&settings, &ports, &actors),
             ingest_ports,
             webrtc,
             draining: CancellationToken::new(),

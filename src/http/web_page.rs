@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::response::{Html, IntoResponse, Response};
 use bytes::Bytes;
 use flate2::Compression;
@@ -12,12 +12,13 @@ use http::header::{
     ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
     VARY, X_FRAME_OPTIONS,
 };
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
 use super::etag;
 use super::problem::Problem;
 use super::request_info::RequestInfo;
+use super::state::HttpState;
 
 #[derive(RustEmbed)]
 #[folder = "web/dist"]
@@ -28,12 +29,26 @@ struct Dist;
 const ROUTE: &str = "web";
 /// The page itself.
 const INDEX: &str = "index.html";
-/// What the page may load. Media come by `blob:` from a player's source buffers.
-const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'self'; media-src 'self' blob:; worker-src 'self' blob:; img-src 'self' data: blob:; \
-     connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; \
-     frame-ancestors 'self'",
-);
+/// What the page may load, media from these origins, too. Media come by `blob:` from a player's source buffers.
+fn policy(origins: &str) -> Option<HeaderValue> {
+    let policy = format!(
+        "default-src 'self'; media-src 'self' blob:{origins}; worker-src 'self' blob:; img-src 'self' data: blob:{origins}; \
+         connect-src 'self'{origins}; object-src 'none'; base-uri 'none'; form-action 'self'; \
+         frame-ancestors 'self'",
+    );
+    HeaderValue::try_from(policy).ok()
+}
+
+/// Where media come from besides this site: its CDN, and nodes that players are sent to.
+fn media_origins(state: &HttpState) -> String {
+    let nodes = state.actors.nodes.pathways().into_iter().map(|(_, url)| url);
+    let urls = nodes.chain([state.settings.cdn.base_url.clone()]);
+    let origin = |url: String| {
+        let uri: Uri = url.parse().ok()?;
+        Some(format!(" {}://{}", uri.scheme_str()?, uri.authority()?))
+    };
+    urls.filter_map(origin).collect()
+}
 /// Paths that are never the page's: a wrong one must not look like a page.
 const NOT_PAGES: [&str; 4] = ["/api/", "/v/", "/t/", "/.well-known/"];
 /// Shown while there is no page in the binary.
@@ -42,7 +57,15 @@ const NOT_BUILT: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\
 the API is at <a href=\"/api/v1\">/api/v1</a>.</p></html>";
 
 /// Everything no route took: a file of the page, the page, or nothing.
-pub(super) async fn serve(request: Request) -> Response {
+pub(super) async fn serve(State(state): State<HttpState>, request: Request) -> Response {
+    let mut response = find(&request);
+    if let Some(policy) = policy(&media_origins(&state)).filter(|_| response.headers().contains_key(X_FRAME_OPTIONS)) {
+        response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    response
+}
+
+fn find(request: &Request) -> Response {
     let path = request.uri().path();
     if NOT_PAGES.iter().any(|prefix| path.starts_with(prefix)) {
         return Problem::not_found().into_response();
@@ -96,7 +119,6 @@ fn tag_of(file: &EmbeddedFile) -> String {
 fn page(content: impl IntoResponse) -> Response {
     let mut response = content.into_response();
     let headers = response.headers_mut();
-    headers.insert(CONTENT_SECURITY_POLICY, POLICY);
     headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("SAMEORIGIN"));
     headers.insert(HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin"));
     response

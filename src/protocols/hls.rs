@@ -2,6 +2,7 @@
 pub mod fetch;
 pub mod live;
 pub mod paths;
+pub mod steering;
 pub mod wire;
 
 #[cfg(test)]

@@ -68,6 +68,31 @@ section!(
 );
 
 section!(
+    /// An outside CDN before the media.
+    CdnSettings {
+        /// What URLs of media start with; empty: what all others start with.
+        base_url: String = String::new(),
+        /// Who is told when something it may keep has changed, by `POST`; empty: nobody.
+        purge_url: String = String::new(),
+        /// Bearer token for that.
+        purge_token: String = String::new(),
+    }
+);
+
+impl CdnSettings {
+    pub(super) fn validate(&self) -> Result<(), SettingsError> {
+        for (key, url) in [("cdn.base_url", &self.base_url), ("cdn.purge_url", &self.purge_url)] {
+            let is_url = url.is_empty() || url.starts_with("http://") || url.starts_with("https://");
+            if !is_url {
+                let message = "must be empty or start with http:// or https://".to_owned();
+                return Err(SettingsError::OutOfRange { key, message });
+            }
+        }
+        Ok(())
+    }
+}
+
+section!(
     /// Several servers as one.
     ClusterSettings {
         /// This node's name; empty: this server is alone, and nothing below counts.
@@ -90,6 +115,8 @@ section!(
         roles: Vec<Role> = Role::ALL.to_vec(),
         /// Where it is, e.g. a data centre.
         zone: String = String::new(),
+        /// How viewers reach this very node, as `https://host`; empty: only as all others, by `server.public_url`.
+        public_url: String = String::new(),
         /// A node that has not renewed its row of the catalog for this long has lost what it alone could do.
         lease_term: HumanDuration = HumanDuration::secs(5),
         /// How often nodes tell one another that they live.
@@ -130,6 +157,12 @@ impl ClusterSettings {
         }
         if self.roles.is_empty() {
             return refuse("cluster.roles", "must name at least one".into());
+        }
+        if !(self.public_url.is_empty()
+            || self.public_url.starts_with("http://")
+            || self.public_url.starts_with("https://"))
+        {
+            return refuse("cluster.public_url", "must be empty or start with http:// or https://".into());
         }
         if self.lease_term.0.as_millis() < 2000 || self.gossip_interval.0.is_zero() {
             return refuse("cluster.lease_term", "must be at least 2s, and cluster.gossip_interval above zero".into());

@@ -7,10 +7,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::live::{Publisher, ask, complaints, end, in_state, make, playlist, text};
-use crate::support::clips::{half_minute_720p, standard};
+use crate::support::clips::{half_minute_720p, standard, two_minutes_720p};
 use crate::support::cluster::Cluster;
 use crate::support::server::{PASSWORD, Server};
-use crate::support::tools::{ffmpeg_complaints, output, run, until};
+use crate::support::tools::{ffmpeg_complaints, output, until};
 use crate::uploads::{VERDICT_WITHIN, create, manifest_url, playable};
 use crate::whep::{Viewer, plays};
 use playhouse::cli::client::Client;
@@ -175,13 +175,8 @@ async fn work_goes_on_elsewhere_when_its_node_dies() {
 async fn chunks_of_one_video_are_made_on_all_nodes() {
     let mut cluster = Cluster::start(3, |options| options.set("transcode.rungs", "[144, 90]")).await;
     let creator = cluster.nodes[0].account("creator").await;
-    let (dir, half_minute) = (tempfile::tempdir().expect("a directory"), half_minute_720p());
-    let clip = dir.path().join("two-minutes.mp4");
-    run(Command::new("ffmpeg")
-        .args(["-v", "error", "-stream_loop", "3", "-i"])
-        .arg(half_minute)
-        .args(["-c", "copy"])
-        .arg(&clip));
+    let dir = tempfile::tempdir().expect("a directory");
+    let clip = two_minutes_720p(dir.path());
     let upload = create(&creator, &clip).await;
     let bytes = Bytes::from(std::fs::read(&clip).expect("a clip"));
     creator.append(&upload.url, 0, bytes).await.expect("an append");

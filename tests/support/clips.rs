@@ -116,3 +116,12 @@ pub(crate) fn real() -> Vec<PathBuf> {
     clips.sort();
     clips
 }
+
+/// [`half_minute_720p`] four times, in a directory.
+pub(crate) fn two_minutes_720p(dir: &Path) -> PathBuf {
+    let clip = dir.join("two-minutes.mp4");
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "error", "-stream_loop", "3", "-i"]).arg(half_minute_720p()).args(["-c", "copy"]).arg(&clip);
+    tools::run(&mut command);
+    clip
+}

@@ -19,7 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Cluster {
     /// The nodes.
     pub(crate) nodes: Vec<Server>,
-    _database: Postgres,
+    /// Their catalog.
+    pub(crate) database: Postgres,
     /// What they store into.
     pub(crate) buckets: S3,
     /// The line between the nodes and their buckets, if there is any.
@@ -89,8 +90,7 @@ impl Cluster {
             node.start()
         };
         let nodes = ports.iter().enumerate().map(node).collect();
-        let cluster =
-            Self { nodes, _database: database, buckets, line, _certificates: certificates, token: OnceCell::new() };
+        let cluster = Self { nodes, database, buckets, line, _certificates: certificates, token: OnceCell::new() };
         cluster.until_all_know(count).await;
         cluster
     }

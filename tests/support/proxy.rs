@@ -67,7 +67,12 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// Listens on a free loopback port and passes connections on to `target`'s.
     pub(crate) async fn start(target: u16, line: Line) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        Self::start_at(([127, 0, 0, 1], 0).into(), target, line).await
+    }
+
+    /// The same at an address of its own.
+    pub(crate) async fn start_at(address: SocketAddr, target: u16, line: Line) -> Self {
+        let listener = TcpListener::bind(address).await.expect("a free port");
         let address = listener.local_addr().expect("its address");
         let (cut, _) = broadcast::channel(1);
         let asked = Arc::<Mutex<Vec<String>>>::default();

@@ -30,6 +30,7 @@ use crate::protocols::dash::wire::{LivePresentation, render_live_mpd};
 use crate::protocols::hls::live::names::LivePath;
 use crate::protocols::hls::live::{BadDirective, LivePlaylist, ReloadRequest, block_for, render_live};
 use crate::protocols::hls::paths::MULTIVARIANT;
+use crate::protocols::hls::steering::steered;
 use crate::protocols::hls::wire::render_live_multivariant;
 
 mod growing;
@@ -55,19 +56,21 @@ pub(super) struct LiveDelivery {
     stored: moka::future::Cache<(BlobKey, u64), Bytes>,
     blobs: Arc<dyn BlobStore>,
     clock: Arc<dyn Clock>,
+    is_steered: bool,
 }
 
 impl LiveDelivery {
     /// Delivery from memory, and of what is not there any more from this store.
-    pub(super) fn new(blobs: Arc<dyn BlobStore>, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new((blobs, clock): (&Arc<dyn BlobStore>, &Arc<dyn Clock>), is_steered: bool) -> Self {
         let playlists = Cache::builder().weigher(|_: &Key, rendered: &Arc<Rendered>| rendered.weight());
         let stored = moka::future::Cache::builder()
             .weigher(|_: &(BlobKey, u64), bytes: &Bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         Self {
             playlists: playlists.max_capacity(PLAYLIST_BYTES_MAX).time_to_live(FIRST_MEDIA).build(),
             stored: stored.max_capacity(STORED_BYTES_MAX).build(),
-            blobs,
-            clock,
+            blobs: Arc::clone(blobs),
+            clock: Arc::clone(clock),
+            is_steered,
         }
     }
 
@@ -139,7 +142,8 @@ impl LiveDelivery {
     async fn multivariant(&self, stream: &LiveStream, request: &MediaRequest) -> Result<Entity, Problem> {
         wait_for_media(stream, |_| true).await?;
         let key = (request.playback.clone(), MULTIVARIANT.to_owned(), stream.version(), false);
-        let rendered = self.playlists.optionally_get_with_by_ref(&key, || variants(stream).map(Arc::new));
+        let rendered =
+            self.playlists.optionally_get_with_by_ref(&key, || variants(stream, self.is_steered).map(Arc::new));
         let rendered = rendered.ok_or_else(Problem::internal)?;
         Ok(rendered.entity(crate::http::accepts_gzip(&request.headers), Cacheability::Growing))
     }
@@ -214,10 +218,11 @@ async fn wait_for_media(stream: &LiveStream, of: impl Fn(&Rendition) -> bool) ->
     stream.wait_for(FIRST_MEDIA, has_media).await.ok_or_else(Problem::not_found)
 }
 
-fn variants(stream: &LiveStream) -> Option<Rendered> {
+fn variants(stream: &LiveStream, is_steered: bool) -> Option<Rendered> {
     let listed = stream.look(listing::tracks);
     let tracks = listed.inspect_err(|error| tracing::error!(%error, "a live stream cannot be listed")).ok()?;
-    Some(Rendered::new(HLS_TYPE, render_live_multivariant(&tracks)))
+    let playlist = render_live_multivariant(&tracks);
+    Some(Rendered::new(HLS_TYPE, if is_steered { steered(&playlist) } else { playlist }))
 }
 
 /// A part that is next may be asked for before it is there (preload hint).

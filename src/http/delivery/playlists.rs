@@ -15,6 +15,7 @@ use crate::domain::ids::PlaybackId;
 use crate::domain::trim::Cut;
 use crate::media::view::View;
 use crate::protocols::dash::wire as dash;
+use crate::protocols::hls::steering::steered;
 use crate::protocols::hls::wire as hls;
 use crate::protocols::webvtt::wire as webvtt;
 
@@ -57,16 +58,18 @@ pub(super) struct Rendered {
     digest: String,
 }
 
-pub(super) struct Playlists(Cache<Key, Arc<Rendered>>);
-
-impl Default for Playlists {
-    fn default() -> Self {
-        let weigh = |_: &Key, rendered: &Arc<Rendered>| rendered.weight();
-        Self(Cache::builder().max_capacity(PLAYLIST_BYTES_MAX).weigher(weigh).build())
-    }
+pub(super) struct Playlists {
+    rendered: Cache<Key, Arc<Rendered>>,
+    is_steered: bool,
 }
 
 impl Playlists {
+    /// Of players that are sent to several servers, or not.
+    pub(super) fn new(is_steered: bool) -> Self {
+        let weigh = |_: &Key, rendered: &Arc<Rendered>| rendered.weight();
+        Self { rendered: Cache::builder().max_capacity(PLAYLIST_BYTES_MAX).weigher(weigh).build(), is_steered }
+    }
+
     /// The document; `None` when there is nothing it could be of. Every one kept is of something that exists.
     pub(super) fn rendered(&self, watchable: &Watchable, document: Document) -> Option<Arc<Rendered>> {
         let asset = &*watchable.asset;
@@ -87,14 +90,18 @@ impl Playlists {
             cut: watchable.cut,
             sheet,
         };
-        self.0.optionally_get_with_by_ref(&key, || render(watchable, &key.document).map(Arc::new))
+        let render = || render(watchable, &key.document, self.is_steered).map(Arc::new);
+        self.rendered.optionally_get_with_by_ref(&key, render)
     }
 }
 
-fn render(watchable: &Watchable, document: &Document) -> Option<Rendered> {
+fn render(watchable: &Watchable, document: &Document, is_steered: bool) -> Option<Rendered> {
     let asset = &*watchable.asset;
     let (content_type, text) = match document {
-        Document::Multivariant(view) => (HLS_TYPE, hls::render_multivariant(&asset.tracks, *view, watchable.cut)),
+        Document::Multivariant(view) => {
+            let playlist = hls::render_multivariant(&asset.tracks, *view, watchable.cut);
+            (HLS_TYPE, if is_steered { steered(&playlist) } else { playlist })
+        }
         Document::Media(track) => (HLS_TYPE, hls::render_media(asset, asset.track(track)?, watchable.cut)),
         Document::KeyFrames(track) => (HLS_TYPE, hls::render_key_frames(asset.track(track)?, watchable.cut)?),
         Document::Description(view) => (DASH_TYPE, dash::render_mpd(asset, *view, watchable.cut)),

@@ -138,7 +138,7 @@ impl LiveView {
         let author = state.videos.author(&*state.ports.catalog, &live.user_id).await?;
         let watched = state.actors.lives.find(&live.playback_id);
         let host = host(state, info);
-        let path = |format| format!("{}{}", info.base_url(&state.settings), state.delivery.live_path(live, format));
+        let path = |format| format!("{}{}", info.media_url(&state.settings), state.delivery.live_path(live, format));
         let is_regular = |watched: &Watched| {
             watched.stream.look(|broadcast| broadcast.is_low_latency() && broadcast.periods().is_regular())
         };
@@ -165,7 +165,7 @@ impl LiveView {
             viewers: watched.as_ref().map_or(0, |watched| watched.viewers.count()),
             thumbnail: watched
                 .filter(|watched| watched.picture.get().is_some())
-                .map(|_| format!("{}{}", info.base_url(&state.settings), state.delivery.live_picture_path(live))),
+                .map(|_| format!("{}{}", info.media_url(&state.settings), state.delivery.live_picture_path(live))),
             slate: live.slate.as_ref().map(|_| slate_url(state, info, live)),
             archive: live.choices.archive,
             video_id: live.video_id.clone(),

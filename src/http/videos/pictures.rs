@@ -87,7 +87,7 @@ fn views<'a>(
         return Vec::new();
     }
     let chosen = video.shown_thumbnails().next().map(|picture| picture.moment);
-    let base = format!("{}{}", info.base_url(&state.settings), state.delivery.picture_path(video, ""));
+    let base = format!("{}{}", info.media_url(&state.settings), state.delivery.picture_path(video, ""));
     let view = |picture: &Thumbnail| ThumbnailView {
         url: format!("{base}{}", picture.name),
         width: picture.width,
@@ -103,7 +103,7 @@ fn views<'a>(
 /// Its storyboard, with complete URLs.
 pub(super) fn storyboard(state: &HttpState, info: &RequestInfo, video: &Video) -> Option<StoryboardView> {
     let board = video.storyboard.as_ref().filter(|_| video.is_playable())?;
-    let base = info.base_url(&state.settings);
+    let base = info.media_url(&state.settings);
     Some(StoryboardView {
         vtt: format!("{base}{}", state.delivery.storyboard_path(video)),
         sheets: board

@@ -172,7 +172,7 @@ pub(super) fn manifest_url(
     (format, view): (StreamFormat, View),
 ) -> Option<String> {
     let path = video.is_playable().then(|| state.delivery.manifest_path(video, format, (view, None)))?;
-    Some(format!("{}{path}", info.base_url(&state.settings)))
+    Some(format!("{}{path}", info.media_url(&state.settings)))
 }
 
 /// Width and height as shown.
