@@ -16,7 +16,7 @@ PLAYHOUSE := $(TARGET_DIR)/release/playhouse
 
 WEB_SOURCES := $(shell find web -path web/node_modules -prune -o -path web/dist -prune -o -type f -print 2>/dev/null)
 
-.PHONY: help deps deps-test deps-bench deps-lint web build run demo cluster cluster-down test lint bench fuzz soak clean
+.PHONY: help deps deps-test deps-bench deps-lint web build run demo cluster cluster-down deb test lint bench fuzz soak clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -50,6 +50,10 @@ cluster: build ## Three nodes here, with PostgreSQL, an S3 server and a balancer
 cluster-down: ## End them; what they hold stays in ./data/cluster
 	@.ci/cluster down
 
+deb: build ## A Debian package of it, in the target directory
+	@.ci/deps deb
+	cargo deb --locked --no-build
+
 test: deps-test web/dist/index.html ## Run every test
 	cd web && npm run check && npm test
 	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked --no-fail-fast; \
@@ -70,9 +74,10 @@ bench: deps-bench web/dist/index.html ## Measure against others, as ratios of on
 fuzz: deps-test ## Feed mutated input to every parser (FUZZ_CASES of each, FUZZ_SEED, FUZZ_TARGET=RTMP for some)
 	FUZZ_CASES=$${FUZZ_CASES:-5000000} cargo test --locked --test fuzz -- --nocapture
 
-soak: deps-test web/dist/index.html ## Kill the server in the middle of 50 uploads (SOAK_KILLS), and it and its workers in the middle of a ladder (SOAK_LADDER_KILLS); watch a live session (SOAK_LIVE_SECS), play one (SOAK_PLAYERS_SECS), publish twenty by SRT (SOAK_SRT_SECS), and twenty each by SRT and WHIP with two hundred viewers by WHEP (SOAK_WEBRTC_SECS)
+soak: deps-test web/dist/index.html ## Kill the server in the middle of 50 uploads (SOAK_KILLS), and it and its workers in the middle of a ladder (SOAK_LADDER_KILLS); kill nodes of a cluster and restart its stores while it works (SOAK_ROUNDS); watch a live session (SOAK_LIVE_SECS), play one (SOAK_PLAYERS_SECS), publish twenty by SRT (SOAK_SRT_SECS), and twenty each by SRT and WHIP with two hundred viewers by WHEP (SOAK_WEBRTC_SECS)
 	SOAK_KILLS=$${SOAK_KILLS:-50} cargo test --locked --test e2e uploads_survive_kills -- --nocapture
 	SOAK_KILLS=$${SOAK_LADDER_KILLS:-10} cargo test --locked --test e2e ladders_survive_kills -- --nocapture
+	SOAK_ROUNDS=$${SOAK_ROUNDS:-10} cargo test --locked --test e2e chaos:: -- --nocapture --test-threads=1
 	SOAK_LIVE_SECS=$${SOAK_LIVE_SECS:-600} cargo test --locked --test e2e a_session_holds -- --nocapture
 	SOAK_PLAYERS_SECS=$${SOAK_PLAYERS_SECS:-300} cargo test --locked --test e2e live_players -- --nocapture --test-threads=1
 	SOAK_SRT_SECS=$${SOAK_SRT_SECS:-600} cargo test --locked --test e2e publishers_by_srt_cost -- --nocapture
