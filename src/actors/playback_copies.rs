@@ -1,7 +1,9 @@
 //! Copies of viewers' sessions. In a cluster each beacon is acknowledged once the session as it is then is also on the node that has it
 //! next: the one to which its id belongs when the node that has it is gone, or, when a node has come, the one that had it before.
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::stream::{self, StreamExt};
 use moka::sync::Cache;
 
 use super::nodes::ASK_TIMEOUT;
@@ -15,6 +17,8 @@ use crate::domain::playback::machine::PlaybackMachine;
 
 /// Copies held at most; beyond that the longest unused is dropped.
 const COPIES_MAX: u64 = 200_000;
+/// Sessions that change hands at once.
+const AT_ONCE_MAX: usize = 64;
 /// Longest wait of a beacon for its copy: a node that does not answer is soon gone.
 const COPY_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -110,22 +114,27 @@ impl PlaybackHandle {
 
     /// Takes up sessions that have become this node's because another one is gone.
     pub async fn take_up(&self) {
-        for (session, _) in self.copies.0.iter() {
-            let is_own = self.context.nodes.elsewhere(&placement_key(&session), Role::Api).is_none();
+        let is_own =
+            |session: &PlaybackSessionId| self.context.nodes.elsewhere(&placement_key(session), Role::Api).is_none();
+        let own: Vec<_> = self.copies.0.iter().map(|(session, _)| session).filter(|session| is_own(session)).collect();
+        let taking = |session: Arc<PlaybackSessionId>| async move {
             // One that is over has its sums stored so.
-            if is_own && let Err(error) = self.adopt_if(&session, |_| true).await {
+            if let Err(error) = self.adopt_if(&session, |_| true).await {
                 tracing::debug!(session.id = %*session, %error, "a session is not taken up");
             }
-        }
+        };
+        stream::iter(own).for_each_concurrent(AT_ONCE_MAX, taking).await;
     }
 
     /// Lets go of all sessions: those who have them next go on with them.
     pub(super) async fn release_all(&self) {
         let Ok(sessions) = self.family.list().await else { return };
-        for (session, _) in sessions {
+        let releasing = |session: PlaybackSessionId| async move {
             if let Some(machine) = self.release_here(&session).await {
                 self.copy(*machine).await;
             }
-        }
+        };
+        let sessions = sessions.into_iter().map(|(session, _)| session);
+        stream::iter(sessions).for_each_concurrent(AT_ONCE_MAX, releasing).await;
     }
 }

@@ -52,7 +52,9 @@ impl DiskCache {
         let mut found = Vec::new();
         for owner in std::fs::read_dir(&self.root)? {
             let owner = owner?;
-            for file in std::fs::read_dir(owner.path())? {
+            // What else lies there is not ours.
+            let Ok(files) = std::fs::read_dir(owner.path()) else { continue };
+            for file in files {
                 let file = file?;
                 let (owner, name) = (owner.file_name(), file.file_name());
                 let (Some(owner), Some(name)) = (owner.to_str(), name.to_str()) else { continue };
