@@ -99,7 +99,9 @@ async fn a_cold_segment_is_read_once_however_many_want_it_wherever_they_are() {
     answers
         .iter()
         .for_each(|(status, _)| *results.entry(status.split_once("; ").expect("a result").1).or_default() += 1);
-    assert_eq!(results.get("fwd=uri-miss; stored"), Some(&3), "one fetch per node: {results:?}");
+    // At most one for each node: the one that reads it for all may have it before anybody asks there.
+    let fetched = results.get("fwd=uri-miss; stored").copied().unwrap_or(0);
+    assert!((1..=3).contains(&fetched), "{results:?}");
     assert!(results.get("fwd=uri-miss; collapsed") > Some(&0), "{results:?}");
     assert_eq!(fetch(&urls[1], cold).await, ("node-2; hit".to_owned(), answers[0].1.clone()));
 
