@@ -159,15 +159,15 @@ async fn scale(clip: &Path) {
             return;
         };
         let seconds = ladder(&nodes, clip).await;
-        let id = nodes.creator.clone();
-        let videos: Value = id
-            .send(id.request(reqwest::Method::GET, "/api/v1/videos?owner=me"))
+        let creator = &nodes.creator;
+        let videos: Value = creator
+            .send(creator.request(reqwest::Method::GET, "/api/v1/videos?owner=me"))
             .await
             .expect("an answer")
             .json()
             .await
             .expect("videos");
-        let path = segments(&id, videos["data"][0]["id"].as_str().expect("an id")).await.remove(0);
+        let path = segments(creator, videos["data"][0]["id"].as_str().expect("an id")).await.remove(0);
         let rate = throughput(&nodes, &path).await;
         let (one_seconds, one_rate) = *first.get_or_insert((seconds, rate));
         println!(

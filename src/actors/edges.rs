@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 
 use super::nodes::{NodesHandle, PeerRequest, PeerStream};
+use super::peer_frames::{self, in_time};
 use crate::domain::ports::{BlobError, RangeKey, Shield};
 use crate::media::edge::EdgeBlobs;
 use crate::storage::codec::{self, Versioned};
@@ -41,12 +42,10 @@ impl Shields {
         let asking = async {
             let mut stream = self.nodes.open_fill(&shield).await.map_err(|error| error.to_string())?;
             let question = codec::encode(wanted).map_err(|error| error.to_string())?;
-            let length = u16::try_from(question.len()).map_err(|error| error.to_string())?;
-            stream.send.write_u16(length).await.map_err(|error| error.to_string())?;
-            stream.send.write_all(&question).await.map_err(|error| error.to_string())?;
-            Ok(stream)
+            peer_frames::write(&mut stream.send, &question).await?;
+            Ok::<_, String>(stream)
         };
-        Some(tokio::time::timeout(self.timeout, asking).await.unwrap_or_else(|_| Err("no answer".into())))
+        Some(in_time(self.timeout, asking).await)
     }
 }
 
@@ -58,28 +57,14 @@ impl Shield for Shields {
         Some(match asked {
             Err(error) => stream::iter([Err(error)]).boxed(),
             Ok(stream) => stream::try_unfold(stream, move |mut stream| async move {
-                let read = tokio::time::timeout(timeout, read_piece(&mut stream)).await;
-                let piece = read.map_err(|_| BlobError::Unavailable("a shield stands still".into()))?;
-                let piece = piece.map_err(BlobError::Unavailable)?;
-                Ok(piece.map(|piece| (piece, stream)))
+                let reading = peer_frames::read(&mut stream.receive, PIECE_BYTES_MAX);
+                let piece = in_time(timeout, reading).await.map_err(BlobError::Unavailable)?;
+                // An empty one is behind the last: one that is cut off before is no end.
+                Ok((!piece.is_empty()).then_some((piece, stream)))
             })
             .boxed(),
         })
     }
-}
-
-/// A piece; `None` behind the last one. One that is cut off before is no end.
-async fn read_piece(stream: &mut PeerStream) -> Result<Option<Bytes>, String> {
-    let length = stream.receive.read_u32().await.map_err(|error| error.to_string())? as usize;
-    if length == 0 {
-        return Ok(None);
-    }
-    if length > PIECE_BYTES_MAX {
-        return Err("a shield sends nonsense".into());
-    }
-    let mut piece = BytesMut::zeroed(length);
-    stream.receive.read_exact(&mut piece).await.map_err(|error| error.to_string())?;
-    Ok(Some(piece.freeze()))
 }
 
 /// Gives other nodes what they ask this one to read, until there are none.
@@ -95,29 +80,15 @@ pub async fn serve(blobs: EdgeBlobs, mut asked: mpsc::Receiver<PeerRequest>) {
 }
 
 async fn give(blobs: &EdgeBlobs, PeerStream { mut send, mut receive }: PeerStream) -> Result<(), String> {
-    let asking = async {
-        let length = receive.read_u16().await.map_err(|error| error.to_string())?.into();
-        if length > RangeKey::BYTES_MAX {
-            return Err("it asks for nonsense".into());
-        }
-        let mut question = vec![0; length];
-        receive.read_exact(&mut question).await.map_err(|error| error.to_string())?;
-        codec::decode::<RangeKey>(&question).map_err(|error| error.to_string())
-    };
-    let wanted = tokio::time::timeout(EDGE_STALL_MAX, asking).await.map_err(|_| "it does not ask".to_owned())??;
+    let question = in_time(EDGE_STALL_MAX, peer_frames::read(&mut receive, RangeKey::BYTES_MAX)).await?;
+    let wanted = codec::decode::<RangeKey>(&question).map_err(|error| error.to_string())?;
     let mut read = blobs.for_peer(wanted);
     while let Some(piece) = read.next().await {
         let piece = piece.map_err(|error| error.to_string())?;
         for piece in piece.chunks(PIECE_BYTES_MAX) {
-            let sending = async {
-                send.write_u32(piece.len() as u32).await?;
-                send.write_all(piece).await.map_err(std::io::Error::from)
-            };
-            let sent =
-                tokio::time::timeout(EDGE_STALL_MAX, sending).await.map_err(|_| "it takes nothing".to_owned())?;
-            sent.map_err(|error| error.to_string())?;
+            in_time(EDGE_STALL_MAX, peer_frames::write(&mut send, piece)).await?;
         }
     }
-    send.write_u32(0).await.map_err(|error| error.to_string())?;
-    send.shutdown().await.map_err(|error| error.to_string())
+    in_time(EDGE_STALL_MAX, peer_frames::write(&mut send, &[])).await?;
+    in_time(EDGE_STALL_MAX, send.shutdown()).await
 }

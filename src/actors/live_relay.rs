@@ -8,7 +8,7 @@ use moka::sync::Cache;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
 use ractor_cluster::RactorMessage;
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -16,6 +16,7 @@ use super::describe::{DescribeReply, Description};
 use super::live_picture::{NewestPicture, Picture};
 use super::lives::{Lives, Streams, Watched};
 use super::nodes::{PeerRequest, PeerStream};
+use super::peer_frames::{self, in_time};
 use super::supervisor::{Family, FamilyHandle};
 use crate::domain::cluster::NodeName;
 use crate::domain::ids::PlaybackId;
@@ -39,7 +40,7 @@ const UNWATCHED_MAX: Duration = Duration::from_secs(30);
 /// What is new is looked for at least so often.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 /// Longest name of a stream that is asked for.
-const NAME_BYTES_MAX: u16 = 64;
+const NAME_BYTES_MAX: usize = 64;
 /// Longest wait for a peer that takes or sends nothing: streams are never silent for so long.
 const STALL_MAX: Duration = Duration::from_secs(15);
 
@@ -305,26 +306,14 @@ async fn is_over(live: &Live, context: &Lives) -> bool {
     found.is_ok_and(|live| live.is_none_or(|live| live.state != LiveState::Live))
 }
 
-async fn in_time<T, E: std::fmt::Display>(step: impl Future<Output = Result<T, E>>) -> Result<T, String> {
-    let done = tokio::time::timeout(STALL_MAX, step).await.map_err(|_| "it stands still".to_owned())?;
-    done.map_err(|error| error.to_string())
-}
-
 /// Takes what a node tells of a stream.
 async fn listen(node: &NodeName, (live, context): (&Live, &Lives), stream: &LiveStream) -> Result<(), String> {
-    let PeerStream { mut send, mut receive } = in_time(context.nodes.open_relay(node)).await?;
-    let name = live.playback_id.as_str();
-    in_time(send.write_u16(u16::try_from(name.len()).map_err(|error| error.to_string())?)).await?;
-    in_time(send.write_all(name.as_bytes())).await?;
+    let PeerStream { mut send, mut receive } = in_time(STALL_MAX, context.nodes.open_relay(node)).await?;
+    in_time(STALL_MAX, peer_frames::write(&mut send, live.playback_id.as_str().as_bytes())).await?;
     let picture = context.streams.find(&live.playback_id).map(|watched| watched.picture).unwrap_or_default();
     loop {
-        let length = in_time(receive.read_u32()).await? as usize;
-        if length > Piece::BYTES_MAX {
-            return Err("it tells too much at once".into());
-        }
-        let mut bytes = vec![0; length];
-        in_time(receive.read_exact(&mut bytes)).await?;
-        metrics::counter!("playhouse_live_relay_bytes_total").increment(length as u64);
+        let bytes = in_time(STALL_MAX, peer_frames::read(&mut receive, Piece::BYTES_MAX)).await?;
+        metrics::counter!("playhouse_live_relay_bytes_total").increment(bytes.len() as u64);
         match codec::decode(&bytes).map_err(|error| error.to_string())? {
             Piece::Told(told) => stream.take_told(vec![told]).map_err(|error| error.to_string())?,
             Piece::Picture { body, segment } => picture.set(Picture { body, segment }),
@@ -335,14 +324,9 @@ async fn listen(node: &NodeName, (live, context): (&Live, &Lives), stream: &Live
 /// Tells a node of a stream, until that is over or nobody wants to hear of it.
 async fn tell_peer(streams: &Streams, stream: PeerStream) -> Result<(), String> {
     let PeerStream { mut send, mut receive } = stream;
-    let length = in_time(receive.read_u16()).await?;
-    if length > NAME_BYTES_MAX {
-        return Err("it asks for nonsense".into());
-    }
-    let mut name = vec![0; length.into()];
-    in_time(receive.read_exact(&mut name)).await?;
-    let name = String::from_utf8(name).map_err(|error| error.to_string())?;
-    let playback = PlaybackId::parse(&name).map_err(|error| error.to_string())?;
+    let name = in_time(STALL_MAX, peer_frames::read(&mut receive, NAME_BYTES_MAX)).await?;
+    let name = std::str::from_utf8(&name).map_err(|error| error.to_string())?;
+    let playback = PlaybackId::parse(name).map_err(|error| error.to_string())?;
     let Watched { stream, picture, .. } = streams.find(&playback).ok_or("there is no such stream here")?;
     let (mut listener, mut moved, mut shown) = (Listener::default(), stream.moved(), None);
     loop {
@@ -356,7 +340,7 @@ async fn tell_peer(streams: &Streams, stream: PeerStream) -> Result<(), String> 
         // It may have been a relay's, of a stream that goes on here by now.
         let is_current = streams.find(&playback).is_some_and(|now| Arc::ptr_eq(&now.stream, &stream));
         if stream.look(Broadcast::has_ended) || stream.is_retired() || !is_current {
-            return in_time(send.shutdown()).await;
+            return in_time(STALL_MAX, send.shutdown()).await;
         }
         // Whatever else changes is seen by looking.
         let _ = tokio::time::timeout(TELL_EVERY, moved.changed()).await;
@@ -371,7 +355,5 @@ fn newer(picture: &NewestPicture, shown: &mut Option<u64>) -> Option<Picture> {
 
 async fn send_piece(send: &mut (impl AsyncWriteExt + Unpin), piece: &Piece) -> Result<(), String> {
     let bytes = codec::encode(piece).map_err(|error| error.to_string())?;
-    let length = u32::try_from(bytes.len()).map_err(|error| error.to_string())?;
-    in_time(send.write_u32(length)).await?;
-    in_time(send.write_all(&bytes)).await
+    in_time(STALL_MAX, peer_frames::write(send, &bytes)).await
 }

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::nodes::{NodesHandle, PeerRequest, PeerStream};
+use super::peer_frames::{self, in_time};
 use super::transcode_job::{TranscodeDependencies, is_offer};
 use super::transcode_worker::WorkError;
 use crate::domain::asset::{BlobKey, Extent};
@@ -74,10 +75,10 @@ async fn try_ask(
     task: &Task,
     progress: &watch::Sender<u8>,
 ) -> Result<Asked, String> {
-    let PeerStream { mut send, mut receive } = in_time(nodes.open_work(node)).await?;
-    in_time(write(&mut send, task)).await?;
+    let PeerStream { mut send, mut receive } = in_time(SILENCE_MAX, nodes.open_work(node)).await?;
+    say(&mut send, task).await?;
     loop {
-        match in_time(read(&mut receive)).await? {
+        match hear(&mut receive).await? {
             Said::Busy => return Ok(Asked::NotTaken),
             Said::Progress(percent) => drop(progress.send_replace(percent)),
             Said::Made { answer, stored } => return Ok(Asked::Ended(Ok((*answer, stored)))),
@@ -105,12 +106,12 @@ async fn serve_one(
     places: &Semaphore,
     PeerStream { mut send, mut receive }: PeerStream,
 ) -> Result<(), String> {
-    let task: Task = in_time(read(&mut receive)).await?;
+    let task: Task = hear(&mut receive).await?;
     let place = places.try_acquire().ok().filter(|_| dependencies.workers.is_idle());
     let is_able = place.is_some() && can_do(dependencies, &task).await;
     let dir = TempDir(dependencies.work_dir.join(format!("peer-{:016x}", rand::random::<u64>())));
     let task = dependencies.door.as_ref().filter(|_| is_able).and_then(|door| moved(task, door, &dir.0));
-    let Some(task) = task else { return in_time(write(&mut send, &Said::Busy)).await };
+    let Some(task) = task else { return say(&mut send, &Said::Busy).await };
     tokio::fs::create_dir_all(&dir.0).await.map_err(|error| error.to_string())?;
     let (progress, mut percent) = watch::channel(0);
     let mut making = std::pin::pin!(make(dependencies, task, progress, &dir.0));
@@ -124,10 +125,10 @@ async fn serve_one(
             Ok(()) = percent.changed() => {}
         }
         let now = *percent.borrow_and_update();
-        in_time(write(&mut send, &Said::Progress(now))).await?;
+        say(&mut send, &Said::Progress(now)).await?;
     };
-    in_time(write(&mut send, &said)).await?;
-    in_time(send.shutdown()).await?;
+    say(&mut send, &said).await?;
+    in_time(SILENCE_MAX, send.shutdown()).await?;
     // What was written is read, or nobody is there.
     let _ = tokio::time::timeout(SILENCE_MAX, send.stopped()).await;
     Ok(())
@@ -206,24 +207,12 @@ impl Drop for TempDir {
     }
 }
 
-async fn in_time<T, E: std::fmt::Display>(step: impl Future<Output = Result<T, E>>) -> Result<T, String> {
-    let done = tokio::time::timeout(SILENCE_MAX, step).await.map_err(|_| "it says nothing".to_owned())?;
-    done.map_err(|error| error.to_string())
-}
-
-async fn write<T: Serialize>(stream: &mut (impl AsyncWrite + Unpin), message: &T) -> Result<(), String> {
+async fn say<T: Serialize>(stream: &mut (impl AsyncWrite + Unpin), message: &T) -> Result<(), String> {
     let text = serde_json::to_vec(message).map_err(|error| error.to_string())?;
-    let length = u32::try_from(text.len()).map_err(|error| error.to_string())?;
-    stream.write_u32(length).await.map_err(|error| error.to_string())?;
-    stream.write_all(&text).await.map_err(|error| error.to_string())
+    in_time(SILENCE_MAX, peer_frames::write(stream, &text)).await
 }
 
-async fn read<T: DeserializeOwned>(stream: &mut (impl AsyncRead + Unpin)) -> Result<T, String> {
-    let length = stream.read_u32().await.map_err(|error| error.to_string())? as usize;
-    if length > MESSAGE_BYTES_MAX {
-        return Err("it says too much at once".into());
-    }
-    let mut text = vec![0; length];
-    stream.read_exact(&mut text).await.map_err(|error| error.to_string())?;
+async fn hear<T: DeserializeOwned>(stream: &mut (impl AsyncRead + Unpin)) -> Result<T, String> {
+    let text = in_time(SILENCE_MAX, peer_frames::read(stream, MESSAGE_BYTES_MAX)).await?;
     serde_json::from_slice(&text).map_err(|error| error.to_string())
 }

@@ -104,6 +104,8 @@ struct Inner {
     watchables: Watchables,
     playlists: Playlists,
     live: LiveDelivery,
+    /// `Cache-Status` of what is near, under way and fetched.
+    cache_statuses: [Option<HeaderValue>; 3],
 }
 
 fn manifest_name(format: StreamFormat) -> &'static str {
@@ -119,7 +121,9 @@ impl Delivery {
         let watchables = Watchables::new(Arc::clone(&context.catalog), Arc::clone(&context.assets));
         let live = LiveDelivery::new((&context.blobs, &context.clock), context.is_steered);
         let playlists = Playlists::new(context.is_steered);
-        Self(Arc::new(Inner { context, watchables, playlists, live }))
+        let status = |result| HeaderValue::try_from(format!("{}; {result}", context.cache_name)).ok();
+        let cache_statuses = ["hit", "fwd=uri-miss; collapsed", "fwd=uri-miss; stored"].map(status);
+        Self(Arc::new(Inner { context, watchables, playlists, live, cache_statuses }))
     }
 
     /// Routes of all media.
@@ -240,13 +244,13 @@ impl Delivery {
 
     /// What became of a request at this node (RFC 9211).
     fn cache_status(&self, origin: Origin) -> Option<HeaderValue> {
-        let name = &self.0.context.cache_name;
+        let [near, under_way, fetched] = &self.0.cache_statuses;
         let status = match origin {
-            Origin::Near => format!("{name}; hit"),
-            Origin::UnderWay => format!("{name}; fwd=uri-miss; collapsed"),
-            Origin::Fetched => format!("{name}; fwd=uri-miss; stored"),
+            Origin::Near => near,
+            Origin::UnderWay => under_way,
+            Origin::Fetched => fetched,
         };
-        HeaderValue::try_from(status).ok()
+        status.clone()
     }
 
     async fn live(&self, watched: &Watched, request: &MediaRequest, is_signed: bool) -> Result<Response, Problem> {

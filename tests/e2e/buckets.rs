@@ -28,7 +28,7 @@ async fn offset(client: &Client, id: &str) -> u64 {
     ask(client, status).await["bytes_uploaded"].as_u64().expect("an offset")
 }
 
-async fn append(client: &Client, id: &str, from: u64, piece: Bytes, total: usize) -> Result<Value, String> {
+pub(crate) async fn append(client: &Client, id: &str, from: u64, piece: Bytes, total: usize) -> Result<Value, String> {
     let range = format!("bytes {from}-{}/{total}", from + piece.len() as u64 - 1);
     let request = client.request(Method::PUT, &format!("/api/v1/videos/upload/{id}/chunk"));
     let sent = client.send(request.header("Content-Range", range).body(piece)).await;

@@ -7,6 +7,7 @@ use rand::{RngExt, SeedableRng};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::buckets::append;
 use crate::kill::from_environment;
 use crate::live::{ask, text};
 use crate::support::clips::{half_minute_720p, two_minutes_720p};
@@ -127,14 +128,6 @@ async fn offset(chaos: &mut Chaos, id: &str) -> u64 {
     }
 }
 
-async fn append(client: &Client, id: &str, (from, piece): (u64, Bytes), total: usize) -> Option<u64> {
-    let range = format!("bytes {from}-{}/{total}", from + piece.len() as u64 - 1);
-    let request = client.request(Method::PUT, &format!("/api/v1/videos/upload/{id}/chunk"));
-    let sending = client.send(request.header("Content-Range", range).body(piece));
-    let answer = tokio::time::timeout(ANSWER_WITHIN, sending).await.ok()?.ok()?;
-    answer.json::<Value>().await.ok()?["bytes_uploaded"].as_u64()
-}
-
 /// Nothing that was acknowledged of an upload is lost, and no byte differs.
 async fn an_upload(seed: u64) {
     let mut chaos = Chaos::start(seed, "[90]").await;
@@ -152,7 +145,10 @@ async fn an_upload(seed: u64) {
         let piece = bytes.slice(acknowledged as usize..acknowledged as usize + chunk);
         let client = chaos.client();
         let (name, total, from) = (id.clone(), bytes.len(), acknowledged);
-        let sending = tokio::spawn(async move { append(&client, &name, (from, piece), total).await });
+        let sending = tokio::spawn(async move {
+            let sent = tokio::time::timeout(ANSWER_WITHIN, append(&client, &name, from, piece, total)).await;
+            sent.ok()?.ok()?["bytes_uploaded"].as_u64()
+        });
         match chaos.draw.random_range(0..8) {
             0 | 1 => {
                 chaos.pause(0..40).await;
