@@ -130,7 +130,9 @@ export class MediaInspector {
     this.starts.set(segment.msn, { start: start / timescale, decode: samples[0].dts / timescale, frame, dsn: segment.dsn, date: segment.date, kind });
     const at = `${this.where} ${segment.msn}`;
     if (independentSegments) this.report.check('media.independent-segments', samples[0].sync, at, 'EXT-X-INDEPENDENT-SEGMENTS is said, it begins with no sync sample');
-    for (const { ms, mediaTime, track } of read.prft) {
+    // A list that says no date is another rule's to report.
+    const compared = Number.isFinite(segment.date) ? read.prft : [];
+    for (const { ms, mediaTime, track } of compared) {
       const expected = segment.date + ((mediaTime - start) / timescale) * 1000;
       this.report.check(
         'media.reference-time', Math.abs(ms - expected) <= REFERENCE_MS && track === init.track.id, at,

@@ -259,7 +259,10 @@ export class Rendition {
     for (const segment of known.slice(-OLD_SEGMENTS)) {
       const [init, got] = [this.init(segment.map), this.fetch(segment.url, `${this.name} ${segment.msn}`)];
       // Before the parts, which were listed already.
-      this.#media = Promise.all([init, got, this.#media]).then(([read, body]) => read && body && this.#old(body.body, read, segment));
+      this.#inOrder(async () => {
+        const [read, body] = await Promise.all([init, got]);
+        if (read && body) this.#old(body.body, read, segment);
+      });
     }
   }
 
