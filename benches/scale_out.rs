@@ -26,7 +26,7 @@ use rand::{RngExt, SeedableRng};
 use reqwest::Url;
 use serde_json::Value;
 use support::clips::half_minute_720p;
-use support::cluster::Cluster;
+use support::cluster::{Cluster, Wiring};
 use support::proxy::Line;
 use support::server::Server;
 use support::tools::run;
@@ -192,7 +192,7 @@ async fn edge(clip: &Path) {
     let options = |options: support::server::ServerOptions| {
         options.set("transcode.rungs", "[480, 360, 240, 144]").set("edge.look_ahead", "0")
     };
-    let cluster = Cluster::start_over(3, Some(FAR), options).await;
+    let cluster = Cluster::start_over(3, Wiring { buckets: Some(FAR), ..Wiring::default() }, options).await;
     let creator = cluster.nodes[0].account("creator").await;
     let id = uploads::upload(&creator, clip).await;
     viewing::ready(&creator, &id, PATIENCE).await;

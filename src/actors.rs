@@ -8,6 +8,7 @@ pub mod describe;
 pub mod dispatcher;
 pub mod edges;
 pub mod janitor;
+pub mod limits;
 pub mod live_ingest;
 pub mod live_keys;
 pub mod live_ladder;

@@ -12,6 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::actors::dispatcher::{self, Listener};
 use crate::actors::edges;
 use crate::actors::janitor::{JanitorContext, JanitorHandle};
+use crate::actors::limits::share;
 use crate::actors::live_keys::KeySealer;
 use crate::actors::live_priority::{self, PriorityContext};
 use crate::actors::live_pull::{PULLS_MAX, PullContext, PullsHandle};
@@ -21,7 +22,7 @@ use crate::actors::media_tokens::MediaTokens;
 use crate::actors::node_root::{Branch, RootArguments, RootHandle, Tree};
 use crate::actors::nodes::NodesHandle;
 use crate::actors::playback::{Playback, PlaybackHandle};
-use crate::actors::remote::Switchboard;
+use crate::actors::remote::{Extensions, Switchboard};
 use crate::actors::supervisor::{Family, FamilyHandle, SupervisorArguments};
 use crate::actors::thumbnails::{Thumbnails, ThumbnailsHandle};
 use crate::actors::transcode_job::{LadderDependencies, TranscodeDependencies};
@@ -95,6 +96,7 @@ pub struct Node {
     certificates: Option<AbortOnDropHandle<()>>,
     tree: Tree,
     playback: PlaybackHandle,
+    placed: (TranscodesHandle, LivesHandle),
     ports_file: PathBuf,
     storage: Storage,
     door: Option<BlobDoor>,
@@ -173,7 +175,13 @@ impl Node {
             janitor.branch(Arc::new(cleaned)),
         ];
         branches.extend(families(&settings, (&transcodes, &uploads, &playback), (&lives, &pulls)));
-        switchboard.connect(playback.clone(), transcodes.clone(), lives.clone());
+        switchboard.connect(Extensions {
+            playback: playback.clone(),
+            transcodes: transcodes.clone(),
+            lives: lives.clone(),
+            limits: state.limits(),
+        });
+        let limits = state.limits();
         let arguments = RootArguments { branches, policy: RestartPolicy::default(), clock: Arc::new(SystemClock) };
         let tree = Tree::grow_behind(root, arguments).await.context("the supervisors cannot start")?;
         resume((&transcodes, &playback), (&lives, &pulls)).await?;
@@ -185,6 +193,8 @@ impl Node {
         let (cluster, inbound) = cluster.unzip();
         if let Some(inbound) = inbound {
             serve_peers(&mut server, inbound, (&lives, edge), (dependencies, settings.workers.processes()));
+            tokio::spawn(share(nodes.clone(), limits));
+            tokio::spawn(cluster::let_go(nodes.clone(), (transcodes.clone(), lives.clone()), Arc::clone(&resume_all)));
             tokio::spawn(cluster::take_up(nodes.clone(), settings.cluster.lease_term.0, resume_all));
         }
         let mut ports = media.ports((server.address().port(), https));
@@ -192,14 +202,28 @@ impl Node {
         let ports_file = settings.server.data_dir.join(PORTS_FILE);
         write_ports(&ports_file, ports).context("cannot write which ports were bound")?;
         announce(&settings, server.address(), https);
-        Ok(Self { ports, server, media, certificates, tree, playback, ports_file, storage, door, nodes, cluster })
+        let placed = (transcodes, lives);
+        Ok(Self {
+            ports,
+            server,
+            media,
+            certificates,
+            tree,
+            playback,
+            placed,
+            ports_file,
+            storage,
+            door,
+            nodes,
+            cluster,
+        })
     }
 
     /// Stops in reverse: no new requests, the ones under way answered, sessions summed up, actors ended, storage closed.
     pub async fn stop(self) {
         let _ = std::fs::remove_file(&self.ports_file);
         self.nodes.drain().await;
-        self.server.stop().await;
+        tokio::join!(self.placed.0.let_go_of_lost(), self.placed.1.let_go_of_lost(), self.server.stop());
         self.playback.close_all().await;
         self.tree.stop().await;
         self.media.stop().await;

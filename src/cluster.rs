@@ -14,9 +14,11 @@ use tokio_util::task::AbortOnDropHandle;
 
 use self::gateway::Gateway;
 use self::identity::Identity;
-use self::members::{Gossip, GossipConfig, Members, Profile};
+use self::members::{Gossip, GossipConfig, Members, Profile, State};
+use self::tenure::Tenure;
 use self::transport::{Inlets, Opened, Peers, Transport, TransportConfig};
 use crate::domain::cluster::{NodeLife, NodeName};
+use crate::domain::ports::{Catalog, CatalogError};
 
 pub mod gateway;
 pub mod identity;
@@ -118,9 +120,14 @@ impl ClusterHandle {
         self.gateway.ask(node, question, limit).await
     }
 
+    /// Renews this node's row in the catalog from now on; leases of nodes that are silent for `term` are free.
+    pub async fn begin_tenure(&self, catalog: Arc<dyn Catalog>, term: Duration) -> Result<Tenure, CatalogError> {
+        Tenure::start(catalog, Arc::clone(&self.gossip), (self.me().clone(), term)).await
+    }
+
     /// Tells everybody that this node is about to leave: nothing new is placed here from now on.
     pub async fn drain(&self) {
-        self.gossip.drain().await;
+        self.gossip.tell_state(State::Draining).await;
     }
 }
 
@@ -226,5 +233,7 @@ impl Transport {
     }
 }
 
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;

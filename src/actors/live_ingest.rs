@@ -27,7 +27,7 @@ use crate::domain::asset::{BlobKey, TIMELINE_ORIGIN_SECS};
 use crate::domain::cluster::Lease;
 use crate::domain::live::machine::{LiveEffect, LiveInput, LiveLimits, LiveMachine, PublisherId, Refusal};
 use crate::domain::live::{LadderChoice, LatencyMode, Live, LiveState, LiveStep};
-use crate::domain::ports::CatalogError;
+use crate::domain::ports::{Catalog, CatalogError};
 use crate::media::live::broadcast::{BroadcastSettings, Health};
 use crate::media::live::gate::{Feed, LinkStats, TurnedAway};
 use crate::media::live::realtime::RealtimeStats;
@@ -151,6 +151,8 @@ pub struct IngestStats {
 pub struct LiveIngestState {
     live: Live,
     lease: Lease,
+    /// Takes steps of this broadcast as long as the lease is held.
+    catalog: Arc<dyn Catalog>,
     machine: LiveMachine,
     context: Arc<Lives>,
     stream: Option<Arc<LiveStream>>,
@@ -220,6 +222,7 @@ impl Actor for LiveIngestActor {
         let asking = HashMap::new();
         Ok(LiveIngestState {
             live,
+            catalog: context.catalog.fenced(&lease),
             lease,
             machine,
             context,
@@ -346,9 +349,10 @@ impl LiveIngestState {
     }
 
     fn lease(&self, me: &ActorRef<LiveMessage>) {
-        let (me, context, id) = (me.clone(), Arc::clone(&self.context), self.live.id.clone());
+        let (me, catalog, id) = (me.clone(), Arc::clone(&self.catalog), self.live.id.clone());
+        let now = self.context.clock.now();
         tokio::spawn(async move {
-            let leased = context.catalog.lease_live(&id, context.clock.now()).await;
+            let leased = catalog.lease_live(&id, now).await;
             let generation = leased.inspect_err(|error| tracing::warn!(live.id = %id, %error, "no lease")).ok();
             let _ = me.cast(LiveMessage::Leased { generation });
         });
@@ -543,15 +547,17 @@ impl LiveIngestState {
 
     /// Has the catalog take a step, however often it has to be asked; in the order in which they were made.
     fn record(&mut self, step: impl Future<Output = LiveStep> + Send + 'static) {
-        let (context, id, before) = (Arc::clone(&self.context), self.live.id.clone(), self.recorded.take());
+        let (catalog, clock) = (Arc::clone(&self.catalog), Arc::clone(&self.context.clock));
+        let (id, before) = (self.live.id.clone(), self.recorded.take());
         self.recorded = Some(tokio::spawn(async move {
             if let Some(before) = before {
                 let _ = before.await;
             }
             let step = step.await;
             loop {
-                match context.catalog.step_live(&id, step.clone(), context.clock.now()).await {
-                    Ok(_) | Err(CatalogError::NotFound) => return,
+                match catalog.step_live(&id, step.clone(), clock.now()).await {
+                    // What is another node's by now that one goes on with.
+                    Ok(_) | Err(CatalogError::NotFound | CatalogError::NotHeld) => return,
                     Err(error) => tracing::warn!(live.id = %id, %error, "a live stream's step is not recorded yet"),
                 }
                 tokio::time::sleep(STEP_RETRY).await;

@@ -341,8 +341,27 @@ impl LivesHandle {
         post.ask_within(HAND_OVER_TIMEOUT, |reply| LiveMessage::HandOver { reply }).await?
     }
 
+    /// Lets go of broadcasts that another node has by now, or may have: their publishers are to come back, to whichever node.
+    pub async fn let_go_of_lost(&self) {
+        let mut going = Vec::new();
+        for (id, post) in self.family.list().await.unwrap_or_default() {
+            if self.context.nodes.has_lost(&lease_key(&id)).await {
+                tracing::warn!(live.id = %id, "a broadcast is to go on at another node");
+                going.push(async move {
+                    post.ask_within(HAND_OVER_TIMEOUT, |reply| LiveMessage::HandOver { reply }).await.flatten()
+                });
+            }
+        }
+        for error in futures::future::join_all(going).await.into_iter().filter_map(Result::err) {
+            tracing::warn!(%error, "a broadcast is not let go of in time");
+        }
+    }
+
     /// The actor of a stream; `None` while it is another node's, which is asked to let go of it when somebody `feeds` it here.
     async fn start(&self, live: &Live, feeds: bool) -> Result<Option<Post<LiveMessage>>, TurnedAway> {
+        if feeds && !self.context.nodes.may_have() {
+            return Err(TurnedAway::Unavailable);
+        }
         if let Some(post) = self.running(&live.id).await.map_err(|_| TurnedAway::Unavailable)? {
             return Ok(Some(post));
         }

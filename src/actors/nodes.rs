@@ -1,14 +1,15 @@
 //! The nodes of a cluster, as actors and requests see them: who is there, which node something with a key belongs to, and the leases by
 //! which exactly one has it. A server that is alone is a cluster of one, to which everything belongs.
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::remote::{Answer, Question};
-use crate::cluster::members::{Member, Members};
+use crate::cluster::members::{Member, Members, State};
 use crate::cluster::placement;
-use crate::cluster::tenure::Tenure;
+use crate::cluster::tenure::{Standing, Tenure};
 use crate::cluster::transport::OpenStreamError;
 pub use crate::cluster::transport::Opened as PeerRequest;
 pub use crate::cluster::transport::PeerStream;
@@ -41,6 +42,7 @@ struct Nodes {
     members: Members,
     cluster: Option<(ClusterHandle, Tenure)>,
     catalog: Arc<dyn Catalog>,
+    is_leaving: AtomicBool,
 }
 
 impl NodesHandle {
@@ -53,18 +55,25 @@ impl NodesHandle {
             roles: Role::ALL.to_vec(),
             zone: String::new(),
             public_url: String::new(),
-            is_draining: false,
+            state: State::Up,
             program: env!("CARGO_PKG_VERSION").to_owned(),
             load: 0.0,
             is_connected: false,
         };
-        Self(Arc::new(Nodes { me, members: Members::alone(member), cluster: None, catalog }))
+        Self(Arc::new(Nodes {
+            me,
+            members: Members::alone(member),
+            cluster: None,
+            catalog,
+            is_leaving: AtomicBool::new(false),
+        }))
     }
 
     /// A node of a cluster.
     pub fn of_cluster(cluster: ClusterHandle, tenure: Tenure, catalog: Arc<dyn Catalog>) -> Self {
         let (me, members) = (cluster.me().clone(), cluster.members().clone());
-        Self(Arc::new(Nodes { me, members, cluster: Some((cluster, tenure)), catalog }))
+        let cluster = Some((cluster, tenure));
+        Self(Arc::new(Nodes { me, members, cluster, catalog, is_leaving: AtomicBool::new(false) }))
     }
 
     /// Which life of which node this is.
@@ -154,6 +163,9 @@ impl NodesHandle {
 
     /// Takes a lease, wherever it would belong, unless somebody has it who is alive.
     pub async fn take(&self, key: &str) -> Result<Placed, CatalogError> {
+        if !self.may_have() {
+            return Err(CatalogError::Unavailable("this node is leaving, or cut off from the others".into()));
+        }
         let lapse = match &self.0.cluster {
             Some((_, tenure)) => tenure.lapse(),
             // Alone with the database, all other lives are over.
@@ -189,6 +201,32 @@ impl NodesHandle {
             is_far(one).cmp(&is_far(other)).then(one.load.total_cmp(&other.load))
         });
         able.into_iter().map(|member| (member.node.clone(), member.public_url.clone())).collect()
+    }
+
+    /// Whether this node is cut off, and may have nothing.
+    pub fn is_aside(&self) -> bool {
+        self.0.cluster.as_ref().is_some_and(|(_, tenure)| tenure.standing().borrow().is_aside)
+    }
+
+    /// Whether this node may have anything: it is neither cut off nor about to leave others behind.
+    pub(super) fn may_have(&self) -> bool {
+        let is_leaving = self.0.is_leaving.load(Ordering::Relaxed) && self.has_others();
+        !is_leaving && !self.is_aside()
+    }
+
+    /// Whether this node may have anything; moves when that changes, or may have changed. `None` for one that is alone.
+    pub fn standing(&self) -> Option<watch::Receiver<Standing>> {
+        self.0.cluster.as_ref().map(|(_, tenure)| tenure.standing())
+    }
+
+    /// Whether this node may not have this any more: it may have nothing, or the lease is another's. While the catalog does not
+    /// answer, what one has one keeps.
+    pub(super) async fn has_lost(&self, key: &str) -> bool {
+        if !self.may_have() {
+            return true;
+        }
+        let lease = self.0.catalog.lease(key).await;
+        self.is_cluster() && lease.is_ok_and(|lease| lease.is_none_or(|lease| lease.holder != self.0.me))
     }
 
     /// Opens a way for a request to another node.
@@ -233,8 +271,9 @@ impl NodesHandle {
         codec::decode(&answer).map_err(|_| refused())
     }
 
-    /// Tells everybody that this node is about to leave.
+    /// Tells everybody that this node is about to leave: it takes nothing more.
     pub async fn drain(&self) {
+        self.0.is_leaving.store(true, Ordering::Relaxed);
         if let Some((cluster, _)) = &self.0.cluster {
             cluster.drain().await;
         }

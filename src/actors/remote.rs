@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::limits::{Done, SharedLimits};
 use super::lives::LivesHandle;
 use super::playback::{PlaybackError, PlaybackHandle};
 use super::transcodes::TranscodesHandle;
@@ -43,6 +44,8 @@ pub enum Question {
     KeepSession(Box<PlaybackMachine>),
     /// Let go of a session: its beacons go to the asker now.
     ReleaseSession(PlaybackSessionId),
+    /// Count what was done elsewhere that is limited.
+    CountDone(Vec<Done>),
 }
 
 /// The answer to a question.
@@ -87,17 +90,29 @@ impl From<Result<(), PlaybackError>> for Answer {
 
 /// Answers for the actors of this node, once there are any.
 #[derive(Clone, Default)]
-pub struct Switchboard(Arc<OnceLock<(PlaybackHandle, TranscodesHandle, LivesHandle)>>);
+pub struct Switchboard(Arc<OnceLock<Extensions>>);
+
+/// Who answers.
+pub struct Extensions {
+    /// About sessions of viewers.
+    pub playback: PlaybackHandle,
+    /// About chunks.
+    pub transcodes: TranscodesHandle,
+    /// About broadcasts.
+    pub lives: LivesHandle,
+    /// What all nodes count together.
+    pub limits: Arc<dyn SharedLimits>,
+}
 
 impl Switchboard {
     /// From now on these are asked.
-    pub fn connect(&self, playback: PlaybackHandle, transcodes: TranscodesHandle, lives: LivesHandle) {
+    pub fn connect(&self, extensions: Extensions) {
         // A second time is a mistake that changes nothing.
-        let _ = self.0.set((playback, transcodes, lives));
+        let _ = self.0.set(extensions);
     }
 
     async fn reply(&self, question: Question) -> Option<Answer> {
-        let (playback, transcodes, lives) = self.0.get()?;
+        let Extensions { playback, transcodes, lives, limits } = self.0.get()?;
         Some(match question {
             Question::Heartbeat { session, video_id, beat } => {
                 playback.heartbeat_here(session, video_id, beat).await.into()
@@ -105,6 +120,10 @@ impl Switchboard {
             Question::Throughput(session) => Answer::Throughput(playback.throughput_here(session).await),
             Question::KeepSession(machine) => {
                 playback.copies.keep(*machine);
+                Answer::Done
+            }
+            Question::CountDone(done) => {
+                limits.count(&done);
                 Answer::Done
             }
             Question::ReleaseSession(session) => Answer::Session(playback.release_here(&session).await),

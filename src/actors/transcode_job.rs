@@ -134,6 +134,8 @@ pub enum TranscodeMessage {
     },
     /// The video was deleted.
     Deleted,
+    /// Another node has the job by now.
+    LeaseLost,
     /// Describe yourself.
     Describe {
         /// The description.
@@ -210,7 +212,7 @@ impl Actor for TranscodeJob {
             }
             TranscodeMessage::Ladder(input) => state.step_ladder(&me, input),
             TranscodeMessage::MakeChunk { generation, chunk, reply } => state.demand(&me, (generation, chunk), reply),
-            TranscodeMessage::Deleted => state.step(&me, TranscodeInput::Gone),
+            TranscodeMessage::Deleted | TranscodeMessage::LeaseLost => state.step(&me, TranscodeInput::Gone),
             TranscodeMessage::Progressed(percent) => state.progressed(percent),
             TranscodeMessage::Describe { reply } => reply.send(Ok(state.describe())),
         }

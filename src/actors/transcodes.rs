@@ -106,6 +106,16 @@ impl TranscodesHandle {
         Ok(running)
     }
 
+    /// Ends jobs that another node has by now, or may have.
+    pub async fn let_go_of_lost(&self) {
+        for (video_id, job) in self.family.list().await.unwrap_or_default() {
+            if self.dependencies.nodes.has_lost(&placement_key(&video_id)).await {
+                tracing::warn!(video.id = %video_id, "a job is to go on at another node");
+                let _ = job.tell(TranscodeMessage::LeaseLost);
+            }
+        }
+    }
+
     /// Hands out no more work of encoding on this node, or does so again.
     pub fn pause(&self, is_paused: bool) {
         self.dependencies.workers.pause_encoding(PausedBy::Operator, is_paused);

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::actors::lives::LivesHandle;
 use crate::actors::nodes::NodesHandle;
 use crate::actors::remote::Switchboard;
+use crate::actors::transcodes::TranscodesHandle;
 use crate::cluster::identity::{Identity, IdentityFiles};
-use crate::cluster::members::Profile;
-use crate::cluster::tenure::Tenure;
+use crate::cluster::members::{Member, Profile, State};
 use crate::cluster::{Cluster, ClusterConfig, Inbound, wire};
 use crate::domain::cluster::{NodeLife, NodeName};
 use crate::domain::ports::{Catalog, Clock};
@@ -37,8 +38,8 @@ pub(super) async fn join(
     };
     let config = config(&settings.cluster, &name, (epoch, ephemeral_ports)).await?;
     let (cluster, inbound) = Cluster::start(config, Arc::new(switchboard.clone())).await?;
-    let (life, term) = (cluster.handle().me().clone(), settings.cluster.lease_term.0);
-    let starting = Tenure::start(Arc::clone(&catalog), life, term);
+    let (handle, of_tenure, term) = (cluster.handle(), Arc::clone(&catalog), settings.cluster.lease_term.0);
+    let starting = async move { handle.begin_tenure(of_tenure, term).await };
     let tenure = match cluster.runtime() {
         // Where it does not wait behind work.
         Some(runtime) => runtime.spawn(starting).await?,
@@ -55,8 +56,10 @@ pub(super) async fn take_up(nodes: NodesHandle, term: Duration, resume: Arc<dyn 
     let mut before = nodes.members();
     while changes.changed().await.is_ok() {
         let now = Arc::clone(&changes.borrow_and_update());
-        let is_gone = |life: &NodeLife| now.iter().all(|member| member.life() != *life);
-        if before.iter().any(|member| is_gone(&member.life())) {
+        let has = |members: &[Member], life: &NodeLife| {
+            members.iter().any(|member| member.life() == *life && member.state != State::Aside)
+        };
+        if before.iter().any(|member| has(&before, &member.life()) && !has(&now, &member.life())) {
             let resume = Arc::clone(&resume);
             tokio::spawn(async move {
                 // One round after the first, for those that it comes too early for.
@@ -67,6 +70,22 @@ pub(super) async fn take_up(nodes: NodesHandle, term: Duration, resume: Arc<dyn 
             });
         }
         before = now;
+    }
+}
+
+/// Lets go of what others have, or may have: whenever this node was cut off from the catalog, and while it is cut off from others.
+pub(super) async fn let_go(
+    nodes: NodesHandle,
+    (transcodes, lives): (TranscodesHandle, LivesHandle),
+    resume: Arc<dyn Fn() + Send + Sync>,
+) {
+    let Some(mut standing) = nodes.standing() else { return };
+    while standing.changed().await.is_ok() {
+        let is_aside = standing.borrow_and_update().is_aside;
+        tokio::join!(transcodes.let_go_of_lost(), lives.let_go_of_lost());
+        if !is_aside {
+            resume();
+        }
     }
 }
 

@@ -56,11 +56,13 @@ fn table(answer: &Value) -> Option<String> {
     for node in answer["data"].as_array()? {
         let name = node["node"].as_str()?;
         let roles: Vec<&str> = node["roles"].as_array()?.iter().filter_map(Value::as_str).collect();
-        let state = match (name == me, node["is_draining"].as_bool()?, node["is_connected"].as_bool()?) {
-            (_, true, _) => "leaving",
-            (true, ..) => "up, asked",
-            (false, _, true) => "up",
-            (false, _, false) => "up, heard of",
+        let state = match (node["state"].as_str()?, name == me, node["is_connected"].as_bool()?) {
+            ("draining", ..) => "leaving",
+            ("aside", ..) => "cut off: has let go of everything",
+            ("without_catalog", ..) => "up, without the catalog",
+            (_, true, _) => "up, asked",
+            (_, false, true) => "up",
+            (_, false, false) => "up, heard of",
         };
         let (address, load) = (node["address"].as_str()?, node["load"].as_f64()?);
         writeln!(out, "{name:<20} {address:<22} {:<28} {load:>5.1}  {state}", roles.join(",")).ok()?;
@@ -75,8 +77,8 @@ mod tests {
     #[test]
     fn nodes_are_shown_as_a_table() {
         let answer = serde_json::json!({ "me": "a", "data": [
-            {"node": "a", "address": "192.0.2.1:4700", "roles": ["edge", "api"], "load": 0.25, "is_draining": false, "is_connected": false},
-            {"node": "b", "address": "192.0.2.2:4700", "roles": ["api"], "load": 1, "is_draining": true, "is_connected": true},
+            {"node": "a", "address": "192.0.2.1:4700", "roles": ["edge", "api"], "load": 0.25, "state": "up", "is_connected": false},
+            {"node": "b", "address": "192.0.2.2:4700", "roles": ["api"], "load": 1, "state": "draining", "is_connected": true},
         ]});
         let lines: Vec<String> = table(&answer).unwrap().lines().map(str::to_owned).collect();
         assert!(

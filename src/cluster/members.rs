@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,7 +17,7 @@ use serde::Serialize;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::transport::{PeerInfo, Peers};
+use super::transport::Peers;
 use crate::domain::cluster::{NodeLife, NodeName, Role};
 
 /// A node is no longer heard of when it was silent for so many times the usual pause between two signs of life.
@@ -35,8 +36,34 @@ const KEY_PUBLIC_URL: &str = "public-url";
 const KEY_STATE: &str = "state";
 const KEY_PROGRAM: &str = "program";
 const KEY_LOAD: &str = "load";
-const DRAINING: &str = "draining";
-const UP: &str = "up";
+
+/// How a node stands among others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It does what it is there for.
+    #[default]
+    Up,
+    /// The catalog does not answer it.
+    WithoutCatalog,
+    /// It is cut off from what others have, and has let go of everything.
+    Aside,
+    /// It is about to leave.
+    Draining,
+}
+
+impl State {
+    const ALL: [Self; 4] = [Self::Up, Self::WithoutCatalog, Self::Aside, Self::Draining];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::WithoutCatalog => "without-catalog",
+            Self::Aside => "aside",
+            Self::Draining => "draining",
+        }
+    }
+}
 
 /// A node of the cluster, alive.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -53,8 +80,8 @@ pub struct Member {
     pub zone: String,
     /// How viewers reach this very node; empty: not at all.
     pub public_url: String,
-    /// Whether it is about to leave: nothing new is placed there.
-    pub is_draining: bool,
+    /// How it stands among others.
+    pub state: State,
     /// Version of its program.
     pub program: String,
     /// How busy its processors are, from 0 to 1 and above when work waits for them.
@@ -71,7 +98,7 @@ impl Member {
 
     /// Whether something for this role can be placed there.
     pub fn takes(&self, role: Role) -> bool {
-        !self.is_draining && self.roles.contains(&role)
+        matches!(self.state, State::Up | State::WithoutCatalog) && self.roles.contains(&role)
     }
 }
 
@@ -122,10 +149,29 @@ impl Members {
     }
 }
 
+/// Connections with other nodes.
+pub(super) trait Links: Send + Sync {
+    /// With whom there is one.
+    fn connected(&self) -> Vec<NodeLife>;
+    /// Moves when somebody comes or goes.
+    fn changed(&self) -> watch::Receiver<u64>;
+}
+
+impl Links for Peers {
+    fn connected(&self) -> Vec<NodeLife> {
+        Peers::connected(self).into_iter().map(|peer| peer.life).collect()
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        Peers::changed(self)
+    }
+}
+
 /// The gossip of this node.
 pub(super) struct Gossip {
     handle: ChitchatHandle,
     pub(super) members: Members,
+    is_draining: AtomicBool,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -149,7 +195,7 @@ impl Gossip {
         inbox: mpsc::Receiver<Heard>,
     ) -> Result<Self, String> {
         let transport = PeerGossip { peers: peers.clone(), inbox: Arc::new(Mutex::new(inbox)) };
-        Self::start_on(config, peers.me(), (peers.address(), &transport), Some(peers.clone())).await
+        Self::start_on(config, peers.me(), (peers.address(), &transport), Arc::new(peers.clone())).await
     }
 
     /// The same over any transport.
@@ -157,7 +203,7 @@ impl Gossip {
         config: GossipConfig,
         life: &NodeLife,
         (address, transport): (SocketAddr, &dyn GossipTransport),
-        peers: Option<Peers>,
+        links: Arc<dyn Links>,
     ) -> Result<Self, String> {
         let GossipConfig { profile, interval, cluster, seeds } = config;
         let id = ChitchatId::new(
@@ -188,19 +234,22 @@ impl Gossip {
         let heard = handle.with_chitchat(|chitchat| chitchat.live_nodes_watcher()).await;
         let first: States =
             handle.with_chitchat(|chitchat| own_state(chitchat.self_chitchat_id(), chitchat.node_states())).await;
-        seen.send_replace(view_of(&first, peers.as_ref(), &[]));
-        let task = tokio::spawn(follow(life.node.clone(), (first, heard), peers, seen));
+        seen.send_replace(view_of(&first, &*links, &[]));
+        let task = tokio::spawn(follow(life.node.clone(), (first, heard), links, seen));
         let members = Members { view, me: life.node.clone() };
-        Ok(Self { handle, members, _task: AbortOnDropHandle::new(task) })
+        Ok(Self { handle, members, is_draining: AtomicBool::new(false), _task: AbortOnDropHandle::new(task) })
     }
 
     async fn tell(&self, key: &'static str, value: String) {
         self.handle.with_chitchat(|chitchat| chitchat.self_node_state().set(key, &value)).await;
     }
 
-    /// Tells that this node is about to leave.
-    pub(super) async fn drain(&self) {
-        self.tell(KEY_STATE, DRAINING.to_owned()).await;
+    /// Tells how this node stands; one that is about to leave never does anything else again.
+    pub(super) async fn tell_state(&self, state: State) {
+        let is_draining = self.is_draining.fetch_or(state == State::Draining, Ordering::SeqCst);
+        if !is_draining || state == State::Draining {
+            self.tell(KEY_STATE, state.as_str().to_owned()).await;
+        }
     }
 
     /// Tells how busy this node is.
@@ -220,7 +269,7 @@ fn told_of(profile: Profile) -> Vec<(String, String)> {
         (KEY_ROLES, roles.join(",")),
         (KEY_ZONE, profile.zone),
         (KEY_PUBLIC_URL, profile.public_url),
-        (KEY_STATE, UP.to_owned()),
+        (KEY_STATE, State::Up.as_str().to_owned()),
         (KEY_PROGRAM, env!("CARGO_PKG_VERSION").to_owned()),
     ];
     told.map(|(key, value)| (key.to_owned(), value)).to_vec()
@@ -232,10 +281,10 @@ type States = BTreeMap<ChitchatId, NodeState>;
 async fn follow(
     me: NodeName,
     (mut known, mut heard): (States, watch::Receiver<States>),
-    peers: Option<Peers>,
+    links: Arc<dyn Links>,
     seen: watch::Sender<Arc<[Member]>>,
 ) {
-    let mut changed = peers.as_ref().map(Peers::changed);
+    let mut changed = links.changed();
     loop {
         tokio::select! {
             moved = heard.changed() => {
@@ -248,10 +297,14 @@ async fn follow(
                     known.clone_from(&live);
                 }
             }
-            () = moved(changed.as_mut()) => {}
+            moved = changed.changed() => {
+                if moved.is_err() {
+                    return;
+                }
+            }
         }
         let before = Arc::clone(&seen.borrow());
-        let now = view_of(&known, peers.as_ref(), &before);
+        let now = view_of(&known, &*links, &before);
         tell_differences(&before, &now);
         seen.send_if_modified(|shown| {
             let differs = **shown != *now;
@@ -261,19 +314,10 @@ async fn follow(
     }
 }
 
-async fn moved(changed: Option<&mut watch::Receiver<u64>>) {
-    if let Some(changed) = changed
-        && changed.changed().await.is_ok()
-    {
-        return;
-    }
-    std::future::pending().await
-}
-
 /// Everybody who is heard of, each in its latest life, and those that only connections say are still there.
-fn view_of(heard: &BTreeMap<ChitchatId, NodeState>, peers: Option<&Peers>, before: &[Member]) -> Arc<[Member]> {
-    let connected: Vec<PeerInfo> = peers.map(Peers::connected).unwrap_or_default();
-    let is_connected = |member: &Member| connected.iter().any(|peer| peer.life == member.life());
+fn view_of(heard: &BTreeMap<ChitchatId, NodeState>, links: &dyn Links, before: &[Member]) -> Arc<[Member]> {
+    let connected = links.connected();
+    let is_connected = |member: &Member| connected.contains(&member.life());
     let mut found: BTreeMap<NodeName, Member> = BTreeMap::new();
     let mut add = |mut member: Member| {
         member.is_connected = is_connected(&member);
@@ -296,7 +340,7 @@ fn member_of(id: &ChitchatId, state: &NodeState) -> Option<Member> {
         roles: state.get(KEY_ROLES)?.split(',').filter_map(role).collect(),
         zone: state.get(KEY_ZONE).unwrap_or_default().to_owned(),
         public_url: state.get(KEY_PUBLIC_URL).unwrap_or_default().to_owned(),
-        is_draining: state.get(KEY_STATE) == Some(DRAINING),
+        state: State::ALL.into_iter().find(|one| state.get(KEY_STATE) == Some(one.as_str())).unwrap_or_default(),
         program: state.get(KEY_PROGRAM).unwrap_or_default().to_owned(),
         load: state.get(KEY_LOAD).and_then(|load| load.parse().ok()).unwrap_or(0.0),
         is_connected: false,

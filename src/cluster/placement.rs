@@ -2,7 +2,7 @@
 //! node that comes or goes moves only what it takes or had. Who really has something says its lease; this is where one looks first.
 use sha2::{Digest, Sha256};
 
-use super::members::Member;
+use super::members::{Member, State};
 use crate::domain::cluster::{NodeName, Role};
 
 /// How much this node is this key's; the same in every release.
@@ -10,9 +10,11 @@ fn weight(key: &str, node: &NodeName) -> [u8; 32] {
     Sha256::new().chain_update(node.as_str()).chain_update([0]).chain_update(key).finalize().into()
 }
 
-/// The node that a key belongs to, among those that take this role.
+/// The node that a key belongs to, among those that take this role: of those that the catalog answers, if there are any.
 pub fn owner(key: &str, role: Role, members: &[Member]) -> Option<NodeName> {
-    let able = members.iter().filter(|member| member.takes(role));
+    let does_well = |member: &&Member| member.takes(role) && member.state == State::Up;
+    let is_any_well = members.iter().any(|member| does_well(&member));
+    let able = members.iter().filter(|member| if is_any_well { does_well(member) } else { member.takes(role) });
     able.max_by_key(|member| weight(key, &member.node)).map(|member| member.node.clone())
 }
 
@@ -28,7 +30,7 @@ mod tests {
             roles: Role::ALL.to_vec(),
             zone: String::new(),
             public_url: String::new(),
-            is_draining: false,
+            state: State::Up,
             program: String::new(),
             load: 0.0,
             is_connected: true,
@@ -52,7 +54,7 @@ mod tests {
             assert!(*was == is || *was == gone, "{was} to {is}");
             assert_ne!(is, gone);
         }
-        nodes[0].is_draining = true;
+        nodes[0].state = State::Draining;
         nodes[1].roles = vec![Role::Edge];
         let rest: Vec<&NodeName> = nodes[2..].iter().map(|node| &node.node).collect();
         assert!(owners(&nodes).iter().all(|owner| rest.contains(&owner)));

@@ -61,9 +61,9 @@ async fn nodes_find_one_another_and_notice_who_leaves() {
         until(cluster, "connections", |members| members.iter().filter(|member| member.is_connected).count() == 2).await;
     }
     let seen = two.handle.members().find(&"three".parse().unwrap()).unwrap();
-    assert_eq!((seen.roles.as_slice(), seen.zone.as_str(), seen.is_draining), (&[Role::Api][..], "here", false));
+    assert_eq!((seen.roles.as_slice(), seen.zone.as_str(), seen.state), (&[Role::Api][..], "here", State::Up));
     three.handle.drain().await;
-    until(&two, "a node that drains", |members| members.iter().any(|member| member.is_draining)).await;
+    until(&two, "a node that drains", |members| members.iter().any(|member| member.state == State::Draining)).await;
     assert_eq!(placement::owner("x", Role::Api, &two.handle.members().all()).unwrap().as_str(), "one");
     let left = Instant::now();
     three.stop().await;

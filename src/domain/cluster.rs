@@ -131,6 +131,8 @@ pub struct NodeRow {
     pub life: NodeLife,
     /// Time since it was renewed, by the database's clock.
     pub age: Duration,
+    /// How many nodes it has connections with, itself among them.
+    pub reaches: u32,
 }
 
 #[cfg(test)]

@@ -16,10 +16,13 @@ pub(super) async fn live() -> Response {
     ([(CACHE_CONTROL, "no-store")], "ok\n").into_response()
 }
 
-/// `GET /readyz`: the node may be sent requests; 503 while it drains or when the catalog does not answer.
+/// `GET /readyz`: the node may be sent requests; 503 while it drains or is cut off from others, or when the catalog does not answer.
 pub(super) async fn ready(State(state): State<HttpState>) -> Result<Response, Problem> {
     if state.draining().is_cancelled() {
         return Err(Problem::unavailable("This node is stopping.", Duration::from_secs(5)));
+    }
+    if state.actors.nodes.is_aside() {
+        return Err(Problem::unavailable("This node is cut off from the others.", Duration::from_secs(5)));
     }
     match tokio::time::timeout(PING_TIMEOUT, state.ports.catalog.ping()).await {
         Ok(answer) => answer?,

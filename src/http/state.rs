@@ -15,6 +15,7 @@ use super::delivery::{Delivery, DeliveryContext};
 use super::rates::Rates;
 use super::videos::memory::Videos;
 use crate::actors::janitor::JanitorHandle;
+use crate::actors::limits::SharedLimits;
 use crate::actors::live_pull::PullsHandle;
 use crate::actors::lives::LivesHandle;
 use crate::actors::node_root::RootHandle;
@@ -138,7 +139,7 @@ pub struct HttpContext {
     /// Which sign-ins are still good.
     pub(crate) logins: LoginStates,
     /// Who asked how often.
-    pub(crate) rates: Rates,
+    pub(crate) rates: Arc<Rates>,
     /// Hot records.
     pub(crate) videos: Videos,
     /// Whose `X-Forwarded-For` counts.
@@ -177,7 +178,7 @@ impl HttpState {
             access_keys: AccessKeys::load(&*ports.catalog, &ports.entropy).await?,
             passwords: Passwords::new(settings.accounts.hashes_at_once),
             logins: LoginStates::default(),
-            rates: Rates::new(&settings.rates),
+            rates: Arc::new(Rates::new(&settings.rates, actors.nodes.is_cluster())),
             videos: Videos::default(),
             trusted_proxies: TrustedProxies::parse(&settings.http.trusted_proxies)?,
             cors_origins: cors::parse_origins(&settings.http.cors_origins)?,
@@ -195,6 +196,11 @@ impl HttpState {
 }
 
 impl HttpState {
+    /// Limits that all nodes count together.
+    pub fn limits(&self) -> Arc<dyn SharedLimits> {
+        Arc::clone(&self.rates) as Arc<dyn SharedLimits>
+    }
+
     /// Drops what is kept in memory of whatever this event is about: to be told of every event of the change feed.
     pub async fn note_event(&self, event: &Event) {
         let id = |name| event.payload.get(name).and_then(serde_json::Value::as_str);

@@ -69,7 +69,7 @@ impl CatalogStore {
             None => transaction,
         };
         let rows = self.executor.commit(transaction).await.map_err(|error| match error {
-            CommitError::Unmet(leases::FENCED) => CommitError::Unavailable("the lease is another's".into()),
+            CommitError::Unmet(leases::FENCED) => CommitError::NotHeld,
             error => error,
         })?;
         if tells {
@@ -86,6 +86,7 @@ impl From<CommitError> for CatalogError {
             CommitError::Unmet(_) => CatalogError::Stale,
             CommitError::Unique(_) => CatalogError::Conflict("id"),
             CommitError::ForeignKey => CatalogError::NotFound,
+            CommitError::NotHeld => CatalogError::NotHeld,
             CommitError::Unavailable(reason) => CatalogError::Unavailable(reason),
         }
     }

@@ -1,17 +1,21 @@
 //! Three nodes, and whatever can happen to them and to what they store into, at times drawn by a seed.
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use reqwest::Method;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
 
 use crate::buckets::append;
 use crate::kill::from_environment;
-use crate::live::{ask, text};
+use crate::live::{Publisher, ask, end, in_state, make, text};
 use crate::support::clips::{half_minute_720p, two_minutes_720p};
-use crate::support::cluster::Cluster;
+use crate::support::cluster::{Cluster, Wiring};
 use crate::support::server::{Server, ServerOptions};
 use crate::support::tools::{ffmpeg_complaints, sha256, until};
 use crate::uploads::{VERDICT_WITHIN, create, manifest_url};
@@ -21,6 +25,16 @@ use playhouse::cli::client::Client;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Longest wait for one answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+
+/// An encoder that was cut off comes back after this.
+const COMES_BACK_AFTER: Duration = Duration::from_secs(1);
+/// One that ends sooner was turned away.
+const TURNED_AWAY_WITHIN: Duration = Duration::from_secs(3);
+/// A node that is cut off is missed, and has let go of its broadcasts, after this: three seconds of silence, a term, and the time that
+/// the machine takes.
+const NOTICED_WITHIN: Duration = Duration::from_secs(9);
+/// After its publisher is back, a broadcast goes on within this: a group of pictures, and two seconds.
+const GOES_ON_WITHIN: Duration = Duration::from_secs(4);
 
 /// Rounds, and the seed of the first one.
 fn rounds() -> std::ops::Range<u64> {
@@ -36,6 +50,7 @@ struct Chaos {
     draw: StdRng,
     token: String,
     killed: Option<usize>,
+    is_cut: bool,
 }
 
 impl Chaos {
@@ -48,10 +63,10 @@ impl Chaos {
                 .set("blobs.retry_timeout", "2s")
                 .set("blobs.stall_timeout", "2s")
         };
-        let cluster = Cluster::start(3, options).await;
+        let cluster = Cluster::start_over(3, Wiring { can_be_cut: true, ..Wiring::default() }, options).await;
         let creator = cluster.nodes[0].account("creator").await;
         let token = creator.token().expect("a token").to_owned();
-        Self { cluster, draw: StdRng::seed_from_u64(seed), token, killed: None }
+        Self { cluster, draw: StdRng::seed_from_u64(seed), token, killed: None, is_cut: false }
     }
 
     /// One of the nodes that run.
@@ -73,6 +88,7 @@ impl Chaos {
 
     /// A node dies, or one that had died comes back.
     async fn kill_or_restart(&mut self) {
+        self.heal();
         match self.killed.take() {
             Some(index) => {
                 eprintln!("node {} starts again", index + 1);
@@ -103,7 +119,40 @@ impl Chaos {
         }
     }
 
+    /// A node is cut off from the others or from the database, or all reach one another again.
+    fn cut_or_heal(&mut self) {
+        if self.is_cut {
+            return self.heal();
+        }
+        let (index, links) = (self.draw.random_range(0..3), self.cluster.links());
+        if self.draw.random_range(0..2) == 0 {
+            eprintln!("node {} is cut off from the others", index + 1);
+            links.cut_from_peers(index);
+        } else {
+            eprintln!("node {} is cut off from the database", index + 1);
+            links.cut_from_database(index);
+        }
+        self.is_cut = true;
+    }
+
+    fn heal(&mut self) {
+        if std::mem::take(&mut self.is_cut) {
+            eprintln!("all reach one another again");
+            self.cluster.links().heal();
+        }
+    }
+
+    /// Something happens.
+    async fn strike(&mut self) {
+        match self.draw.random_range(0..3) {
+            0 => self.kill_or_restart().await,
+            1 => self.restart_a_store().await,
+            _ => self.cut_or_heal(),
+        }
+    }
+
     async fn all_run(&mut self) {
+        self.heal();
         if self.killed.is_some() {
             self.kill_or_restart().await;
         }
@@ -113,7 +162,7 @@ impl Chaos {
 /// Bytes that the cluster says it has, once it says so.
 async fn offset(chaos: &mut Chaos, id: &str) -> u64 {
     let path = format!("/api/v1/videos/upload/{id}");
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     loop {
         let client = chaos.client();
         let answer = tokio::time::timeout(ANSWER_WITHIN, client.send(client.request(Method::GET, &path))).await;
@@ -149,13 +198,9 @@ async fn an_upload(seed: u64) {
             let sent = tokio::time::timeout(ANSWER_WITHIN, append(&client, &name, from, piece, total)).await;
             sent.ok()?.ok()?["bytes_uploaded"].as_u64()
         });
-        match chaos.draw.random_range(0..8) {
-            0 | 1 => {
-                chaos.pause(0..40).await;
-                chaos.kill_or_restart().await;
-            }
-            2 => chaos.restart_a_store().await,
-            _ => {}
+        if chaos.draw.random_range(0..8) < 3 {
+            chaos.pause(0..40).await;
+            chaos.strike().await;
         }
         let told = sending.await.expect("the sender");
         let found = match told {
@@ -183,11 +228,8 @@ async fn a_ladder(seed: u64) {
     let upload = create(&client, &clip).await;
     client.append(&upload.url, 0, std::fs::read(&clip).expect("a clip").into()).await.expect("an append");
     for _ in 0..3 {
-        chaos.pause(300..3000).await;
-        chaos.kill_or_restart().await;
-        if chaos.draw.random_range(0..3) == 0 {
-            chaos.restart_a_store().await;
-        }
+        chaos.pause(300..5000).await;
+        chaos.strike().await;
     }
     chaos.all_run().await;
     let client = chaos.client();
@@ -211,5 +253,134 @@ async fn uploads_survive_whatever_happens() {
 async fn ladders_survive_whatever_happens() {
     for seed in rounds() {
         a_ladder(seed).await;
+    }
+}
+
+/// What publisher and viewers know of the nodes: where each takes streams and where it answers, if it runs.
+type Doors = Arc<Mutex<Vec<Option<(u16, String)>>>>;
+
+fn doors_of(cluster: &Cluster) -> Vec<Option<(u16, String)>> {
+    cluster.nodes.iter().map(|node| node.is_running().then(|| (node.port_of("rtmp"), node.url()))).collect()
+}
+
+fn open(doors: &Doors) -> Vec<(u16, String)> {
+    doors.lock().expect("no panic while locked").iter().flatten().cloned().collect()
+}
+
+/// Publishes like an encoder that comes back whenever it was cut off, to any node; answers with its longest absence.
+async fn publish(key: String, doors: Doors, stop: CancellationToken, seed: u64) -> Duration {
+    let (mut draw, mut absent, mut longest) = (StdRng::seed_from_u64(seed), Instant::now(), Duration::ZERO);
+    while !stop.is_cancelled() {
+        let nodes = open(&doors);
+        let (port, _) = &nodes[draw.random_range(0..nodes.len())];
+        let (began, away) = (Instant::now(), absent.elapsed());
+        let mut publisher = Publisher::standard(&format!("rtmp://127.0.0.1:{port}/live/{key}"));
+        let ended = tokio::select! {
+            () = stop.cancelled() => return longest,
+            ended = publisher.until_end() => ended,
+        };
+        // One that was turned away was absent all the time.
+        if began.elapsed() > TURNED_AWAY_WITHIN {
+            longest = longest.max(away);
+            absent = Instant::now();
+        }
+        eprintln!("the publisher at port {port} ended ({ended}) after {:?}", began.elapsed());
+        tokio::time::sleep(COMES_BACK_AFTER).await;
+    }
+    longest
+}
+
+/// Follows a stream at one node, or at another while that one does not answer; answers with its longest wait for a new segment.
+/// What is fetched under a number is the same everywhere.
+async fn follow(path: String, (doors, home): (Doors, usize), stop: CancellationToken, seen: Seen) -> Duration {
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(3)).build().expect("a client");
+    let (mut newest, mut since, mut longest) = (0, None::<Instant>, Duration::ZERO);
+    while !stop.is_cancelled() {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let nodes = open(&doors);
+        let at = doors.lock().expect("no panic while locked")[home].clone();
+        let candidates = at.into_iter().chain(nodes);
+        for (_, node) in candidates {
+            let Ok(ready) = client.get(format!("{node}/readyz")).send().await else { continue };
+            let Some((number, url)) = newest_segment(&client, &format!("{node}{path}")).await else { continue };
+            if !ready.status().is_success() {
+                continue;
+            }
+            if number > newest {
+                longest = since.map_or(longest, |since| longest.max(since.elapsed()));
+                (newest, since) = (number, Some(Instant::now()));
+                if let Some(digest) = digest(&client, &url).await {
+                    let known = seen.lock().expect("no panic while locked").entry(number).or_insert(digest).clone();
+                    assert_eq!(known, digest, "segment {number} is another one at {node}");
+                }
+            }
+            break;
+        }
+    }
+    longest
+}
+
+/// Digests of segments by number.
+type Seen = Arc<Mutex<HashMap<u64, [u8; 32]>>>;
+
+async fn newest_segment(client: &reqwest::Client, playlist: &str) -> Option<(u64, String)> {
+    let text = client.get(playlist).send().await.ok()?.error_for_status().ok()?.text().await.ok()?;
+    let first: u64 = text.lines().find_map(|line| line.strip_prefix("#EXT-X-MEDIA-SEQUENCE:"))?.parse().ok()?;
+    let segments: Vec<&str> = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    let url = reqwest::Url::parse(playlist).ok()?.join(segments.last()?).ok()?;
+    Some((first + segments.len() as u64 - 1, url.into()))
+}
+
+async fn digest(client: &reqwest::Client, url: &str) -> Option<[u8; 32]> {
+    let bytes = client.get(url).send().await.ok()?.error_for_status().ok()?.bytes().await.ok()?;
+    Some(Sha256::digest(&bytes).into())
+}
+
+/// A broadcast goes on whatever happens: at every node the same segments, after no longer than the publisher's absence and what it
+/// takes to see that a node is gone; all of it can be watched afterwards.
+async fn a_broadcast(seed: u64) {
+    let mut chaos = Chaos::start(seed, "[90]").await;
+    let client = chaos.client();
+    let live = make(&client, json!({"title": "Through it all"})).await;
+    let key = text(&live, "/stream_key").to_owned();
+    let path = text(&live, "/playback/hls").rsplit_once("/v/").map(|(_, path)| path.to_owned()).expect("a path");
+    let path = format!("/v/{}", path.replace("master.m3u8", "v0/media.m3u8"));
+    let (doors, stop, seen) = (Doors::default(), CancellationToken::new(), Seen::default());
+    *doors.lock().expect("no panic while locked") = doors_of(&chaos.cluster);
+    let publishing = tokio::spawn(publish(key, Arc::clone(&doors), stop.clone(), seed));
+    in_state(&client, &live, "live").await;
+    let followers: Vec<_> = (0..3)
+        .map(|home| tokio::spawn(follow(path.clone(), (Arc::clone(&doors), home), stop.clone(), Arc::clone(&seen))))
+        .collect();
+    for _ in 0..4 {
+        chaos.pause(4000..9000).await;
+        chaos.strike().await;
+        *doors.lock().expect("no panic while locked") = doors_of(&chaos.cluster);
+    }
+    chaos.all_run().await;
+    *doors.lock().expect("no panic while locked") = doors_of(&chaos.cluster);
+    let before = seen.lock().expect("no panic while locked").len();
+    until("the stream to go on", PATIENCE, || async {
+        (seen.lock().expect("no panic while locked").len() > before + 2).then_some(())
+    })
+    .await;
+    stop.cancel();
+    let absent = publishing.await.expect("the publisher");
+    for follower in followers {
+        let waited = follower.await.expect("a viewer");
+        eprintln!("seed {seed}: a viewer waited for {waited:?}, the publisher was absent for {absent:?}");
+        assert!(waited <= absent + NOTICED_WITHIN + GOES_ON_WITHIN, "seed {seed}: {waited:?} of {absent:?}");
+    }
+    let client = chaos.client();
+    end(&client, &live).await;
+    let ended = in_state(&client, &live, "ended").await;
+    let video = client.wait_until_playable(text(&ended, "/video_id"), VERDICT_WITHIN).await.expect("the recording");
+    assert_eq!(ffmpeg_complaints(&manifest_url(&client, &video)), "", "seed {seed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broadcasts_survive_whatever_happens() {
+    for seed in rounds() {
+        a_broadcast(seed).await;
     }
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::live::text;
 use crate::support::clients::client;
 use crate::support::clips::{half_minute_720p, standard, two_minutes_720p};
-use crate::support::cluster::{Cluster, free_port};
+use crate::support::cluster::{Cluster, Wiring, free_port};
 use crate::support::proxy::{Line, Proxy};
 use crate::support::server::{Server, ServerOptions};
 use crate::support::tools::until;
@@ -77,7 +77,7 @@ async fn start(shield_timeout: &str) -> (Cluster, Client) {
         let options = options.set("transcode.rungs", "[240, 144]").set("edge.look_ahead", "0");
         options.set("edge.shield_timeout", shield_timeout)
     };
-    let cluster = Cluster::start_over(3, Some(FAR), options).await;
+    let cluster = Cluster::start_over(3, Wiring { buckets: Some(FAR), ..Wiring::default() }, options).await;
     let creator = cluster.nodes[0].account("creator").await;
     (cluster, creator)
 }

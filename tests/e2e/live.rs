@@ -1,6 +1,6 @@
 //! Live streams: published by ffmpeg over RTMP, watched over HLS while they go on.
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -58,12 +58,15 @@ impl Publisher {
     }
 
     pub(crate) async fn ended(&mut self) -> ExitStatus {
-        let started = Instant::now();
+        tokio::time::timeout(PATIENCE, self.until_end()).await.expect("the publisher goes on and on")
+    }
+
+    /// How it ends, however long that takes.
+    pub(crate) async fn until_end(&mut self) -> ExitStatus {
         loop {
             if let Some(status) = self.0.try_wait().expect("its status") {
                 return status;
             }
-            assert!(started.elapsed() < PATIENCE, "the publisher goes on and on");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

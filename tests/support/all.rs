@@ -3,6 +3,7 @@ pub(crate) mod balancer;
 pub(crate) mod clients;
 pub(crate) mod clips;
 pub(crate) mod cluster;
+pub(crate) mod links;
 pub(crate) mod lossy;
 pub(crate) mod machine;
 pub(crate) mod postgres;

@@ -1,11 +1,12 @@
 //! Several real nodes on one machine, with a real PostgreSQL and a real S3 server.
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
+use super::links::Links;
 use super::postgres::Postgres;
 use super::proxy::{Line, Proxy};
 use super::s3::S3;
@@ -25,8 +26,19 @@ pub(crate) struct Cluster {
     pub(crate) buckets: S3,
     /// The line between the nodes and their buckets, if there is any.
     pub(crate) line: Option<Proxy>,
+    /// Lines that can be cut, if there are any.
+    links: Option<Links>,
     _certificates: tempfile::TempDir,
     token: OnceCell<Option<String>>,
+}
+
+/// What lies between the nodes and others.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Wiring {
+    /// A line to the buckets.
+    pub(crate) buckets: Option<Line>,
+    /// Lines to other nodes and to the database that can be cut.
+    pub(crate) can_be_cut: bool,
 }
 
 /// A port that nobody listens on now.
@@ -42,17 +54,17 @@ pub(crate) fn node_name(index: usize) -> String {
 impl Cluster {
     /// Starts so many nodes, called `node-1` and so on, and waits until each knows all.
     pub(crate) async fn start(count: usize, options: impl Fn(ServerOptions) -> ServerOptions) -> Self {
-        Self::start_over(count, None, options).await
+        Self::start_over(count, Wiring::default(), options).await
     }
 
-    /// The same, with a line between the nodes and their buckets.
+    /// The same, with lines between the nodes and others.
     pub(crate) async fn start_over(
         count: usize,
-        line: Option<Line>,
+        wiring: Wiring,
         options: impl Fn(ServerOptions) -> ServerOptions,
     ) -> Self {
         let (database, buckets) = (Postgres::start(), S3::start());
-        let line = match line {
+        let line = match wiring.buckets {
             Some(line) => Some(Proxy::start(buckets.port(), line).await),
             None => None,
         };
@@ -65,18 +77,31 @@ impl Cluster {
         };
         run(admin().arg("init").arg(&dir));
         let ports: Vec<u16> = (0..count).map(|_| free_port()).collect();
-        let seeds =
-            format!("[{}]", ports.iter().map(|port| format!("\"127.0.0.1:{port}\"")).collect::<Vec<_>>().join(","));
-        let node = |(index, port): (usize, &u16)| {
+        let mut links = wiring.can_be_cut.then(Links::default);
+        let mut reached: Vec<(SocketAddr, String)> = Vec::new();
+        for port in &ports {
+            let catalog = database.address("postgres");
+            reached.push(match &mut links {
+                None => (SocketAddr::from(([127, 0, 0, 1], *port)), catalog),
+                Some(links) => {
+                    let (peers, near) = links.add(*port, database.socket()).await;
+                    let catalog = format!("host={} port={} user=playhouse dbname=postgres", near.ip(), near.port());
+                    (peers, catalog)
+                }
+            });
+        }
+        let seeds: Vec<String> = reached.iter().map(|(peers, _)| format!("\"{peers}\"")).collect();
+        let node = |(index, (port, (peers, catalog))): (usize, (&u16, &(SocketAddr, String)))| {
             let name = node_name(index);
             run(admin().arg("add-node").arg(&dir).arg(&name));
             let file = |name: String| dir.join(name).display().to_string();
             let mut node = options(ServerOptions::new())
-                .set("catalog.postgres", &database.address("postgres"))
+                .set("catalog.postgres", catalog)
                 .set("cluster.node", &name)
                 .set("cluster.port", &port.to_string())
                 .set("cluster.address", "127.0.0.1")
-                .set("cluster.seeds", &seeds)
+                .set("cluster.advertised", &peers.to_string())
+                .set("cluster.seeds", &format!("[{}]", seeds.join(",")))
                 .set("cluster.authority", &file("authority.pem".into()))
                 .set("cluster.certificate", &file(format!("{name}.pem")))
                 .set("cluster.key", &file(format!("{name}.key")))
@@ -89,10 +114,16 @@ impl Cluster {
             }
             node.start()
         };
-        let nodes = ports.iter().enumerate().map(node).collect();
-        let cluster = Self { nodes, database, buckets, line, _certificates: certificates, token: OnceCell::new() };
+        let nodes = ports.iter().zip(&reached).enumerate().map(node).collect();
+        let token = OnceCell::new();
+        let cluster = Self { nodes, database, buckets, line, links, _certificates: certificates, token };
         cluster.until_all_know(count).await;
         cluster
+    }
+
+    /// The lines that can be cut.
+    pub(crate) fn links(&self) -> &Links {
+        self.links.as_ref().expect("lines that can be cut")
     }
 
     /// Waits until every node that runs knows so many, and is connected with them.

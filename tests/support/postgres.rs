@@ -54,6 +54,12 @@ impl Postgres {
         format!("host={} user=playhouse dbname={database}", self.dir.path().display())
     }
 
+    /// The socket that it listens on.
+    #[allow(dead_code, reason = "tests of the catalog do without")]
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.path().join(".s.PGSQL.5432")
+    }
+
     /// Makes a database like another one.
     #[allow(dead_code, reason = "tests of the whole program need one database")]
     pub(crate) fn create(&self, database: &str, like: &str) -> String {

@@ -35,6 +35,9 @@ pub enum CatalogError {
     /// The row has changed since the caller read it.
     #[error("changed in the meantime")]
     Stale,
+    /// The lease under which this was to be changed is another's by now.
+    #[error("the lease is another's")]
+    NotHeld,
     /// The account's quota would be exceeded.
     #[error("quota of {limit} exceeded: {used} in use")]
     QuotaExceeded {
@@ -432,8 +435,8 @@ pub trait ExtentCatalog: Send + Sync {
 /// Nodes and their leases. Time is the database's.
 #[async_trait]
 pub trait LeaseCatalog: Send + Sync {
-    /// A node lives. `Stale` when a later life of it has said so.
-    async fn renew_node(&self, life: &NodeLife) -> Result<(), CatalogError>;
+    /// A node lives, and has connections with so many, itself among them. `Stale` when a later life of it has said so.
+    async fn renew_node(&self, life: &NodeLife, reaches: u32) -> Result<(), CatalogError>;
     /// A node leaves: what it held is free.
     async fn leave_node(&self, life: &NodeLife) -> Result<(), CatalogError>;
     /// All nodes that have not left, by name.

@@ -39,6 +39,7 @@ impl From<CatalogError> for Problem {
             CatalogError::InvalidCursor => {
                 Problem::bad_request("invalid_cursor", "This cursor does not belong to this list. Start without one.")
             }
+            CatalogError::NotHeld => Problem::unavailable("Another node has this by now. Ask again.", SOON),
             CatalogError::Unavailable(cause) => {
                 tracing::error!(error = cause, "catalog unavailable");
                 Problem::unavailable("The catalog does not answer right now.", SOON)

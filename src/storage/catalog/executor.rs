@@ -22,6 +22,9 @@ pub enum CommitError {
     /// A row that another refers to does not exist.
     #[error("refers to a row that does not exist")]
     ForeignKey,
+    /// The lease that this was to be done under is another's.
+    #[error("the lease is another's")]
+    NotHeld,
     /// The database did not answer, is full or refused.
     #[error("{0}")]
     Unavailable(String),

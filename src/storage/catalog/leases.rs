@@ -56,11 +56,12 @@ fn lease_of(key: &str, row: &Row) -> Result<Option<Lease>, CatalogError> {
 
 #[async_trait]
 impl LeaseCatalog for CatalogStore {
-    async fn renew_node(&self, life: &NodeLife) -> Result<(), CatalogError> {
-        let renew = "INSERT INTO nodes (name, epoch, renewed_at) VALUES (:node, :epoch, now_ms()) \
-            ON CONFLICT (name) DO UPDATE SET epoch = excluded.epoch, renewed_at = excluded.renewed_at \
-            WHERE nodes.epoch <= excluded.epoch";
-        self.commit(Transaction::new().then(held(renew, life).one_row("later life"))).await?;
+    async fn renew_node(&self, life: &NodeLife, reaches: u32) -> Result<(), CatalogError> {
+        let renew = "INSERT INTO nodes (name, epoch, renewed_at, reaches) VALUES (:node, :epoch, now_ms(), :reaches) \
+            ON CONFLICT (name) DO UPDATE SET epoch = excluded.epoch, renewed_at = excluded.renewed_at, \
+            reaches = excluded.reaches WHERE nodes.epoch <= excluded.epoch";
+        let renew = held(renew, life).bind("reaches", reaches).one_row("later life");
+        self.commit(Transaction::new().then(renew)).await?;
         Ok(())
     }
 
@@ -71,10 +72,11 @@ impl LeaseCatalog for CatalogStore {
     }
 
     async fn nodes(&self) -> Result<Vec<NodeRow>, CatalogError> {
-        let query = "SELECT name, epoch, now_ms() - renewed_at AS age FROM nodes WHERE name > '' ORDER BY name";
+        let query =
+            "SELECT name, epoch, now_ms() - renewed_at AS age, reaches FROM nodes WHERE name > '' ORDER BY name";
         let row = |row: &Row| {
             let age = Duration::from_millis(u64::try_from(row.integer("age")?).unwrap_or(0));
-            Ok(NodeRow { life: life_of(row, "name")?, age })
+            Ok(NodeRow { life: life_of(row, "name")?, age, reaches: row.number("reaches")? })
         };
         self.rows(Statement::new(query)).await?.iter().map(row).collect()
     }

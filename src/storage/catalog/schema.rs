@@ -44,6 +44,7 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: "",
         postgres: Some(include_str!("migrations/0015_clock.postgres.sql")),
     },
+    alike(16, "reach", include_str!("migrations/0016_reach.sqlite.sql")),
 ];
 
 pub(super) const CREATE_HISTORY: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (

@@ -59,10 +59,19 @@ struct Readers {
 impl SqliteExecutor {
     /// Opens or creates the file, brings its tables up to date, and starts the writer. Blocks.
     pub fn open(path: &Path, readers: usize) -> Result<Self, SqliteOpenError> {
+        Self::open_by(path, readers, system_millis)
+    }
+
+    /// The same, with the database's clock: milliseconds.
+    pub(crate) fn open_by(
+        path: &Path,
+        readers: usize,
+        clock: impl Fn() -> i64 + Clone + Send + std::panic::UnwindSafe + 'static,
+    ) -> Result<Self, SqliteOpenError> {
         let failed = |source| SqliteOpenError::Sqlite { path: path.to_owned(), source };
-        let mut write_connection = connect(path).map_err(failed)?;
+        let mut write_connection = connect(path, clock.clone()).map_err(failed)?;
         schema::migrate(&mut write_connection)?;
-        let idle: Result<Vec<_>, _> = (0..readers.max(1)).map(|_| connect_reader(path)).collect();
+        let idle: Result<Vec<_>, _> = (0..readers.max(1)).map(|_| connect_reader(path, clock.clone())).collect();
         let idle = idle.map_err(failed)?;
         let permits = Arc::new(Semaphore::new(idle.len()));
         let (writer, jobs) = mpsc::channel(WRITER_QUEUE_MAX);
@@ -86,22 +95,30 @@ impl Drop for SqliteExecutor {
     }
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+fn system_millis() -> i64 {
+    let passed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(passed.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn connect(
+    path: &Path,
+    clock: impl Fn() -> i64 + Send + std::panic::UnwindSafe + 'static,
+) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(PREPARED_MAX);
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
-    connection.create_scalar_function("now_ms", 0, FunctionFlags::SQLITE_UTF8, |_| {
-        let passed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Ok(i64::try_from(passed.as_millis()).unwrap_or(i64::MAX))
-    })?;
+    connection.create_scalar_function("now_ms", 0, FunctionFlags::SQLITE_UTF8, move |_| Ok(clock()))?;
     Ok(connection)
 }
 
-fn connect_reader(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = connect(path)?;
+fn connect_reader(
+    path: &Path,
+    clock: impl Fn() -> i64 + Send + std::panic::UnwindSafe + 'static,
+) -> rusqlite::Result<Connection> {
+    let connection = connect(path, clock)?;
     connection.pragma_update(None, "query_only", "ON")?;
     Ok(connection)
 }

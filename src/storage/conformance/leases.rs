@@ -23,7 +23,7 @@ const LONG: Option<Duration> = Some(Duration::from_secs(3600));
 pub(in super::super) async fn a_lease_has_one_holder(catalog: &Arc<dyn Catalog>) {
     let (one, two) = (life("one", 1), life("two", 1));
     for node in [&one, &two] {
-        catalog.renew_node(node).await.unwrap();
+        catalog.renew_node(node, 1).await.unwrap();
     }
     assert_eq!(catalog.lease("job").await.unwrap(), None);
     let first = given(catalog.take_lease("job", &one, LONG).await);
@@ -45,7 +45,7 @@ pub(in super::super) async fn a_lease_has_one_holder(catalog: &Arc<dyn Catalog>)
 
 pub(in super::super) async fn silent_nodes_lose_their_leases(catalog: &Arc<dyn Catalog>) {
     let (one, two) = (life("one", 1), life("two", 1));
-    catalog.renew_node(&one).await.unwrap();
+    catalog.renew_node(&one, 1).await.unwrap();
     given(catalog.take_lease("job", &one, LONG).await);
     tokio::time::sleep(Duration::from_millis(50)).await;
     let nodes = catalog.nodes().await.unwrap();
@@ -53,7 +53,7 @@ pub(in super::super) async fn silent_nodes_lose_their_leases(catalog: &Arc<dyn C
     assert_eq!(catalog.take_lease("job", &two, None).await.unwrap(), LeaseAnswer::Held(one.clone()));
     let taken = given(catalog.take_lease("job", &two, Some(Duration::from_millis(20))).await);
     assert_eq!(taken.holder, two);
-    catalog.renew_node(&two).await.unwrap();
+    catalog.renew_node(&two, 1).await.unwrap();
     catalog.leave_node(&two).await.unwrap();
     given(catalog.take_lease("job", &one, None).await);
     assert_eq!(catalog.nodes().await.unwrap().len(), 1);
@@ -61,11 +61,11 @@ pub(in super::super) async fn silent_nodes_lose_their_leases(catalog: &Arc<dyn C
 
 pub(in super::super) async fn later_lives_take_over(catalog: &Arc<dyn Catalog>) {
     let (dead, next, other) = (life("one", 1), life("one", 2), life("two", 1));
-    catalog.renew_node(&dead).await.unwrap();
+    catalog.renew_node(&dead, 1).await.unwrap();
     given(catalog.take_lease("a", &dead, LONG).await);
     given(catalog.take_lease("b", &dead, LONG).await);
-    catalog.renew_node(&next).await.unwrap();
-    assert_eq!(catalog.renew_node(&dead).await, Err(CatalogError::Stale));
+    catalog.renew_node(&next, 1).await.unwrap();
+    assert_eq!(catalog.renew_node(&dead, 1).await, Err(CatalogError::Stale));
     let own = given(catalog.take_lease("a", &next, LONG).await);
     assert_eq!(own.holder, next);
     assert_eq!(catalog.take_lease("a", &dead, LONG).await.unwrap(), LeaseAnswer::Held(next));
@@ -75,7 +75,7 @@ pub(in super::super) async fn later_lives_take_over(catalog: &Arc<dyn Catalog>) 
 pub(in super::super) async fn racing_takers_agree(catalog: &Arc<dyn Catalog>) {
     let takers: Vec<NodeLife> = (0..6).map(|number| life(&format!("node-{number}"), 1)).collect();
     for node in &takers {
-        catalog.renew_node(node).await.unwrap();
+        catalog.renew_node(node, 1).await.unwrap();
     }
     let racing = takers.iter().map(|node| catalog.take_lease("job", node, LONG));
     let answers = futures::future::join_all(racing).await;
@@ -98,14 +98,14 @@ pub(in super::super) async fn racing_takers_agree(catalog: &Arc<dyn Catalog>) {
 
 pub(in super::super) async fn nothing_is_changed_without_the_lease(catalog: &Arc<dyn Catalog>) {
     let (node, next) = (life("one", 1), life("one", 2));
-    catalog.renew_node(&node).await.unwrap();
+    catalog.renew_node(&node, 1).await.unwrap();
     let first = given(catalog.take_lease("job", &node, LONG).await);
     let (holder, event) = (catalog.fenced(&first), || NewEvent::new("test", "x", serde_json::json!({})));
     holder.record_event(event(), at(1)).await.unwrap();
     registered(&*holder, "alice").await;
     let second = given(catalog.take_lease("job", &next, LONG).await);
     let late = holder.record_event(event(), at(2)).await;
-    assert!(matches!(late, Err(CatalogError::Unavailable(_))), "{late:?}");
+    assert!(matches!(late, Err(CatalogError::NotHeld)), "{late:?}");
     catalog.fenced(&second).record_event(event(), at(3)).await.unwrap();
     assert_eq!(super::events(&**catalog, "test").await.len(), 2);
 }

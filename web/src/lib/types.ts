@@ -41,7 +41,7 @@ export interface ClusterNode {
   address: string;
   roles: string[];
   zone: string;
-  is_draining: boolean;
+  state: 'up' | 'without_catalog' | 'aside' | 'draining';
   is_connected: boolean;
   program: string;
   /** 0 to 1, and above when work waits. */

@@ -65,7 +65,7 @@ fn catalog() -> Made<Arc<dyn Catalog>> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("catalog.sqlite");
     let inner = SqliteExecutor::open(&path, 2).unwrap();
-    let explainer = Mutex::new(connect_reader(&path).unwrap());
+    let explainer = Mutex::new(connect_reader(&path, system_millis).unwrap());
     Made { port: Arc::new(CatalogStore::new(Arc::new(Explaining { inner, explainer }))), _keep: Box::new(dir) }
 }
 
@@ -169,7 +169,7 @@ async fn a_full_database_refuses_and_recovers() {
 #[tokio::test]
 async fn commits_are_synchronous_and_in_a_write_ahead_log() {
     let dir = tempfile::tempdir().unwrap();
-    let connection = connect(&dir.path().join("catalog.sqlite")).unwrap();
+    let connection = connect(&dir.path().join("catalog.sqlite"), system_millis).unwrap();
     let pragma =
         |name: &str| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, rusqlite::types::Value>(0));
     assert_eq!(pragma("journal_mode").unwrap(), rusqlite::types::Value::Text("wal".into()));
