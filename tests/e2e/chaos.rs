@@ -276,15 +276,15 @@ async fn publish(key: String, doors: Doors, stop: CancellationToken, seed: u64) 
         let (began, away) = (Instant::now(), absent.elapsed());
         let mut publisher = Publisher::standard(&format!("rtmp://127.0.0.1:{port}/live/{key}"));
         let ended = tokio::select! {
-            () = stop.cancelled() => return longest,
-            ended = publisher.until_end() => ended,
+            () = stop.cancelled() => None,
+            ended = publisher.until_end() => Some(ended),
         };
         // One that was turned away was absent all the time.
         if began.elapsed() > TURNED_AWAY_WITHIN {
             longest = longest.max(away);
             absent = Instant::now();
         }
-        eprintln!("the publisher at port {port} ended ({ended}) after {:?}", began.elapsed());
+        eprintln!("a publisher after {away:?}, for {:?} at port {port}: {ended:?}", began.elapsed());
         tokio::time::sleep(COMES_BACK_AFTER).await;
     }
     longest
