@@ -96,7 +96,7 @@ pub struct Node {
     certificates: Option<AbortOnDropHandle<()>>,
     tree: Tree,
     playback: PlaybackHandle,
-    placed: (TranscodesHandle, LivesHandle),
+    placed: cluster::Placed,
     ports_file: PathBuf,
     storage: Storage,
     door: Option<BlobDoor>,
@@ -139,7 +139,7 @@ impl Node {
         let uploads = UploadsHandle::new(Arc::new(uploads_context((&settings, &nodes), &storage, transcodes.clone())));
         let playback = PlaybackHandle::new(Arc::new(playback_context((&settings, &nodes), &storage)));
         let lives = LivesHandle::new(Arc::new(lives_context((&settings, &nodes), &storage, workers.clone()).await?));
-        let pulls = PullsHandle::new(Arc::new(pull_context(&settings, &storage, lives.clone())));
+        let pulls = PullsHandle::new(Arc::new(pull_context((&settings, &nodes), &storage, lives.clone())));
         let tls = open_tls(&settings, &storage).await?;
         let media = MediaListeners::open(&settings, &lives, tls.as_ref(), ephemeral_ports).await?;
         let (root, janitor) = (RootHandle::default(), JanitorHandle::default());
@@ -166,7 +166,7 @@ impl Node {
         };
         let state = HttpState::open(services).await.context("the HTTP side cannot start")?;
 
-        let resume_all = resume_work(nodes.clone(), transcodes.clone(), (lives.clone(), playback.clone()));
+        let resume_all = resume_work(nodes.clone(), transcodes.clone(), (&lives, &pulls, &playback));
         let cleaned = janitor_context((&settings, &nodes), &storage, (uploads.clone(), Arc::clone(&resume_all)));
         let mut branches = vec![
             workers.branch(pool_settings(&settings)?),
@@ -179,6 +179,7 @@ impl Node {
             playback: playback.clone(),
             transcodes: transcodes.clone(),
             lives: lives.clone(),
+            pulls: pulls.clone(),
             limits: state.limits(),
         });
         let limits = state.limits();
@@ -190,11 +191,12 @@ impl Node {
         let (mut server, https) = listen_http(&settings, (state, pipeline), tls.as_ref(), ephemeral_ports)?;
         let certificates = tls.map(|tls| AbortOnDropHandle::new(tokio::spawn(tls.keep())));
 
+        let placed = cluster::Placed { transcodes, lives: lives.clone(), pulls };
         let (cluster, inbound) = cluster.unzip();
         if let Some(inbound) = inbound {
             serve_peers(&mut server, inbound, (&lives, edge), (dependencies, settings.workers.processes()));
             tokio::spawn(share(nodes.clone(), limits));
-            tokio::spawn(cluster::let_go(nodes.clone(), (transcodes.clone(), lives.clone()), Arc::clone(&resume_all)));
+            tokio::spawn(cluster::let_go(nodes.clone(), placed.clone(), Arc::clone(&resume_all)));
             tokio::spawn(cluster::take_up(nodes.clone(), settings.cluster.lease_term.0, resume_all));
         }
         let mut ports = media.ports((server.address().port(), https));
@@ -202,7 +204,6 @@ impl Node {
         let ports_file = settings.server.data_dir.join(PORTS_FILE);
         write_ports(&ports_file, ports).context("cannot write which ports were bound")?;
         announce(&settings, server.address(), https);
-        let placed = (transcodes, lives);
         Ok(Self {
             ports,
             server,
@@ -223,7 +224,7 @@ impl Node {
     pub async fn stop(self) {
         let _ = std::fs::remove_file(&self.ports_file);
         self.nodes.drain().await;
-        tokio::join!(self.placed.0.let_go_of_lost(), self.placed.1.let_go_of_lost(), self.server.stop());
+        tokio::join!(self.placed.let_go_of_lost(), self.server.stop());
         self.playback.close_all().await;
         self.tree.stop().await;
         self.media.stop().await;
@@ -429,8 +430,9 @@ async fn lives_context(
     })
 }
 
-fn pull_context(settings: &Settings, storage: &Storage, lives: LivesHandle) -> PullContext {
+fn pull_context((settings, nodes): (&Settings, &NodesHandle), storage: &Storage, lives: LivesHandle) -> PullContext {
     PullContext {
+        nodes: nodes.clone(),
         lives,
         catalog: Arc::clone(&storage.catalog),
         clock: Arc::new(SystemClock),
@@ -509,18 +511,22 @@ fn start_work(transcodes: &TranscodesHandle, video_id: VideoId) {
 fn resume_work(
     nodes: NodesHandle,
     transcodes: TranscodesHandle,
-    (lives, playback): (LivesHandle, PlaybackHandle),
+    (lives, pulls, playback): (&LivesHandle, &PullsHandle, &PlaybackHandle),
 ) -> Arc<dyn Fn() + Send + Sync> {
+    let (lives, pulls, playback) = (lives.clone(), pulls.clone(), playback.clone());
     Arc::new(move || {
-        let of_others = nodes.is_cluster().then(|| (lives.clone(), playback.clone()));
+        let of_others = nodes.is_cluster().then(|| (lives.clone(), pulls.clone(), playback.clone()));
         let transcodes = transcodes.clone();
         tokio::spawn(async move {
             if let Err(error) = transcodes.resume().await {
                 tracing::warn!(%error, "work on videos cannot be taken up");
             }
-            let Some((lives, playback)) = of_others else { return };
+            let Some((lives, pulls, playback)) = of_others else { return };
             if let Err(error) = lives.take_up().await {
                 tracing::warn!(%error, "broadcasts cannot be taken up");
+            }
+            if let Err(error) = pulls.resume().await {
+                tracing::warn!(%error, "streams of others cannot be fetched");
             }
             playback.take_up().await;
         });

@@ -1,26 +1,29 @@
 //! A live stream that is fetched from another server, by RTMP, SRT, RTSP, HLS or WHEP, as if that were its publisher: one actor for each, with a
 //! task that connects, feeds the stream, and tries again after ever longer pauses. It steps back for publishers who come with
-//! the stream's key.
+//! the stream's key. Of the nodes of a cluster the one that has the pull's lease fetches.
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
 use ractor_cluster::RactorMessage;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::backoff::Backoff;
 use super::describe::{DescribeReply, Description};
 use super::lives::LivesHandle;
+use super::nodes::{ASK_TIMEOUT, NodesHandle, Placed};
+use super::remote::{Answer, Question};
 use super::reply::{AskError, Reply};
 use super::supervisor::{ChildError, Family, FamilyHandle};
+use crate::cluster::AskNodeError;
+use crate::domain::cluster::{NodeName, Role};
 use crate::domain::ids::LiveId;
 use crate::domain::live::machine::Refusal;
 use crate::domain::live::pull::Pull;
 use crate::domain::live::{Live, LiveState};
 use crate::domain::ports::{Catalog, CatalogError, Clock, Entropy};
 use crate::domain::time::Timestamp;
-use crate::media::live::broadcast::Broadcast;
 use crate::media::live::gate::{Counted, Feed, NotTaken, TurnedAway};
 use crate::protocols::hls::fetch::{self as hls, HlsError};
 use crate::protocols::outlet::{InvalidOutlet, Outlet, Way};
@@ -39,8 +42,15 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 /// How often it is looked whether somebody else still feeds the stream.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// What the lease of a pull is for.
+fn lease_key(id: &LiveId) -> String {
+    format!("pull/{id}")
+}
+
 /// What pulls need.
 pub struct PullContext {
+    /// Which of them fetches.
+    pub nodes: NodesHandle,
     /// Whom they feed.
     pub lives: LivesHandle,
     /// Where they are listed.
@@ -60,7 +70,7 @@ pub struct PullContext {
 }
 
 /// How far a pull is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PullState {
     /// Somebody else feeds the stream.
@@ -77,7 +87,7 @@ pub enum PullState {
 }
 
 /// How a pull does.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PullStats {
     /// How far it is.
     pub state: PullState,
@@ -149,22 +159,67 @@ impl PullsHandle {
         (self.family.clone(), Arc::new(PullFamily(Arc::clone(&self.context))))
     }
 
-    /// Has the stream fetched as its record says, or not.
-    pub async fn change(&self, live: &Live) -> Result<(), ChildError> {
+    /// Has the stream fetched as its record says, or not, by the node that does or is to.
+    pub async fn change(&self, live: &Live) -> Result<(), PullFailure> {
+        match self.place(live).await? {
+            Some(node) => {
+                self.change_here(live, false).await?;
+                let question = Question::PullChanged(live.id.clone());
+                self.context.nodes.ask(&node, &question, ASK_TIMEOUT).await?;
+            }
+            None => self.change_here(live, is_wanted(live)).await?,
+        }
+        Ok(())
+    }
+
+    /// The node that fetches a stream, or is to, when that is another one.
+    async fn place(&self, live: &Live) -> Result<Option<NodeName>, PullFailure> {
+        let (nodes, key) = (&self.context.nodes, lease_key(&live.id));
+        if let Some(holder) = nodes.holder(&key).await? {
+            return Ok(Some(holder));
+        }
+        if !is_wanted(live) {
+            return Ok(None);
+        }
+        match nodes.claim(&key, Role::Ingest).await? {
+            Placed::Here(_) => Ok(None),
+            Placed::At(node) => Ok(Some(node)),
+            Placed::Nowhere => Err(PullFailure::Nowhere),
+        }
+    }
+
+    /// The record of a stream that may be fetched here has changed.
+    pub(super) async fn changed(&self, id: &LiveId) -> Result<(), PullFailure> {
+        let Some(live) = self.context.catalog.live(id).await? else { return Ok(()) };
+        let is_here = self.place(&live).await?.is_none();
+        Ok(self.change_here(&live, is_here && is_wanted(&live)).await?)
+    }
+
+    async fn change_here(&self, live: &Live, is_wanted: bool) -> Result<(), ChildError> {
         let post = match self.family.find(live.id.clone()).await? {
             Some(post) => post,
-            None if is_wanted(live) => {
+            None if is_wanted => {
                 self.family.find_or_start(live.id.clone(), live.clone()).await?;
                 return Ok(());
             }
             None => return Ok(()),
         };
-        let live = is_wanted(live).then(|| Box::new(live.clone()));
+        let live = is_wanted.then(|| Box::new(live.clone()));
         Ok(post.ask(|reply| PullMessage::Change { live, reply }).await?)
     }
 
-    /// How the pull of a stream does; `None` when it is not fetched.
-    pub async fn stats(&self, id: &LiveId) -> Result<Option<PullStats>, ChildError> {
+    /// How the pull of a stream does, wherever that is; `None` when it is not fetched.
+    pub async fn stats(&self, id: &LiveId) -> Result<Option<PullStats>, PullFailure> {
+        let Some(node) = self.context.nodes.holder(&lease_key(id)).await? else {
+            return Ok(self.stats_here(id).await?);
+        };
+        match self.context.nodes.ask(&node, &Question::PullStats(id.clone()), ASK_TIMEOUT).await? {
+            Answer::PullStats(stats) => Ok(stats),
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) async fn stats_here(&self, id: &LiveId) -> Result<Option<PullStats>, ChildError> {
         let Some(post) = self.family.find(id.clone()).await? else { return Ok(None) };
         match post.ask(|reply| PullMessage::Ask { reply }).await {
             // It has just left, since there was nothing to be fetched.
@@ -173,14 +228,47 @@ impl PullsHandle {
         }
     }
 
-    /// Begins with what the catalog says is to be fetched. Returns how many streams.
+    /// Begins with what the catalog says is to be fetched, and belongs to this node. Returns how many streams.
     pub async fn resume(&self) -> Result<usize, CatalogError> {
         let mut begun = 0;
         for live in self.context.catalog.lives_pulled(PULLS_MAX as u32).await? {
-            begun += usize::from(is_wanted(&live) && self.change(&live).await.is_ok());
+            if !is_wanted(&live) || self.family.find(live.id.clone()).await.is_ok_and(|post| post.is_some()) {
+                continue;
+            }
+            if let Ok(None) = self.place(&live).await {
+                begun += usize::from(self.change_here(&live, true).await.is_ok());
+            }
         }
         Ok(begun)
     }
+
+    /// Ends pulls that another node has by now, or may have.
+    pub async fn let_go_of_lost(&self) {
+        for (id, post) in self.family.list().await.unwrap_or_default() {
+            if self.context.nodes.has_lost(&lease_key(&id)).await {
+                tracing::info!(live.id = %id, "a stream is to be fetched by another node");
+                let ended: Result<(), AskError> = post.ask(|reply| PullMessage::Change { live: None, reply }).await;
+                let _ = ended.inspect_err(|error| tracing::warn!(%error, "a pull does not end"));
+            }
+        }
+    }
+}
+
+/// Why a pull cannot be changed, or is not known of.
+#[derive(Debug, thiserror::Error)]
+pub enum PullFailure {
+    /// No node fetches streams.
+    #[error("no node takes streams in now")]
+    Nowhere,
+    /// The catalog does not answer.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The node that fetches it does not answer.
+    #[error(transparent)]
+    Node(#[from] AskNodeError),
+    /// Its actor does not.
+    #[error(transparent)]
+    Child(#[from] ChildError),
 }
 
 fn is_wanted(live: &Live) -> bool {
@@ -354,11 +442,7 @@ impl Puller {
 
     /// Waits until nobody else feeds the stream.
     async fn is_free(&self, stop: &CancellationToken) -> bool {
-        let is_fed = || {
-            let watched = self.context.lives.find(&self.live.playback_id);
-            watched.is_some_and(|watched| watched.stream.look(Broadcast::is_fed))
-        };
-        while is_fed() {
+        while self.context.lives.is_fed(&self.live).await {
             self.note(PullState::Waiting, |_| {});
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}

@@ -18,8 +18,8 @@ use super::live_picture::NewestPicture;
 pub use super::live_push::{PushConditions, PushStats};
 use super::live_relay::RelaysHandle;
 use super::media_tokens::MediaTokens;
-use super::nodes::{NodesHandle, Placed};
-use super::remote::Question;
+use super::nodes::{ASK_TIMEOUT, NodesHandle, Placed};
+use super::remote::{Answer, Question};
 use super::reply::{AskError, Post};
 use super::supervisor::{ChildError, Family, FamilyHandle};
 use super::transcode_worker::WorkerPoolHandle;
@@ -333,6 +333,20 @@ impl LivesHandle {
     pub async fn feed(&self, live: &Live) -> Result<Feed, TurnedAway> {
         let post = self.start(live, true).await?.ok_or(TurnedAway::Unavailable)?;
         post.ask(|reply| LiveMessage::Publish { reply }).await
+    }
+
+    /// Whether somebody feeds a stream, at whatever node.
+    pub async fn is_fed(&self, live: &Live) -> bool {
+        let nodes = &self.context.nodes;
+        let Ok(Some(node)) = nodes.holder(&lease_key(&live.id)).await else {
+            return self.is_fed_here(&live.playback_id);
+        };
+        let question = Question::IsFed(live.playback_id.clone());
+        matches!(nodes.ask(&node, &question, ASK_TIMEOUT).await, Ok(Answer::Fed(true)))
+    }
+
+    pub(super) fn is_fed_here(&self, id: &PlaybackId) -> bool {
+        self.find(id).is_some_and(|watched| !watched.is_relayed && watched.stream.look(Broadcast::is_fed))
     }
 
     /// Lets go of a broadcast for another node to go on with; nothing when it is not here.

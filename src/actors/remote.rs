@@ -7,11 +7,12 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::limits::{Done, SharedLimits};
+use super::live_pull::{PullStats, PullsHandle};
 use super::lives::LivesHandle;
 use super::playback::{PlaybackError, PlaybackHandle};
 use super::transcodes::TranscodesHandle;
 use crate::cluster::Answerer;
-use crate::domain::ids::{LiveId, PlaybackSessionId, VideoId};
+use crate::domain::ids::{LiveId, PlaybackId, PlaybackSessionId, VideoId};
 use crate::domain::playback::machine::{Heartbeat, PlaybackMachine};
 use crate::storage::codec::{self, Versioned};
 
@@ -46,6 +47,12 @@ pub enum Question {
     ReleaseSession(PlaybackSessionId),
     /// Count what was done elsewhere that is limited.
     CountDone(Vec<Done>),
+    /// How does a pull do?
+    PullStats(LiveId),
+    /// The record of a pull has changed.
+    PullChanged(LiveId),
+    /// Does somebody feed the stream that is played under this id?
+    IsFed(PlaybackId),
 }
 
 /// The answer to a question.
@@ -65,6 +72,10 @@ pub enum Answer {
     Made(bool),
     /// A session, if there is one.
     Session(Option<Box<PlaybackMachine>>),
+    /// How a pull does, if there is one.
+    PullStats(Option<PullStats>),
+    /// Whether somebody feeds it.
+    Fed(bool),
 }
 
 impl Versioned for Question {
@@ -100,6 +111,8 @@ pub struct Extensions {
     pub transcodes: TranscodesHandle,
     /// About broadcasts.
     pub lives: LivesHandle,
+    /// About what is fetched.
+    pub pulls: PullsHandle,
     /// What all nodes count together.
     pub limits: Arc<dyn SharedLimits>,
 }
@@ -112,7 +125,7 @@ impl Switchboard {
     }
 
     async fn reply(&self, question: Question) -> Option<Answer> {
-        let Extensions { playback, transcodes, lives, limits } = self.0.get()?;
+        let Extensions { playback, transcodes, lives, pulls, limits } = self.0.get()?;
         Some(match question {
             Question::Heartbeat { session, video_id, beat } => {
                 playback.heartbeat_here(session, video_id, beat).await.into()
@@ -126,6 +139,15 @@ impl Switchboard {
                 limits.count(&done);
                 Answer::Done
             }
+            Question::PullStats(id) => match pulls.stats_here(&id).await {
+                Ok(stats) => Answer::PullStats(stats),
+                Err(_) => Answer::Unavailable,
+            },
+            Question::IsFed(id) => Answer::Fed(lives.is_fed_here(&id)),
+            Question::PullChanged(id) => match pulls.changed(&id).await {
+                Ok(()) => Answer::Done,
+                Err(_) => Answer::Unavailable,
+            },
             Question::ReleaseSession(session) => Answer::Session(playback.release_here(&session).await),
             Question::HandOverLive(id) => match lives.hand_over(&id).await {
                 Ok(()) => Answer::Done,

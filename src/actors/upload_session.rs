@@ -89,6 +89,8 @@ enum Stage {
     /// Messages that came before the upload was read, in order.
     Loading(Vec<UploadMessage>),
     Ready(Box<Ready>),
+    /// Another node may have gone on with the upload meanwhile: it is being read again.
+    Checking(Box<Ready>, Vec<UploadMessage>),
 }
 
 /// A session's own state.
@@ -115,11 +117,7 @@ impl Actor for UploadSessionActor {
         arguments: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
         let UploadArguments { id, context } = arguments;
-        let (loading, of) = (Arc::clone(&context), id.clone());
-        tokio::spawn(async move {
-            let loaded = upload_effects::load(&loading, &of).await;
-            let _ = me.cast(UploadMessage::Loaded(loaded));
-        });
+        load(me, &context, &id);
         let writers = CancellationToken::new();
         let _writers_guard = writers.clone().drop_guard();
         Ok(UploadSessionState { id, context, stage: Stage::Loading(Vec::new()), writers, _writers_guard })
@@ -144,8 +142,14 @@ impl UploadSessionState {
         me: &ActorRef<UploadMessage>,
         loaded: Result<(Box<Upload>, u64), UploadError>,
     ) -> Result<(), ActorProcessingErr> {
-        let Stage::Loading(held) = &mut self.stage else { return Ok(()) };
-        let held = std::mem::take(held);
+        let held = match std::mem::replace(&mut self.stage, Stage::Loading(Vec::new())) {
+            Stage::Loading(held) => held,
+            Stage::Checking(ready, held) => return self.checked(me, (ready, held), loaded),
+            ready @ Stage::Ready(_) => {
+                self.stage = ready;
+                return Ok(());
+            }
+        };
         let (upload, offset) = match loaded {
             Ok(loaded) => loaded,
             Err(error) => {
@@ -159,21 +163,48 @@ impl UploadSessionState {
         self.stage =
             Stage::Ready(Box::new(Ready { machine, upload, replies: HashMap::new(), tokens: 0, writer: None }));
         self.perform(me, effects)?;
-        held.into_iter().try_for_each(|message| self.take(me, message))
+        held.into_iter().try_for_each(|message| self.step(me, message))
+    }
+
+    /// Goes on if the upload is as it was; if not, whoever asked asks again, of a session that begins with how it is.
+    fn checked(
+        &mut self,
+        me: &ActorRef<UploadMessage>,
+        (ready, held): (Box<Ready>, Vec<UploadMessage>),
+        read: Result<(Box<Upload>, u64), UploadError>,
+    ) -> Result<(), ActorProcessingErr> {
+        let is_known = read.map(|(upload, offset)| ready.machine.is_at(upload.state, offset));
+        self.stage = Stage::Ready(ready);
+        match is_known {
+            Ok(true) => held.into_iter().try_for_each(|message| self.step(me, message))?,
+            Ok(false) => me.stop(None),
+            Err(error) => held.into_iter().for_each(|message| refuse(message, &error)),
+        }
+        Ok(())
     }
 
     fn take(&mut self, me: &ActorRef<UploadMessage>, message: UploadMessage) -> Result<(), ActorProcessingErr> {
-        let ready = match &mut self.stage {
-            Stage::Loading(held) if held.len() < HELD_MAX => {
-                held.push(message);
-                return Ok(());
+        match &mut self.stage {
+            Stage::Loading(held) | Stage::Checking(_, held) => {
+                match held.len() < HELD_MAX {
+                    true => held.push(message),
+                    false => refuse(message, &UploadError::Locked),
+                }
+                Ok(())
             }
-            Stage::Loading(_) => {
-                refuse(message, &UploadError::Locked);
-                return Ok(());
+            Stage::Ready(ready) if self.context.nodes.is_cluster() && ready.is_to_be_checked_for(&message) => {
+                if let Stage::Ready(ready) = std::mem::replace(&mut self.stage, Stage::Loading(Vec::new())) {
+                    self.stage = Stage::Checking(ready, vec![message]);
+                }
+                load(me.clone(), &self.context, &self.id);
+                Ok(())
             }
-            Stage::Ready(ready) => ready,
-        };
+            Stage::Ready(_) => self.step(me, message),
+        }
+    }
+
+    fn step(&mut self, me: &ActorRef<UploadMessage>, message: UploadMessage) -> Result<(), ActorProcessingErr> {
+        let Stage::Ready(ready) = &mut self.stage else { return Ok(()) };
         let input = match message {
             UploadMessage::Ask { request, reply } => UploadInput::Ask(ready.open(reply), request),
             UploadMessage::AppendEnded { generation, end, reply } => {
@@ -259,7 +290,20 @@ impl UploadSessionState {
     }
 }
 
+fn load(me: ActorRef<UploadMessage>, context: &Arc<Uploads>, id: &UploadId) {
+    let (context, id) = (Arc::clone(context), id.clone());
+    tokio::spawn(async move {
+        let loaded = upload_effects::load(&context, &id).await;
+        let _ = me.cast(UploadMessage::Loaded(loaded));
+    });
+}
+
 impl Ready {
+    /// Whoever writes here is the only one who does; between two writers another node may have had one.
+    fn is_to_be_checked_for(&self, message: &UploadMessage) -> bool {
+        matches!(message, UploadMessage::Ask { .. }) && self.machine.rests()
+    }
+
     fn open(&mut self, reply: SessionReply) -> Token {
         self.tokens += 1;
         let token = Token(self.tokens);

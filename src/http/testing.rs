@@ -142,6 +142,7 @@ pub(super) async fn idle_lives(storage: &Storage) -> LivesHandle {
 /// Nothing is fetched from elsewhere.
 pub(super) fn idle_pulls(storage: &Storage, lives: &LivesHandle) -> PullsHandle {
     PullsHandle::new(Arc::new(PullContext {
+        nodes: alone(storage),
         lives: lives.clone(),
         catalog: storage.catalog.clone(),
         clock: Arc::new(SystemClock),

@@ -7,6 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::live::{Publisher, ask, complaints, end, in_state, make, playlist, text};
+use crate::pull::{pull_from, pull_in};
 use crate::support::clips::{half_minute_720p, standard, two_minutes_720p};
 use crate::support::cluster::Cluster;
 use crate::support::server::{PASSWORD, Server};
@@ -341,4 +342,65 @@ async fn publishers_may_come_back_to_any_node() {
     let ended = in_state(&clients[0], &live, "ended").await;
     let video = clients[2].wait_until_playable(text(&ended, "/video_id"), VERDICT_WITHIN).await.expect("the recording");
     assert_eq!(ffmpeg_complaints(&manifest_url(&clients[2], &video)), "");
+}
+
+/// One node fetches a stream, whichever is asked for it, and another one when it dies; who has the key comes first at any node.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_fetched_by_one_node_and_by_another_when_it_dies() {
+    let mut cluster = Cluster::start(3, |options| options.set("live.pull_from_private", "true")).await;
+    let (there, mut clients) = (Server::start(), vec![cluster.nodes[0].account("creator").await]);
+    let other = there.account("other").await;
+    for node in &cluster.nodes[1..] {
+        clients.push(signed_in(node).await);
+    }
+    let origin = make(&other, json!({"title": "Origin"})).await;
+    let _publisher = Publisher::standard(text(&origin, "/ingest/rtmp"));
+    in_state(&other, &origin, "live").await;
+    let live = make(&clients[0], json!({"title": "Fetched"})).await;
+    pull_from(&clients[1], &live, json!({"url": text(&origin, "/playback/srt")})).await;
+    for client in &clients {
+        pull_in(client, &live, "receiving").await;
+    }
+    let pulls = |node: &Server| node.log_text().matches("pulling live.id").count();
+    let fetches: Vec<usize> = (0..3).filter(|index| pulls(&cluster.nodes[*index]) > 0).collect();
+    assert_eq!(fetches.len(), 1, "one node fetches");
+    let holder = fetches[0];
+    // Who comes with the key to another node goes first, as long as they are there.
+    let key = text(&live, "/stream_key");
+    let own_at = &cluster.nodes[(holder + 1) % 3];
+    let own = Publisher::standard(&format!("rtmp://127.0.0.1:{}/live/{key}", own_at.port_of("rtmp")));
+    pull_in(&clients[(holder + 2) % 3], &live, "waiting").await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    pull_in(&clients[holder], &live, "waiting").await;
+    drop(own);
+    pull_in(&clients[(holder + 2) % 3], &live, "receiving").await;
+    cluster.nodes[holder].kill9();
+    let next = until("another node to fetch it", PATIENCE, || async {
+        (0..3).find(|index| *index != holder && pulls(&cluster.nodes[*index]) > 0)
+    })
+    .await;
+    pull_in(&clients[next], &live, "receiving").await;
+    let gone = clients[next].request(Method::DELETE, &format!("/api/v1/live/{}/pull", text(&live, "/id")));
+    assert_eq!(clients[next].send(gone).await.expect("its deletion").status(), 204);
+}
+
+/// What is limited is counted by all nodes together.
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_hold_for_all_nodes_together() {
+    const LIMIT: usize = 5;
+    let limit = LIMIT.to_string();
+    let cluster = Cluster::start(3, |options| options.set("rates.login_per_minute_per_account", &limit)).await;
+    cluster.nodes[0].account("somebody").await;
+    let mut allowed = 0;
+    for attempt in 0..LIMIT * 3 {
+        let body = json!({"username": "somebody", "password": "not this one"});
+        let url = format!("{}/api/v1/auth/login", cluster.nodes[attempt % 3].url());
+        let status = reqwest::Client::new().post(url).json(&body).send().await.expect("an answer").status();
+        assert!(status == 401 || status == 429, "{status}");
+        allowed += usize::from(status == 401);
+        // Nodes tell one another twice a second.
+        tokio::time::sleep(Duration::from_millis(600)).await;
+    }
+    // A bucket of five fills up by one each twelve seconds meanwhile.
+    assert!((LIMIT..=LIMIT + 2).contains(&allowed), "{allowed} attempts");
 }

@@ -22,12 +22,12 @@ fn path(live: &Value) -> String {
     format!("/api/v1/live/{}/pull", text(live, "/id"))
 }
 
-async fn pull_from(creator: &Client, live: &Value, body: Value) -> Value {
+pub(crate) async fn pull_from(creator: &Client, live: &Value, body: Value) -> Value {
     ask(creator, creator.request(Method::PUT, &path(live)).json(&body)).await
 }
 
 /// What is known of a pull once it is so.
-async fn pull_in(creator: &Client, live: &Value, state: &str) -> Value {
+pub(crate) async fn pull_in(creator: &Client, live: &Value, state: &str) -> Value {
     until(&format!("the pull to be {state}"), PATIENCE, || async {
         let shown = ask(creator, creator.request(Method::GET, &path(live))).await;
         Some(shown).filter(|pull| pull["stats"]["state"] == state)
@@ -36,7 +36,7 @@ async fn pull_in(creator: &Client, live: &Value, state: &str) -> Value {
 }
 
 /// What RTMP servers of others do: they send a stream to whoever plays it.
-fn sends(url: &str) -> Publisher {
+pub(crate) fn sends(url: &str) -> Publisher {
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg.args(["-nostdin", "-v", "error", "-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30"]);
     ffmpeg.args(["-re", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"]);

@@ -392,10 +392,20 @@ impl UploadMachine {
         self.length == Some(self.offset)
     }
 
+    /// Whether nobody writes, waits or is being waited for.
+    pub fn rests(&self) -> bool {
+        matches!(self.phase, Phase::Idle | Phase::Complete | Phase::Ended) && self.parked.is_empty()
+    }
+
+    /// Whether an upload that stands so is as this machine has it.
+    pub fn is_at(&self, state: UploadState, offset: u64) -> bool {
+        let status = self.status();
+        status.state == state && (state != UploadState::Open || status.offset == offset)
+    }
+
     fn idle_timer(&mut self, now: Timestamp, effects: &mut Effects) {
         let quiet = now.since(self.last_active);
-        let rests = matches!(self.phase, Phase::Idle | Phase::Complete | Phase::Ended);
-        if rests && self.parked.is_empty() && quiet >= self.rules.idle {
+        if self.rests() && quiet >= self.rules.idle {
             effects.push(UploadEffect::Leave);
         } else {
             let after = self.rules.idle.saturating_sub(quiet).max(self.rules.stall);

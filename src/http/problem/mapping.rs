@@ -4,6 +4,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::Problem;
+use crate::actors::live_pull::PullFailure;
 use crate::actors::reply::AskError;
 use crate::actors::supervisor::ChildError;
 use crate::domain::ports::{BlobError, CatalogError, ResolveError};
@@ -108,6 +109,20 @@ impl From<ChildError> for Problem {
             ChildError::TooMany => Problem::unavailable("Too many of these are open on this server.", LATER),
             ChildError::NotStarted => Problem::unavailable("It could not be started.", SOON),
             ChildError::Ask(error) => error.into(),
+        }
+    }
+}
+
+impl From<PullFailure> for Problem {
+    fn from(failure: PullFailure) -> Self {
+        match failure {
+            PullFailure::Nowhere => Problem::unavailable("No node takes streams in right now.", LATER),
+            PullFailure::Catalog(error) => error.into(),
+            PullFailure::Child(error) => error.into(),
+            PullFailure::Node(error) => {
+                tracing::warn!(%error, "the node that fetches a stream does not answer");
+                Problem::unavailable("The node that fetches this stream does not answer right now.", SOON)
+            }
         }
     }
 }
