@@ -1,6 +1,7 @@
 //! The catalog's executor on PostgreSQL: a pool of connections. Transactions are serializable; one that could not be put in order with
 //! others is a value that is simply run again. Events are numbered by one transaction at a time, so that they are read in the order in
 //! which they were committed.
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,6 +15,7 @@ use super::statement::{Statement, Transaction};
 use crate::domain::ports::CatalogError;
 
 mod connections;
+mod replicas;
 mod schema;
 mod session;
 mod text;
@@ -21,6 +23,8 @@ mod tls;
 mod value;
 
 use connections::{Connections, config_of};
+use replicas::Replicas;
+pub use replicas::{Examined, ReplicaOptions, examine};
 use session::Session;
 use text::Numbered;
 use tls::Tls;
@@ -39,6 +43,14 @@ pub enum PostgresOpenError {
     /// What was told of it makes no sense.
     #[error("the catalog's address cannot be read: {0}")]
     Address(tokio_postgres::Error),
+    /// What was told of a replica makes no sense.
+    #[error("catalog.postgres_replicas: the address with number {number} {reason}")]
+    Replica {
+        /// Which one, from 1 on.
+        number: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// It does not answer, or refuses.
     #[error("the catalog does not answer: {0}")]
     Unavailable(String),
@@ -59,28 +71,32 @@ pub struct PostgresOptions {
     pub connections: usize,
     /// Whether other servers use it, too: nodes of one cluster.
     pub is_shared: bool,
+    /// Those that follow it.
+    pub replicas: ReplicaOptions,
 }
 
 /// A PostgreSQL database.
 pub struct PostgresExecutor {
     connections: Connections,
     session: Session,
+    replicas: Replicas,
 }
 
 impl PostgresExecutor {
-    /// Connects, keeps servers out that may not be there, too, and brings the tables up to date.
+    /// Connects, keeps servers out that may not be there, too, and brings the tables up to date. Replicas may come later.
     pub async fn open(options: &PostgresOptions) -> Result<Self, PostgresOpenError> {
-        let PostgresOptions { address, connections, is_shared } = options;
+        let PostgresOptions { address, connections, is_shared, replicas } = options;
         let unavailable = |error: &(dyn std::error::Error + 'static)| PostgresOpenError::Unavailable(in_full(error));
         let config = config_of(address).map_err(PostgresOpenError::Address)?;
         let tls = Tls::new().map_err(|error| unavailable(&error))?;
         let session = Session::begin(config.clone(), tls.clone(), *is_shared).await?;
-        let connections = Connections::new((config, tls), *connections);
+        let connections = Connections::new((config.clone(), tls.clone()), *connections);
         let connections = connections.map_err(PostgresOpenError::Unavailable)?;
         let mut connection = connections.get().await.map_err(PostgresOpenError::Unavailable)?;
         schema::migrate(&mut connection).await?;
         drop(connection);
-        Ok(Self { connections, session })
+        let replicas = Replicas::watch(replicas, (config, tls), options.connections)?;
+        Ok(Self { connections, session, replicas })
     }
 
     async fn try_commit(&self, transaction: &Transaction) -> Result<Vec<u64>, Failure> {
@@ -173,6 +189,10 @@ fn in_full(error: &(dyn std::error::Error + 'static)) -> String {
 impl Executor for PostgresExecutor {
     fn told(&self) -> Option<watch::Receiver<u64>> {
         Some(self.session.told())
+    }
+
+    fn replica(&self) -> Option<Arc<dyn Executor>> {
+        self.replicas.pick().map(|replica| replica as Arc<dyn Executor>)
     }
 
     async fn read(&self, queries: Vec<Statement>) -> Result<Vec<Vec<Row>>, CatalogError> {

@@ -34,7 +34,7 @@ pub(super) fn config_of(address: &str) -> Result<Config, tokio_postgres::Error> 
 }
 
 /// Adds an option to those that every session begins with.
-fn add_option(config: &mut Config, option: &str) {
+pub(super) fn add_option(config: &mut Config, option: &str) {
     let options = format!("{} {option}", config.get_options().unwrap_or_default());
     config.options(options.trim_start());
 }
@@ -88,9 +88,18 @@ impl Connections {
     /// Runs queries in one snapshot.
     pub(super) async fn read(&self, queries: &[Statement]) -> Result<Vec<Vec<Row>>, Failure> {
         let mut connection = self.get().await.map_err(Failure::Other)?;
+        self.read_by(&mut connection, queries).await
+    }
+
+    /// The same by a connection that one has; the snapshot is not older than the call.
+    pub(super) async fn read_by(
+        &self,
+        connection: &mut Object,
+        queries: &[Statement],
+    ) -> Result<Vec<Vec<Row>>, Failure> {
         if let [query] = queries {
             // One has a snapshot of its own.
-            return Ok(vec![self.rows(&connection, query).await?]);
+            return Ok(vec![self.rows(&*connection, query).await?]);
         }
         let snapshot = connection.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
         let snapshot = snapshot.start().await?;
