@@ -39,17 +39,13 @@ impl World {
         let server = ServerOptions::new()
             .set("catalog.postgres", &primary.address("postgres"))
             .set("catalog.postgres_replicas", &format!("[\"{}\"]", replica.address("postgres")))
+            .set("transcode.rungs", "[90]")
             .set("catalog.replica_lag_max", &format!("{LAG_MAX:?}"))
             .start();
         let creator = server.account("creator").await;
         let video = playable(&creator, &standard()).await["id"].as_str().expect("an id").to_owned();
         let world = Self { primary, replica, server, creator, video };
         world.until_used(true).await;
-        // What encodes it changes it, too.
-        until("all of it to be made", PATIENCE, || async {
-            (world.creator.video(&world.video).await.ok()?["status"] == "ready").then_some(())
-        })
-        .await;
         world
     }
 
