@@ -215,7 +215,7 @@ fn judge_catalog(is_primary: bool, found: &Examined) -> Check {
     let name = if is_primary { "catalog" } else { "catalog replica" };
     match &found.fault {
         None if is_primary => Check::ok(name, "PostgreSQL answers"),
-        None => Check::ok(name, format!("{} follows the primary", found.name)),
+        None => Check::ok(name, format!("{} answers as a replica", found.name)),
         Some(fault) if is_primary => {
             let remedy = "start PostgreSQL, or correct catalog.postgres";
             Check::with(name, Outcome::Failed, fault, remedy)
