@@ -33,7 +33,7 @@ pub enum Command {
     Bench(BenchArgs),
     /// Administer servers: the certificates of a cluster, its nodes.
     Admin(AdminArgs),
-    /// Check this machine: GStreamer elements, ports, disk, permissions. Says what to install.
+    /// Check this machine: GStreamer elements, ports, disk, permissions; and PostgreSQL, if the catalog is there. Says what to install.
     Doctor(DoctorArgs),
     /// Decode outside bytes on behalf of a server, which starts this process by itself.
     #[command(hide = true)]

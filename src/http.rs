@@ -21,6 +21,7 @@ mod delivery;
 mod etag;
 pub mod extract;
 pub(crate) mod forwarding;
+mod freshness;
 mod health;
 mod live;
 mod memory;

@@ -51,8 +51,10 @@ macro_rules! section {
     };
 }
 
+mod catalog;
 mod cluster;
 
+pub use catalog::CatalogSettings;
 pub use cluster::{BlobSettings, CdnSettings, ClusterSettings, EdgeSettings};
 
 section!(
@@ -66,16 +68,6 @@ section!(
         drain_timeout: HumanDuration = HumanDuration::secs(20),
         /// How long a stopping node answers `/readyz` with 503 before it closes its listeners, so that balancers notice.
         drain_delay: HumanDuration = HumanDuration::secs(0),
-    }
-);
-
-section!(
-    /// The catalog: accounts, videos and all else but media.
-    CatalogSettings {
-        /// Where it is in PostgreSQL; empty: in a file of the data directory.
-        postgres: String = String::new(),
-        /// Connections to PostgreSQL at most.
-        postgres_connections: usize = 16,
     }
 );
 
@@ -566,6 +558,7 @@ impl Settings {
         if self.live.memory_window.0 < MEMORY_WINDOW_MIN {
             return refuse("live.memory_window", "must be at least 60s: what is newer is still being written");
         }
+        self.catalog.validate()?;
         self.blobs.validate()?;
         self.cdn.validate()?;
         self.cluster.validate(!self.catalog.postgres.is_empty(), self.blobs.is_remote())?;

@@ -58,6 +58,8 @@ mod privacy;
 mod pull;
 #[path = "e2e/push.rs"]
 mod push;
+#[path = "e2e/replicas.rs"]
+mod replicas;
 #[path = "e2e/slate.rs"]
 mod slate;
 #[path = "e2e/soak.rs"]

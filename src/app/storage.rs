@@ -3,7 +3,7 @@ use anyhow::{Context, Result};
 
 use crate::settings::{BlobSettings, Settings};
 use crate::storage::blobs::buckets::BucketOptions;
-use crate::storage::catalog::postgres::PostgresOptions;
+use crate::storage::catalog::postgres::{PostgresOptions, ReplicaOptions};
 use crate::storage::{Embedded, EmbeddedOptions, Storage};
 
 pub(super) async fn open_storage(settings: &Settings) -> Result<Storage> {
@@ -14,6 +14,10 @@ pub(super) async fn open_storage(settings: &Settings) -> Result<Storage> {
             address: catalog.postgres.clone(),
             connections: catalog.postgres_connections,
             is_shared: settings.cluster.name().is_some(),
+            replicas: ReplicaOptions {
+                addresses: catalog.postgres_replicas.clone(),
+                lag_max: catalog.replica_lag_max.0,
+            },
         }),
         buckets: settings.blobs.is_remote().then(|| bucket_options(&settings.blobs)),
         ..EmbeddedOptions::default()

@@ -12,7 +12,8 @@ use serde::Serialize;
 
 use super::DoctorArgs;
 use crate::media::pipelines::elements::{self, Inventory};
-use crate::settings::{Settings, TlsMode};
+use crate::settings::{CatalogSettings, Settings, TlsMode};
+use crate::storage::catalog::postgres::{self, Examined, ReplicaOptions};
 
 /// Oldest GStreamer whose elements behave as the pipelines expect: that of Debian 12.
 const GSTREAMER_MIN: (u32, u32) = (1, 22);
@@ -91,6 +92,9 @@ fn examine(args: &DoctorArgs) -> Vec<Check> {
         checks.push(port(&RTMPS, (settings.live.rtmp_address, settings.live.rtmps_port), data_dir));
     }
     checks.push(descriptors(&settings));
+    if !settings.catalog.postgres.is_empty() {
+        checks.extend(catalog(&settings.catalog));
+    }
     let built = std::env::current_exe().and_then(|file| file.metadata()?.modified()).ok();
     checks.push(clock(SystemTime::now(), built));
     checks
@@ -193,6 +197,34 @@ fn serves_here(data_dir: &Path, listener: &Listener, port: u16) -> bool {
     let ports = std::fs::read(data_dir.join("ports.json")).ok();
     let ports = ports.and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
     ports.is_some_and(|ports| ports[listener.bound].as_u64() == Some(u64::from(port)))
+}
+
+/// The servers of a catalog in PostgreSQL.
+fn catalog(settings: &CatalogSettings) -> Vec<Check> {
+    let replicas =
+        ReplicaOptions { addresses: settings.postgres_replicas.clone(), lag_max: settings.replica_lag_max.0 };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let found = match runtime {
+        Ok(runtime) => runtime.block_on(postgres::examine(&settings.postgres, &replicas)),
+        Err(error) => vec![Examined { name: "primary".into(), fault: Some(error.to_string()) }],
+    };
+    found.iter().enumerate().map(|(index, found)| judge_catalog(index == 0, found)).collect()
+}
+
+fn judge_catalog(is_primary: bool, found: &Examined) -> Check {
+    let name = if is_primary { "catalog" } else { "catalog replica" };
+    match &found.fault {
+        None if is_primary => Check::ok(name, "PostgreSQL answers"),
+        None => Check::ok(name, format!("{} answers as a replica", found.name)),
+        Some(fault) if is_primary => {
+            let remedy = "start PostgreSQL, or correct catalog.postgres";
+            Check::with(name, Outcome::Failed, fault, remedy)
+        }
+        Some(fault) => {
+            let remedy = "have it follow the primary by streaming, or take it out of catalog.postgres_replicas";
+            Check::with(name, Outcome::Warning, format!("{}: {fault}", found.name), remedy)
+        }
+    }
 }
 
 fn descriptors(settings: &Settings) -> Check {
@@ -299,6 +331,15 @@ mod tests {
         let now = SystemTime::now();
         assert_eq!(clock(now, Some(now + Duration::from_secs(3600))).outcome, Outcome::Failed);
         assert_eq!(clock(now, Some(now)).outcome, Outcome::Ok);
+    }
+
+    #[test]
+    fn a_server_does_without_a_replica_but_not_without_its_catalog() {
+        let found = Examined { name: "db-2:5432".into(), fault: Some("it does not answer".into()) };
+        let check = judge_catalog(false, &found);
+        assert_eq!((check.outcome, check.found.as_str()), (Outcome::Warning, "db-2:5432: it does not answer"));
+        assert_eq!(judge_catalog(true, &found).outcome, Outcome::Failed);
+        assert_eq!(judge_catalog(false, &Examined { fault: None, ..found }).outcome, Outcome::Ok);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use axum::routing::{delete, get, post};
 
 use super::state::HttpState;
 
-mod browser;
+pub(crate) mod browser;
 pub(crate) mod first_admin;
 pub(crate) mod keys;
 pub(crate) mod logins;

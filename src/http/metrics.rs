@@ -64,6 +64,7 @@ fn describe() {
         Unit::Seconds,
         "Time from a request's head to the end of its answer, by route"
     );
+    describe_catalog();
     describe_uploads();
     describe_work();
     describe_live();
@@ -72,6 +73,24 @@ fn describe() {
     metrics::describe_gauge!("playhouse_actors", Unit::Count, "Running actors, by family");
     metrics::describe_gauge!("playhouse_http_requests_in_flight", Unit::Count, "Requests being answered");
     metrics::describe_gauge!("playhouse_http_connections", Unit::Count, "Open connections");
+}
+
+/// Those of where lists are read.
+fn describe_catalog() {
+    let counters = [
+        ("playhouse_catalog_lists_total", "Lists read of the catalog, by target: primary, replica"),
+        (
+            "playhouse_catalog_replica_fallbacks_total",
+            "Times that the primary was read because of replicas, by reason: none (in use), lagging, failed, timeout",
+        ),
+    ];
+    for (name, text) in counters {
+        metrics::describe_counter!(name, Unit::Count, text);
+    }
+    let text = "How far behind the primary of the catalog a replica is, or was when it last said";
+    metrics::describe_gauge!("playhouse_catalog_replica_lag_seconds", Unit::Seconds, text);
+    let text = "Whether lists are read from a replica of the catalog: 1 or 0";
+    metrics::describe_gauge!("playhouse_catalog_replica_used", Unit::Count, text);
 }
 
 /// Those of uploads.

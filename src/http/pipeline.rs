@@ -18,6 +18,7 @@ use tower::Service;
 use super::access::{AccessEntry, TrackedBody};
 use super::client_address::Scheme;
 use super::forwarding::{self, Subject};
+use super::freshness::WriteMark;
 use super::problem::{self, Problem};
 use super::request_info::{REQUEST_ID, RequestInfo};
 use super::state::HttpState;
@@ -42,13 +43,15 @@ pub struct Pipeline {
     router: Router,
     /// What answers over HTTPS say about it.
     transport_security: Option<HeaderValue>,
+    write_mark: WriteMark,
 }
 
 impl Pipeline {
     /// Around these routes.
     pub fn new(state: HttpState, router: Router) -> Self {
         let transport_security = transport_security(&state.settings);
-        Self { state, router, transport_security }
+        let write_mark = WriteMark::new(&state.settings);
+        Self { state, router, transport_security, write_mark }
     }
 
     /// Whether an address is a proxy's whose word counts.
@@ -85,6 +88,7 @@ impl Pipeline {
         if let Some(value) = self.transport_security.as_ref().filter(|_| info.is_https()) {
             response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, value.clone());
         }
+        self.write_mark.write_to(&mut response, &method);
         if method == Method::HEAD {
             response = without_body(response);
         }

@@ -12,7 +12,7 @@ use tokio::sync::watch::Sender;
 use self::executor::{CommitError, Executor, Row};
 use self::statement::{Statement, Transaction};
 use crate::domain::cluster::Lease;
-use crate::domain::ports::{Catalog, CatalogError};
+use crate::domain::ports::{Catalog, CatalogError, Freshness};
 
 mod accounts;
 mod cursor;
@@ -54,6 +54,15 @@ impl CatalogStore {
         Self { executor, told: Sender::new(0), lease: None }
     }
 
+    /// The same at a replica, for lists that need not be of now.
+    fn replica(&self, freshness: Freshness) -> Option<Self> {
+        let executor = match freshness {
+            Freshness::Latest => None,
+            Freshness::Recent => self.executor.replica(),
+        };
+        executor.map(|executor| Self { executor, ..self.clone() })
+    }
+
     async fn rows(&self, query: Statement) -> Result<Vec<Row>, CatalogError> {
         Ok(self.executor.read(vec![query]).await?.pop().unwrap_or_default())
     }
@@ -90,6 +99,19 @@ impl From<CommitError> for CatalogError {
             CommitError::Unavailable(reason) => CatalogError::Unavailable(reason),
         }
     }
+}
+
+/// What a replica said, unless the primary has to be asked instead.
+fn taken<T>(listed: Result<T, CatalogError>) -> Option<Result<T, CatalogError>> {
+    let is_taken = matches!(listed, Ok(_) | Err(CatalogError::InvalidCursor));
+    if is_taken {
+        count_list("replica");
+    }
+    is_taken.then_some(listed)
+}
+
+fn count_list(target: &'static str) {
+    metrics::counter!("playhouse_catalog_lists_total", "target" => target).increment(1);
 }
 
 fn contended() -> CatalogError {

@@ -16,6 +16,17 @@ pub(crate) struct Postgres {
     process: Child,
 }
 
+/// A directory that a server's own user may write to.
+fn directory() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a directory");
+    if geteuid().is_root() {
+        let user = User::from_name("postgres").expect("the users").expect("a user of that name");
+        let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
+        std::os::unix::fs::chown(dir.path(), Some(uid), Some(gid)).expect("its directory");
+    }
+    dir
+}
+
 /// One of its programs, run by somebody who is not the administrator; ends with this process, whatever ends that.
 fn program(name: &str) -> Command {
     let mut command = Command::new("setpriv");
@@ -33,20 +44,66 @@ fn program(name: &str) -> Command {
 impl Postgres {
     /// Starts an empty one.
     pub(crate) fn start() -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        if geteuid().is_root() {
-            let user = User::from_name("postgres").expect("the users").expect("a user of that name");
-            let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
-            std::os::unix::fs::chown(dir.path(), Some(uid), Some(gid)).expect("its directory");
-        }
+        let dir = directory();
         let mut initdb = program("initdb");
         initdb.args(["--no-sync", "-A", "trust", "-U", "playhouse", "-E", "UTF8", "--locale=C", "-D"]);
         let made = initdb.arg(dir.path().join("data")).output().expect("initdb");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        Self::of(dir)
+    }
+
+    /// Starts another one that follows this one by streaming.
+    #[allow(dead_code, reason = "most tests need one server")]
+    pub(crate) fn standby(&self) -> Self {
+        let dir = directory();
+        let mut copy = program("pg_basebackup");
+        copy.args(["--no-sync", "-c", "fast", "-X", "stream", "-R", "-U", "playhouse", "-h"]).arg(self.dir.path());
+        let made = copy.arg("-D").arg(dir.path().join("data")).output().expect("pg_basebackup");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        Self::of(dir)
+    }
+
+    fn of(dir: tempfile::TempDir) -> Self {
         let process = launch(&dir);
         let server = Self { dir, process };
         server.wait();
         server
+    }
+
+    /// What it answers to a query, as text.
+    #[allow(dead_code, reason = "most tests ask by a client of their own")]
+    pub(crate) fn ask(&self, sql: &str) -> String {
+        let mut psql = program("psql");
+        psql.arg("-h").arg(self.dir.path()).args(["-U", "playhouse", "-X", "-q", "-A", "-t", "-c", sql, "postgres"]);
+        let answer = psql.stdout(Stdio::piped()).output().expect("psql");
+        assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
+        String::from_utf8_lossy(&answer.stdout).trim().to_owned()
+    }
+
+    /// How the program calls it.
+    #[allow(dead_code, reason = "most tests need one server")]
+    pub(crate) fn name(&self) -> String {
+        format!("{}:5432", self.dir.path().display())
+    }
+
+    /// Has all of its processes stand still: connections stay, and nothing answers.
+    #[allow(dead_code, reason = "most tests need one that answers")]
+    pub(crate) fn freeze(&self) {
+        self.signal_all(Signal::SIGSTOP);
+    }
+
+    /// Has them go on.
+    pub(crate) fn thaw(&self) {
+        self.signal_all(Signal::SIGCONT);
+    }
+
+    fn signal_all(&self, signal: Signal) {
+        let own = self.process.id();
+        let children = std::fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
+        let children = children.split_whitespace().filter_map(|id| id.parse().ok());
+        for process in i32::try_from(own).into_iter().chain(children) {
+            let _ = kill(Pid::from_raw(process), signal);
+        }
     }
 
     /// What a client has to know of one of its databases.
@@ -73,6 +130,7 @@ impl Postgres {
 
     /// Ends it as if its machine had failed.
     pub(crate) fn stop(&mut self) {
+        self.thaw();
         let pid = Pid::from_raw(i32::try_from(self.process.id()).unwrap_or(0));
         let _ = kill(pid, Signal::SIGQUIT);
         let _ = self.process.wait();

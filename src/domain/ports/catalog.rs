@@ -66,6 +66,15 @@ pub struct PageRequest {
     pub cursor: Option<String>,
 }
 
+/// How old an answer may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// It has all that was committed before.
+    Latest,
+    /// It may lack what was committed in the last moments; how many is a setting.
+    Recent,
+}
+
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Page<T> {
@@ -247,7 +256,12 @@ pub trait VideoCatalog: Send + Sync {
     /// The video played under this id; deleted ones are not found.
     async fn video_by_playback(&self, id: &PlaybackId) -> Result<Option<Video>, CatalogError>;
     /// Videos, newest first.
-    async fn list_videos(&self, filter: VideoFilter, page: PageRequest) -> Result<Page<Video>, CatalogError>;
+    async fn list_videos(
+        &self,
+        filter: VideoFilter,
+        page: PageRequest,
+        freshness: Freshness,
+    ) -> Result<Page<Video>, CatalogError>;
     /// Replaces a video's details with a `video.updated` event; `Stale` when `expected_revision` is given and another.
     async fn update_video(
         &self,
@@ -381,7 +395,12 @@ pub trait LiveCatalog: Send + Sync {
     /// The live stream whose key has this digest.
     async fn live_by_key(&self, hash: &str) -> Result<Option<Live>, CatalogError>;
     /// Live streams, newest first: an account's own of every state and privacy, or the public ones that are live.
-    async fn list_lives(&self, owner: Option<&UserId>, page: PageRequest) -> Result<Page<Live>, CatalogError>;
+    async fn list_lives(
+        &self,
+        owner: Option<&UserId>,
+        page: PageRequest,
+        freshness: Freshness,
+    ) -> Result<Page<Live>, CatalogError>;
     /// Changes a live stream with a `live.updated` event; `Stale` when `expected_revision` is given and another.
     async fn update_live(
         &self,

@@ -18,7 +18,7 @@ const COOKIE_NAME: &str = "playhouse_refresh";
 const COOKIE_PATH: &str = "/api/v1/auth";
 
 /// Whether the client asks for browser mode.
-pub(super) fn is_browser(headers: &HeaderMap) -> bool {
+pub(crate) fn is_browser(headers: &HeaderMap) -> bool {
     headers.get(CLIENT).is_some_and(|value| value == "browser")
 }
 
@@ -31,18 +31,19 @@ pub(super) fn cookie_token(
     if !is_browser(headers) {
         return Ok(None);
     }
-    let Some(token) = find_cookie(headers) else { return Ok(None) };
+    let Some(token) = find_cookie(headers, COOKIE_NAME) else { return Ok(None) };
     if !is_own_origin(&state.settings.server.public_url, info, headers) {
         return Err(Problem::forbidden("foreign_origin", "Sessions are only managed from this site's own pages."));
     }
     Ok(Some(token.to_owned()))
 }
 
-fn find_cookie(headers: &HeaderMap) -> Option<&str> {
+/// The value of a cookie that is not empty.
+pub(crate) fn find_cookie<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
     let cookies =
         headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok()).flat_map(|list| list.split(';'));
     let mut pairs = cookies.filter_map(|pair| pair.trim().split_once('='));
-    pairs.find_map(|(name, value)| (name == COOKIE_NAME && !value.is_empty()).then_some(value))
+    pairs.find_map(|(name, value)| (name == wanted && !value.is_empty()).then_some(value))
 }
 
 /// Origins are compared whole with `server.public_url`, and by host with the address the request came to: behind a proxy

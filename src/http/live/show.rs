@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::view::LiveView;
 use crate::domain::ids::LiveId;
 use crate::domain::live::Live;
+use crate::domain::ports::Freshness;
 use crate::domain::video::Privacy;
 use crate::http::auth::Viewer;
 use crate::http::etag;
@@ -30,11 +31,12 @@ pub(super) async fn list(
     viewer: Option<Viewer>,
     info: RequestInfo,
     Query(query): Query<ListQuery>,
+    freshness: Freshness,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let owner = OwnerQuery(query.owner).parse(viewer.as_ref())?;
     let page = PageQuery { limit: query.limit, cursor: query.cursor, page: query.page }.parse()?;
-    let page = state.ports.catalog.list_lives(owner.as_ref(), page).await?;
+    let page = state.ports.catalog.list_lives(owner.as_ref(), page, freshness).await?;
     let mut data = Vec::with_capacity(page.items.len());
     for live in &page.items {
         data.push(LiveView::of(&state, (&info, viewer.as_ref()), live).await?);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::view::VideoView;
 use crate::domain::ids::UserId;
-use crate::domain::ports::{Page, PageRequest, VideoFilter};
+use crate::domain::ports::{Freshness, Page, PageRequest, VideoFilter};
 use crate::http::auth::Viewer;
 use crate::http::etag;
 use crate::http::extract::Query;
@@ -54,10 +54,11 @@ pub(super) async fn list(
     viewer: Option<Viewer>,
     info: RequestInfo,
     Query(query): Query<ListQuery>,
+    freshness: Freshness,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (filter, page) = query.parse(viewer.as_ref())?;
-    let page = state.ports.catalog.list_videos(filter, page).await?;
+    let page = state.ports.catalog.list_videos(filter, page, freshness).await?;
     let views = stream::iter(&page.items).then(|video| VideoView::of(&state, &info, video));
     let views = views.try_collect().await?;
     etag::json(&headers, 0, &ListPage::new(page, views))

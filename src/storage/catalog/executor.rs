@@ -37,6 +37,11 @@ pub trait Executor: Send + Sync {
     async fn read(&self, queries: Vec<Statement>) -> Result<Vec<Vec<Row>>, CatalogError>;
     /// Applies a transaction durably; answers with the rows changed by each statement. Readers see it from then on.
     async fn commit(&self, transaction: Transaction) -> Result<Vec<u64>, CommitError>;
+    /// A copy of the database that is known to be fresh enough for lists, if there is any: it reads alone, and may fail at that
+    /// at any time.
+    fn replica(&self) -> Option<Arc<dyn Executor>> {
+        None
+    }
     /// Moves when others may have committed events; `None` where nobody else does.
     fn told(&self) -> Option<watch::Receiver<u64>> {
         None

@@ -5,11 +5,11 @@ use serde_json::json;
 use super::cursor::Cursor;
 use super::executor::{CommitError, Row};
 use super::statement::{Statement, Transaction};
-use super::{CatalogStore, EDIT_ATTEMPTS_MAX, contended, to_json, videos};
+use super::{CatalogStore, EDIT_ATTEMPTS_MAX, contended, count_list, taken, to_json, videos};
 use crate::domain::events::NewEvent;
 use crate::domain::ids::{LiveId, PlaybackId, UserId};
 use crate::domain::live::{Live, LivePatch, LiveState, LiveStep, SealedPassphrase, StoredKey};
-use crate::domain::ports::{CatalogError, LiveCatalog, Page, PageRequest};
+use crate::domain::ports::{CatalogError, Freshness, LiveCatalog, Page, PageRequest};
 use crate::domain::time::Timestamp;
 use crate::domain::video::Privacy;
 
@@ -168,29 +168,8 @@ impl CatalogStore {
         }
         Err(contended())
     }
-}
 
-#[async_trait]
-impl LiveCatalog for CatalogStore {
-    async fn create_live(&self, live: Live) -> Result<(), CatalogError> {
-        let transaction = Transaction::new().then(insert(&live)?).event(event("live.created", &live), live.created_at);
-        self.commit(transaction).await?;
-        Ok(())
-    }
-
-    async fn live(&self, id: &LiveId) -> Result<Option<Live>, CatalogError> {
-        self.find_live("id = :value", id.as_str()).await
-    }
-
-    async fn live_by_playback(&self, id: &PlaybackId) -> Result<Option<Live>, CatalogError> {
-        self.find_live("playback_id = :value", id.as_str()).await
-    }
-
-    async fn live_by_key(&self, hash: &str) -> Result<Option<Live>, CatalogError> {
-        self.find_live("key_hash = :value", hash).await
-    }
-
-    async fn list_lives(&self, owner: Option<&UserId>, page: PageRequest) -> Result<Page<Live>, CatalogError> {
+    async fn lives_listed(&self, owner: Option<&UserId>, page: &PageRequest) -> Result<Page<Live>, CatalogError> {
         let limit = page.limit.clamp(1, PAGE_MAX);
         let list = format!("lives {owner:?}");
         let cursor = page.cursor.as_deref().map(|text| Cursor::parse(&list, text)).transpose()?;
@@ -222,6 +201,42 @@ impl LiveCatalog for CatalogStore {
         };
         let total_estimate = counted.first().map_or(Ok(0), |row| row.number("total"))?;
         Ok(Page { items, next_cursor, total_estimate })
+    }
+}
+
+#[async_trait]
+impl LiveCatalog for CatalogStore {
+    async fn create_live(&self, live: Live) -> Result<(), CatalogError> {
+        let transaction = Transaction::new().then(insert(&live)?).event(event("live.created", &live), live.created_at);
+        self.commit(transaction).await?;
+        Ok(())
+    }
+
+    async fn live(&self, id: &LiveId) -> Result<Option<Live>, CatalogError> {
+        self.find_live("id = :value", id.as_str()).await
+    }
+
+    async fn live_by_playback(&self, id: &PlaybackId) -> Result<Option<Live>, CatalogError> {
+        self.find_live("playback_id = :value", id.as_str()).await
+    }
+
+    async fn live_by_key(&self, hash: &str) -> Result<Option<Live>, CatalogError> {
+        self.find_live("key_hash = :value", hash).await
+    }
+
+    async fn list_lives(
+        &self,
+        owner: Option<&UserId>,
+        page: PageRequest,
+        freshness: Freshness,
+    ) -> Result<Page<Live>, CatalogError> {
+        if let Some(replica) = self.replica(freshness)
+            && let Some(listed) = taken(replica.lives_listed(owner, &page).await)
+        {
+            return listed;
+        }
+        count_list("primary");
+        self.lives_listed(owner, &page).await
     }
 
     async fn update_live(

@@ -79,9 +79,14 @@ pub enum SchemaError {
     Unreadable(String),
 }
 
+/// The version of the tables that this program knows.
+pub(super) fn newest() -> i64 {
+    MIGRATIONS.last().map_or(0, |migration| migration.version)
+}
+
 /// The migration that comes after this version.
 pub(super) fn next_after(found: i64) -> Result<Option<&'static Migration>, SchemaError> {
-    let known = MIGRATIONS.last().map_or(0, |migration| migration.version);
+    let known = newest();
     if found > known {
         return Err(SchemaError::Newer { found, known });
     }

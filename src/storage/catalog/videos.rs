@@ -5,11 +5,11 @@ use serde_json::json;
 use super::cursor::Cursor;
 use super::executor::{CommitError, Row};
 use super::statement::{Statement, Transaction, in_list};
-use super::{CatalogStore, EDIT_ATTEMPTS_MAX, contended};
+use super::{CatalogStore, EDIT_ATTEMPTS_MAX, contended, count_list, taken};
 use crate::domain::asset::BlobKey;
 use crate::domain::events::NewEvent;
 use crate::domain::ids::{PlaybackId, VideoId};
-use crate::domain::ports::{CatalogError, Page, PageRequest, VideoCatalog, VideoFilter, VideoStep};
+use crate::domain::ports::{CatalogError, Freshness, Page, PageRequest, VideoCatalog, VideoFilter, VideoStep};
 use crate::domain::time::Timestamp;
 use crate::domain::video::{Video, VideoDetails, VideoStatus};
 
@@ -85,6 +85,23 @@ impl CatalogStore {
         bare.iter().map(|row| rows::video_from(row, &children)).collect()
     }
 
+    async fn videos_listed(&self, filter: &VideoFilter, page: &PageRequest) -> Result<Page<Video>, CatalogError> {
+        let list = ListQuery::new(filter);
+        let limit = page.limit.clamp(1, PAGE_MAX);
+        let cursor = page.cursor.as_deref().map(|text| Cursor::parse(&list.list, text)).transpose()?;
+        let mut answers = self.executor.read(vec![list.page(limit, cursor.as_ref()), list.count()]).await?.into_iter();
+        let (mut found, counted) = (answers.next().unwrap_or_default(), answers.next().unwrap_or_default());
+        let has_more = found.len() > limit as usize;
+        found.truncate(limit as usize);
+        let items = self.complete_videos(&found).await?;
+        let next_cursor = match items.last() {
+            Some(last) if has_more => Some(Cursor::after(&list.list, last.created_at, &last.id).to_text()?),
+            _ => None,
+        };
+        let total_estimate = counted.first().map_or(Ok(0), |row| row.number("total"))?;
+        Ok(Page { items, next_cursor, total_estimate })
+    }
+
     async fn find_video(&self, condition: &str, id: &str) -> Result<Option<Video>, CatalogError> {
         let mut queries = vec![rows::select_one(condition, id)];
         queries.extend(rows::select_children_where(condition, id));
@@ -109,21 +126,19 @@ impl VideoCatalog for CatalogStore {
         self.find_video("v.playback_id = :id", id.as_str()).await
     }
 
-    async fn list_videos(&self, filter: VideoFilter, page: PageRequest) -> Result<Page<Video>, CatalogError> {
-        let list = ListQuery::new(&filter);
-        let limit = page.limit.clamp(1, PAGE_MAX);
-        let cursor = page.cursor.as_deref().map(|text| Cursor::parse(&list.list, text)).transpose()?;
-        let mut answers = self.executor.read(vec![list.page(limit, cursor.as_ref()), list.count()]).await?.into_iter();
-        let (mut found, counted) = (answers.next().unwrap_or_default(), answers.next().unwrap_or_default());
-        let has_more = found.len() > limit as usize;
-        found.truncate(limit as usize);
-        let items = self.complete_videos(&found).await?;
-        let next_cursor = match items.last() {
-            Some(last) if has_more => Some(Cursor::after(&list.list, last.created_at, &last.id).to_text()?),
-            _ => None,
-        };
-        let total_estimate = counted.first().map_or(Ok(0), |row| row.number("total"))?;
-        Ok(Page { items, next_cursor, total_estimate })
+    async fn list_videos(
+        &self,
+        filter: VideoFilter,
+        page: PageRequest,
+        freshness: Freshness,
+    ) -> Result<Page<Video>, CatalogError> {
+        if let Some(replica) = self.replica(freshness)
+            && let Some(listed) = taken(replica.videos_listed(&filter, &page).await)
+        {
+            return listed;
+        }
+        count_list("primary");
+        self.videos_listed(&filter, &page).await
     }
 
     async fn update_video(

@@ -8,7 +8,7 @@ use crate::domain::ids::{LiveId, PlaybackId};
 use crate::domain::live::pull::Pull;
 use crate::domain::live::push::SealedText;
 use crate::domain::live::{Live, LiveChoices, LivePatch, LiveState, LiveStep, Slate, StoredKey};
-use crate::domain::ports::{Catalog, CatalogError, PageRequest};
+use crate::domain::ports::{Catalog, CatalogError, Freshness, PageRequest};
 use crate::domain::video::{Privacy, VideoDetails};
 
 fn key(name: &str) -> StoredKey {
@@ -194,13 +194,13 @@ pub(in crate::storage) async fn lists_show_what_is_live(catalog: &Arc<dyn Catalo
     }
     let page = |cursor| PageRequest { limit: 3, cursor };
     let titles = |lives: &[Live]| lives.iter().map(|live| live.details.title.clone()).collect::<Vec<_>>();
-    let public = catalog.list_lives(None, page(None)).await.unwrap();
+    let public = catalog.list_lives(None, page(None), Freshness::Latest).await.unwrap();
     assert_eq!((titles(&public.items), public.total_estimate), (vec!["eve 3".to_owned(), "eve 1".to_owned()], 2));
-    let first = catalog.list_lives(Some(&user.id), page(None)).await.unwrap();
+    let first = catalog.list_lives(Some(&user.id), page(None), Freshness::Latest).await.unwrap();
     assert_eq!((titles(&first.items).len(), first.total_estimate), (3, 5));
-    let rest = catalog.list_lives(Some(&user.id), page(first.next_cursor.clone())).await.unwrap();
+    let rest = catalog.list_lives(Some(&user.id), page(first.next_cursor.clone()), Freshness::Latest).await.unwrap();
     assert_eq!((titles(&rest.items), rest.next_cursor), (vec!["eve 1".to_owned(), "eve 0".to_owned()], None));
-    let strange = catalog.list_lives(Some(&other.id), page(first.next_cursor)).await;
+    let strange = catalog.list_lives(Some(&other.id), page(first.next_cursor), Freshness::Latest).await;
     assert_eq!(strange, Err(CatalogError::InvalidCursor));
 }
 

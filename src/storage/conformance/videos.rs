@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::{at, created, details, events, new_upload, partial, processing, raw, registered};
 use crate::domain::asset::{BlobKey, Extent};
 use crate::domain::ids::VideoId;
-use crate::domain::ports::{Catalog, CatalogError, PageRequest, VideoFilter, VideoStep};
+use crate::domain::ports::{Catalog, CatalogError, Freshness, PageRequest, VideoFilter, VideoStep};
 use crate::domain::time::Timestamp;
 use crate::domain::trim::Trim;
 use crate::domain::upload::{Concatenation, Upload};
@@ -256,7 +256,8 @@ async fn list(catalog: &dyn Catalog, filter: VideoFilter) -> Vec<String> {
     let mut titles = Vec::new();
     let mut cursor = None;
     loop {
-        let page = catalog.list_videos(filter.clone(), PageRequest { limit: 1, cursor }).await.unwrap();
+        let page =
+            catalog.list_videos(filter.clone(), PageRequest { limit: 1, cursor }, Freshness::Latest).await.unwrap();
         assert!(page.items.len() <= 1);
         titles.extend(page.items.into_iter().map(|video| video.title));
         cursor = page.next_cursor;
@@ -293,12 +294,12 @@ pub(in super::super) async fn lists_show_what_may_be_seen(catalog: &Arc<dyn Cata
     assert_eq!(list(&**catalog, bobs_music).await, ["hidden", "unfinished"]);
 
     let page = |cursor| PageRequest { limit: 2, cursor };
-    let first = catalog.list_videos(VideoFilter::default(), page(None)).await.unwrap();
+    let first = catalog.list_videos(VideoFilter::default(), page(None), Freshness::Latest).await.unwrap();
     assert_eq!(first.total_estimate, 5);
     assert_eq!(first.items[1].renditions.len(), 1, "lists carry whole videos");
-    let foreign = catalog.list_videos(of_bob, page(first.next_cursor)).await;
+    let foreign = catalog.list_videos(of_bob, page(first.next_cursor), Freshness::Latest).await;
     assert_eq!(foreign, Err(CatalogError::InvalidCursor));
-    let garbage = catalog.list_videos(VideoFilter::default(), page(Some("garbage".into()))).await;
+    let garbage = catalog.list_videos(VideoFilter::default(), page(Some("garbage".into())), Freshness::Latest).await;
     assert_eq!(garbage, Err(CatalogError::InvalidCursor));
 }
 

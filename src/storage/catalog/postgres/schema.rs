@@ -3,7 +3,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use deadpool_postgres::Object;
 
-use super::super::schema::{Migration, SchemaError, next_after};
+use super::super::schema::{Migration, SchemaError, newest, next_after};
 use super::in_full;
 
 /// Makes tables for months to come.
@@ -17,6 +17,17 @@ pub(super) async fn migrate(connection: &mut Object) -> Result<(), SchemaError> 
         tracing::info!(version = applied.version, name = applied.name, "catalog migrated");
     }
     connection.batch_execute(MONTHS).await.map_err(|error| SchemaError::Unreadable(in_full(&error)))
+}
+
+/// Refuses tables of another version than this program's, as a replica has that is behind, or ahead with its primary.
+pub(super) async fn expect_newest(connection: &Object) -> Result<(), String> {
+    let read = async {
+        let version = connection.prepare_cached("SELECT COALESCE(MAX(version), 0) FROM schema_migrations").await?;
+        connection.query_one(&version, &[]).await?.try_get(0)
+    };
+    let found: i64 = read.await.map_err(|error: tokio_postgres::Error| in_full(&error))?;
+    let known = newest();
+    if found == known { Ok(()) } else { Err(format!("it has tables of version {found}, this program wants {known}")) }
 }
 
 /// Applies the next one, if one is missing.

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use futures::StreamExt;
 use serde_json::json;
 
@@ -16,7 +18,7 @@ use server::Postgres;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn alone(address: String, connections: usize) -> PostgresOptions {
-    PostgresOptions { address, connections, is_shared: false }
+    PostgresOptions { address, connections, is_shared: false, replicas: ReplicaOptions::default() }
 }
 
 /// A database with the tables and nothing in them, of which others are copies.
@@ -185,4 +187,85 @@ async fn there_is_always_a_month_to_come() {
         let rows = executor.read(vec![Statement::new(query).bind("name", table)]).await.unwrap();
         assert_eq!(rows[0][0].integer("total").unwrap(), 14, "a year and a month, and what was before");
     }
+}
+
+async fn count_users(executor: &dyn Executor) -> Result<i64, CatalogError> {
+    let rows = executor.read(vec![Statement::new("SELECT COUNT(*) AS total FROM users")]).await?;
+    rows[0][0].integer("total")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_is_believed_for_as_long_as_it_may_lag() {
+    const LAG_MAX: Duration = Duration::from_secs(1);
+    let primary = Postgres::start();
+    drop(store(&primary, "postgres").await);
+    let standby = primary.standby();
+    let replicas = ReplicaOptions { addresses: vec![standby.address("postgres")], lag_max: LAG_MAX };
+    let options = PostgresOptions { replicas, is_shared: true, ..alone(primary.address("postgres"), 4) };
+    let executor = Arc::new(PostgresExecutor::open(&options).await.unwrap());
+    let begun = std::time::Instant::now();
+    let replica = loop {
+        match executor.replica() {
+            Some(replica) => break replica,
+            None => assert!(begun.elapsed() < PATIENCE, "it is not used"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let refused = replica.commit(Transaction::new()).await;
+    assert!(matches!(refused, Err(CommitError::Unavailable(_))), "a replica changes nothing");
+    // It stands still, and is asked whatever the looks at it have found.
+    standby.ask("SELECT pg_wal_replay_pause()");
+    while standby.ask("SELECT pg_get_wal_replay_pause_state()") != "paused" {
+        assert!(begun.elapsed() < PATIENCE, "it does not stand still");
+    }
+    registered(&CatalogStore::new(executor.clone()), "ann").await;
+    let committed = std::time::Instant::now();
+    let mut believed = 0;
+    loop {
+        let asked = committed.elapsed();
+        match count_users(&*replica).await {
+            Ok(users) => assert!((users, asked < LAG_MAX) == (0, true), "{users} users, after {asked:?}"),
+            Err(CatalogError::Unavailable(_)) => break,
+            Err(error) => panic!("{error}"),
+        }
+        believed += 1;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(believed > 0, "it was never read");
+    assert_eq!(count_users(&*executor).await, Ok(1));
+    standby.ask("SELECT pg_wal_replay_resume()");
+    while count_users(&*replica).await != Ok(1) {
+        assert!(begun.elapsed() < PATIENCE, "it is not believed again");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_are_examined_before_they_are_used() {
+    let mut primary = Postgres::start();
+    let standby = primary.standby();
+    let addresses = vec![
+        standby.address("postgres"),
+        standby.address("template1"),
+        primary.address("postgres"),
+        "host=/nowhere user=nobody password=secret".into(),
+        "host=a,b".into(),
+    ];
+    let replicas = ReplicaOptions { addresses, lag_max: PATIENCE };
+    let found = examine(&primary.address("postgres"), &replicas).await;
+    let faults: Vec<Option<&str>> = found.iter().map(|found| found.fault.as_deref()).collect();
+    assert_eq!(faults[..2], [None, None], "the primary and its replica");
+    let has = |index: usize, text: &str| faults[index].is_some_and(|fault: &str| fault.contains(text));
+    assert!(has(2, "another database") && has(3, "no replica") && has(4, "connecting"), "{faults:?}");
+    assert!(has(5, "one server"), "{faults:?}");
+    let names: Vec<&str> = found.iter().map(|found| found.name.as_str()).collect();
+    assert_eq!(names, ["primary", &standby.name(), &standby.name(), &primary.name(), "/nowhere:5432", "number 5"]);
+    primary.stop();
+    let found = examine(&primary.address("postgres"), &ReplicaOptions::default()).await;
+    assert!(matches!(found.as_slice(), [Examined { fault: Some(_), .. }]), "{found:?}");
+    let several = ReplicaOptions { addresses: vec![standby.address("postgres"), "host=a,b".into()], lag_max: PATIENCE };
+    primary.resume();
+    let options = PostgresOptions { replicas: several, ..alone(primary.address("postgres"), 1) };
+    let refused = PostgresExecutor::open(&options).await;
+    assert!(matches!(refused, Err(PostgresOpenError::Replica { number: 2, .. })));
 }
