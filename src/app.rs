@@ -15,33 +15,31 @@ use crate::actors::janitor::{JanitorContext, JanitorHandle};
 use crate::actors::limits::share;
 use crate::actors::live_keys::KeySealer;
 use crate::actors::live_priority::{self, PriorityContext};
-use crate::actors::live_pull::{PULLS_MAX, PullContext, PullsHandle};
-use crate::actors::live_relay::RELAYS_MAX;
-use crate::actors::lives::{LIVES_MAX, LadderConditions, Lives, LivesHandle, PushConditions, Streams};
+use crate::actors::live_pull::{PullContext, PullsHandle};
+use crate::actors::lives::{LadderConditions, Lives, LivesHandle, PushConditions, Streams};
 use crate::actors::media_tokens::MediaTokens;
-use crate::actors::node_root::{Branch, RootArguments, RootHandle, Tree};
+use crate::actors::node_root::{RootArguments, RootHandle, Tree};
 use crate::actors::nodes::NodesHandle;
 use crate::actors::playback::{Playback, PlaybackHandle};
-use crate::actors::remote::{Extensions, Switchboard};
-use crate::actors::supervisor::{Family, FamilyHandle, SupervisorArguments};
+use crate::actors::remote::Switchboard;
 use crate::actors::thumbnails::{Thumbnails, ThumbnailsHandle};
 use crate::actors::transcode_job::{LadderDependencies, TranscodeDependencies};
 use crate::actors::transcode_peers;
 use crate::actors::transcode_worker::{PoolSettings, ProcessSettings, WorkerPoolHandle};
-use crate::actors::transcodes::{JOBS_MAX, TranscodesHandle};
+use crate::actors::transcodes::TranscodesHandle;
 use crate::actors::uploads::{Uploads, UploadsHandle};
 use crate::cluster::{Cluster, Inbound};
 use crate::domain::events::Event;
 use crate::domain::ids::VideoId;
 use crate::domain::ladder::live::LiveLadderSettings;
 use crate::domain::playback::machine::PlaybackLimits;
-use crate::domain::ports::{BlobStore, Clock, Entropy};
+use crate::domain::ports::{BlobStore, Entropy};
 use crate::domain::restart::RestartPolicy;
 use crate::http::ensure_first_admin;
 use crate::http::metrics as http_metrics;
 use crate::http::pipeline::Pipeline;
 use crate::http::server::Server;
-use crate::http::state::{HttpActors, HttpPorts, HttpServices, HttpState};
+use crate::http::state::{HttpPorts, HttpServices, HttpState};
 use crate::media::door::BlobDoor;
 use crate::media::edge::EdgeBlobs;
 use crate::media::resolve::Resolver;
@@ -54,11 +52,13 @@ use crate::tls::Tls;
 mod cdn;
 mod cluster;
 mod edge;
+mod families;
 mod listeners;
 mod storage;
 
 use cluster::Joined;
 use edge::{deleted, open_edge};
+use families::Families;
 use listeners::MediaListeners;
 use storage::open_storage;
 
@@ -95,8 +95,7 @@ pub struct Node {
     media: MediaListeners,
     certificates: Option<AbortOnDropHandle<()>>,
     tree: Tree,
-    playback: PlaybackHandle,
-    placed: cluster::Placed,
+    families: Families,
     ports_file: PathBuf,
     storage: Storage,
     door: Option<BlobDoor>,
@@ -145,17 +144,9 @@ impl Node {
         let (root, janitor) = (RootHandle::default(), JanitorHandle::default());
         let edge = open_edge(&settings, &storage, &nodes).await?;
         let ports = http_ports(&settings, &storage, (&transcodes, edge.as_ref()));
-        let actors = HttpActors {
-            thumbnails: ThumbnailsHandle::new(thumbnails_context(&storage, &ports, workers.clone())),
-            uploads: uploads.clone(),
-            playback: playback.clone(),
-            lives: lives.clone(),
-            pulls: pulls.clone(),
-            transcodes: transcodes.clone(),
-            root: root.clone(),
-            janitor: janitor.clone(),
-            nodes: nodes.clone(),
-        };
+        let families = Families { transcodes, uploads, playback, lives, pulls };
+        let thumbnails = ThumbnailsHandle::new(thumbnails_context(&storage, &ports, workers.clone()));
+        let actors = families.http_actors(thumbnails, (root.clone(), janitor.clone(), nodes.clone()));
         let services = HttpServices {
             settings: Arc::clone(&settings),
             ports,
@@ -166,37 +157,31 @@ impl Node {
         };
         let state = HttpState::open(services).await.context("the HTTP side cannot start")?;
 
-        let resume_all = resume_work(nodes.clone(), transcodes.clone(), (&lives, &pulls, &playback));
-        let cleaned = janitor_context((&settings, &nodes), &storage, (uploads.clone(), Arc::clone(&resume_all)));
+        let resume_all = families.resume_work(nodes.is_cluster());
+        let uploads = families.uploads.clone();
+        let cleaned = janitor_context((&settings, &nodes), &storage, (uploads, Arc::clone(&resume_all)));
         let mut branches = vec![
             workers.branch(pool_settings(&settings)?),
-            live_priority::branch(priority_context(&settings, (&lives, &workers))),
-            dispatcher::branch(Arc::clone(&storage.catalog), listeners(&state, &transcodes, edge.as_ref())),
+            live_priority::branch(priority_context(&settings, (&families.lives, &workers))),
+            dispatcher::branch(Arc::clone(&storage.catalog), listeners(&state, &families.transcodes, edge.as_ref())),
             janitor.branch(Arc::new(cleaned)),
         ];
-        branches.extend(families(&settings, (&transcodes, &uploads, &playback), (&lives, &pulls)));
-        switchboard.connect(Extensions {
-            playback: playback.clone(),
-            transcodes: transcodes.clone(),
-            lives: lives.clone(),
-            pulls: pulls.clone(),
-            limits: state.limits(),
-        });
+        branches.extend(families.branches(&settings));
         let limits = state.limits();
+        switchboard.connect(families.extensions(Arc::clone(&limits)));
         let arguments = RootArguments { branches, policy: RestartPolicy::default(), clock: Arc::new(SystemClock) };
         let tree = Tree::grow_behind(root, arguments).await.context("the supervisors cannot start")?;
-        resume((&transcodes, &playback), (&lives, &pulls)).await?;
+        families.resume().await?;
         introduce_admin(&storage, &settings.server.data_dir).await?;
         let pipeline = Pipeline::new(state.clone(), crate::http::router(state.clone()));
         let (mut server, https) = listen_http(&settings, (state, pipeline), tls.as_ref(), ephemeral_ports)?;
         let certificates = tls.map(|tls| AbortOnDropHandle::new(tokio::spawn(tls.keep())));
 
-        let placed = cluster::Placed { transcodes, lives: lives.clone(), pulls };
         let (cluster, inbound) = cluster.unzip();
         if let Some(inbound) = inbound {
-            serve_peers(&mut server, inbound, (&lives, edge), (dependencies, settings.workers.processes()));
+            serve_peers(&mut server, inbound, (&families.lives, edge), (dependencies, settings.workers.processes()));
             tokio::spawn(share(nodes.clone(), limits));
-            tokio::spawn(cluster::let_go(nodes.clone(), placed.clone(), Arc::clone(&resume_all)));
+            tokio::spawn(cluster::let_go(nodes.clone(), families.clone(), Arc::clone(&resume_all)));
             tokio::spawn(cluster::take_up(nodes.clone(), settings.cluster.lease_term.0, resume_all));
         }
         let mut ports = media.ports((server.address().port(), https));
@@ -204,28 +189,15 @@ impl Node {
         let ports_file = settings.server.data_dir.join(PORTS_FILE);
         write_ports(&ports_file, ports).context("cannot write which ports were bound")?;
         announce(&settings, server.address(), https);
-        Ok(Self {
-            ports,
-            server,
-            media,
-            certificates,
-            tree,
-            playback,
-            placed,
-            ports_file,
-            storage,
-            door,
-            nodes,
-            cluster,
-        })
+        Ok(Self { ports, server, media, certificates, tree, families, ports_file, storage, door, nodes, cluster })
     }
 
     /// Stops in reverse: no new requests, the ones under way answered, sessions summed up, actors ended, storage closed.
     pub async fn stop(self) {
         let _ = std::fs::remove_file(&self.ports_file);
         self.nodes.drain().await;
-        tokio::join!(self.placed.let_go_of_lost(), self.server.stop());
-        self.playback.close_all().await;
+        tokio::join!(self.families.let_go_of_lost(), self.server.stop());
+        self.families.playback.close_all().await;
         self.tree.stop().await;
         self.media.stop().await;
         drop(self.certificates);
@@ -255,46 +227,6 @@ fn serve_peers(
 
 fn priority_context(settings: &Settings, (lives, workers): (&LivesHandle, &WorkerPoolHandle)) -> PriorityContext {
     PriorityContext { lives: lives.clone(), workers: workers.clone(), lateness_max: settings.live.lateness_max.0 }
-}
-
-/// What has children by key.
-fn families(
-    settings: &Settings,
-    (transcodes, uploads, playback): (&TranscodesHandle, &UploadsHandle, &PlaybackHandle),
-    (lives, pulls): (&LivesHandle, &PullsHandle),
-) -> [Branch; 6] {
-    [
-        family(transcodes.family(), JOBS_MAX),
-        family(uploads.family(), settings.uploads.sessions_max),
-        family(playback.family(), settings.playback.sessions_max),
-        family(lives.family(), LIVES_MAX),
-        family(lives.relays().family(), RELAYS_MAX),
-        family(pulls.family(), PULLS_MAX),
-    ]
-}
-
-/// Takes up what was going on when the node ended.
-async fn resume(
-    (transcodes, playback): (&TranscodesHandle, &PlaybackHandle),
-    (lives, pulls): (&LivesHandle, &PullsHandle),
-) -> Result<()> {
-    let resumed = transcodes.resume().await.context("work on videos cannot be taken up")?;
-    if resumed > 0 {
-        tracing::info!(videos = resumed, "took up work on videos");
-    }
-    let restored = playback.restore().await.context("open playback sessions cannot be taken up")?;
-    if restored > 0 {
-        tracing::info!(sessions = restored, "took up open playback sessions");
-    }
-    let live = lives.resume().await.context("broadcasts cannot be taken up")?;
-    if live > 0 {
-        tracing::info!(streams = live, "broadcasts wait for their publishers");
-    }
-    let pulled = pulls.resume().await.context("streams cannot be fetched from elsewhere")?;
-    if pulled > 0 {
-        tracing::info!(streams = pulled, "streams are fetched from elsewhere");
-    }
-    Ok(())
 }
 
 /// Makes the first account and says its password.
@@ -507,32 +439,6 @@ fn start_work(transcodes: &TranscodesHandle, video_id: VideoId) {
     });
 }
 
-/// What takes up what nobody does: videos that found no room, and whatever a node had that is gone.
-fn resume_work(
-    nodes: NodesHandle,
-    transcodes: TranscodesHandle,
-    (lives, pulls, playback): (&LivesHandle, &PullsHandle, &PlaybackHandle),
-) -> Arc<dyn Fn() + Send + Sync> {
-    let (lives, pulls, playback) = (lives.clone(), pulls.clone(), playback.clone());
-    Arc::new(move || {
-        let of_others = nodes.is_cluster().then(|| (lives.clone(), pulls.clone(), playback.clone()));
-        let transcodes = transcodes.clone();
-        tokio::spawn(async move {
-            if let Err(error) = transcodes.resume().await {
-                tracing::warn!(%error, "work on videos cannot be taken up");
-            }
-            let Some((lives, pulls, playback)) = of_others else { return };
-            if let Err(error) = lives.take_up().await {
-                tracing::warn!(%error, "broadcasts cannot be taken up");
-            }
-            if let Err(error) = pulls.resume().await {
-                tracing::warn!(%error, "streams of others cannot be fetched");
-            }
-            playback.take_up().await;
-        });
-    })
-}
-
 fn uploads_context(
     (settings, nodes): (&Settings, &NodesHandle),
     storage: &Storage,
@@ -619,11 +525,6 @@ fn thumbnails_context(storage: &Storage, ports: &HttpPorts, workers: WorkerPoolH
         entropy: Arc::new(SystemEntropy),
         work_dir: storage.data_dir.work(),
     }
-}
-
-fn family<F: Family>((handle, family): (FamilyHandle<F>, Arc<F>), children_max: usize) -> Branch {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    Branch::family(handle, SupervisorArguments { family, policy: RestartPolicy::default(), children_max, clock })
 }
 
 fn millis(duration: HumanDuration) -> u64 {

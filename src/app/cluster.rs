@@ -5,11 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::actors::live_pull::PullsHandle;
-use crate::actors::lives::LivesHandle;
+use super::families::Families;
 use crate::actors::nodes::NodesHandle;
 use crate::actors::remote::Switchboard;
-use crate::actors::transcodes::TranscodesHandle;
 use crate::cluster::identity::{Identity, IdentityFiles};
 use crate::cluster::members::{Member, Profile, State};
 use crate::cluster::{Cluster, ClusterConfig, Inbound, wire};
@@ -74,29 +72,12 @@ pub(super) async fn take_up(nodes: NodesHandle, term: Duration, resume: Arc<dyn 
     }
 }
 
-/// What is on one node by a lease.
-#[derive(Clone)]
-pub(super) struct Placed {
-    pub(super) transcodes: TranscodesHandle,
-    pub(super) lives: LivesHandle,
-    pub(super) pulls: PullsHandle,
-}
-
-impl Placed {
-    /// Ends here what another node has by now, or may have: all of it, when this node may have nothing.
-    pub(super) async fn let_go_of_lost(&self) {
-        // Before the broadcasts that they feed.
-        self.pulls.let_go_of_lost().await;
-        tokio::join!(self.transcodes.let_go_of_lost(), self.lives.let_go_of_lost());
-    }
-}
-
 /// Lets go of what others have, or may have: whenever this node was cut off from the catalog, and while it is cut off from others.
-pub(super) async fn let_go(nodes: NodesHandle, placed: Placed, resume: Arc<dyn Fn() + Send + Sync>) {
+pub(super) async fn let_go(nodes: NodesHandle, families: Families, resume: Arc<dyn Fn() + Send + Sync>) {
     let Some(mut standing) = nodes.standing() else { return };
     while standing.changed().await.is_ok() {
         let is_aside = standing.borrow_and_update().is_aside;
-        placed.let_go_of_lost().await;
+        families.let_go_of_lost().await;
         if !is_aside {
             resume();
         }

@@ -310,7 +310,7 @@ async fn follow(path: String, (doors, home): (Doors, usize), stop: CancellationT
                 longest = since.map_or(longest, |since| longest.max(since.elapsed()));
                 (newest, since) = (number, Some(Instant::now()));
                 if let Some(digest) = digest(&client, &url).await {
-                    let known = seen.lock().expect("no panic while locked").entry(number).or_insert(digest).clone();
+                    let known = *seen.lock().expect("no panic while locked").entry(number).or_insert(digest);
                     assert_eq!(known, digest, "segment {number} is another one at {node}");
                 }
             }

@@ -5,6 +5,7 @@ use std::process::Command;
 use playhouse::cli::client::Client;
 use serde_json::{Value, json};
 
+use crate::kill::from_environment;
 use crate::live::{H264, PATIENCE, Publisher, in_state, kill_ladder, make, playlist, show, text};
 use crate::srt::transmitter;
 use crate::support::clients::{Checking, node};
@@ -158,43 +159,43 @@ fn gstreamer(pipeline: &str, further: &[String]) -> Command {
     command
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn ffmpeg_by_rtmp_reaches_everybody() {
-    let publish = |_: &Server, live: &Value| {
-        vec![Publisher::run(flash(&format!("{H264} {AAC}"), ("flv", text(live, "/ingest/rtmp"))))]
-    };
-    reaches_everybody(publish).await;
+/// How many programs of each protocol publish.
+fn programs() -> usize {
+    from_environment("SOAK_PROGRAMS", 1) as usize
+}
+
+type Begin = fn(&Server, &Value) -> Vec<Publisher>;
+
+/// So many of them reach everybody, each with a server of its own.
+async fn programs_reach_everybody(all: [Begin; 2]) {
+    for begin in all.into_iter().take(programs()) {
+        reaches_everybody(begin).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "make soak: another program by the same protocol is in the suite"]
-async fn gstreamer_by_rtmp_reaches_everybody() {
+async fn publishers_by_rtmp_reach_everybody() {
     // Not from a transport stream: `tsdemux` hands on half a second at a time of what has no clock of its own.
-    let pipeline = "flvdemux name=in in.video ! queue ! h264parse ! flvmux name=mux streamable=true \
+    const PIPELINE: &str = "flvdemux name=in in.video ! queue ! h264parse ! flvmux name=mux streamable=true \
         in.audio ! queue ! aacparse ! mux. mux. ! rtmp2sink";
-    let publish = |_: &Server, live: &Value| {
+    let ffmpeg: Begin =
+        |_, live| vec![Publisher::run(flash(&format!("{H264} {AAC}"), ("flv", text(live, "/ingest/rtmp"))))];
+    let gstreamer: Begin = |_, live| {
         let to = format!("location={}", text(live, "/ingest/rtmp"));
-        Publisher::piped(piped_flash("flv"), gstreamer(pipeline, &[to])).into()
+        Publisher::piped(piped_flash("flv"), gstreamer(PIPELINE, &[to])).into()
     };
-    reaches_everybody(publish).await;
+    programs_reach_everybody([ffmpeg, gstreamer]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "make soak: another program by the same protocol is in the suite"]
-async fn ffmpeg_by_srt_reaches_everybody() {
-    let publish = |_: &Server, live: &Value| {
-        vec![Publisher::run(flash(&format!("{H264} {AAC}"), ("mpegts", text(live, "/ingest/srt"))))]
-    };
-    reaches_everybody(publish).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn srt_live_transmit_reaches_everybody() {
-    let publish = |_: &Server, live: &Value| {
+async fn publishers_by_srt_reach_everybody() {
+    let relayed: Begin = |_, live| {
         let (to, transmitter) = transmitter(text(live, "/ingest/srt"));
         vec![Publisher::run(flash(&format!("{H264} {AAC}"), ("mpegts", &to))), transmitter]
     };
-    reaches_everybody(publish).await;
+    let ffmpeg: Begin =
+        |_, live| vec![Publisher::run(flash(&format!("{H264} {AAC}"), ("mpegts", text(live, "/ingest/srt"))))];
+    programs_reach_everybody([relayed, ffmpeg]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -211,19 +212,13 @@ async fn gstreamer_by_srt_with_a_passphrase_reaches_everybody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn chromium_by_whip_reaches_everybody() {
-    let publish = |server: &Server, live: &Value| {
+async fn publishers_by_whip_reach_everybody() {
+    let chromium: Begin = |server, live| {
         let to = [&server.url(), text(live, "/ingest/whip"), "--flash", "--width", "320", "--height", "180"];
         vec![Publisher::run(node("whip-chromium.mjs", &to))]
     };
-    reaches_everybody(publish).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "make soak: another program by the same protocol is in the suite"]
-async fn aiortc_by_whip_reaches_everybody() {
-    let publish = |_: &Server, live: &Value| vec![Publisher::run(aiortc(text(live, "/ingest/whip"), &["--flash"]))];
-    reaches_everybody(publish).await;
+    let by_aiortc: Begin = |_, live| vec![Publisher::run(aiortc(text(live, "/ingest/whip"), &["--flash"]))];
+    programs_reach_everybody([chromium, by_aiortc]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

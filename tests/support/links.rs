@@ -1,5 +1,6 @@
 //! Lines between the nodes of a cluster, and from each to the database, that can be cut: what is sent meanwhile is lost between nodes
 //! (UDP), and waits on the way to the database (TCP), as in real networks that swallow packets.
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -87,23 +88,27 @@ async fn pass_on(near: Arc<UdpSocket>, port: u16, cut: Cut) {
     let mut datagram = vec![0; DATAGRAM_BYTES];
     loop {
         let Ok((bytes, from)) = near.recv_from(&mut datagram).await else { continue };
-        if !senders.contains_key(&from) {
-            let far = Arc::new(UdpSocket::bind("127.0.0.1:0").await.expect("a port"));
-            far.connect(("127.0.0.1", port)).await.expect("the node's address");
-            let (answers, near, cut) = (Arc::clone(&far), Arc::clone(&near), Arc::clone(&cut));
-            let back = tokio::spawn(async move {
-                let mut datagram = vec![0; DATAGRAM_BYTES];
-                loop {
-                    let Ok(bytes) = answers.recv(&mut datagram).await else { continue };
-                    if !is_cut(&cut, from.port()) {
-                        let _ = near.send_to(&datagram[..bytes], from).await;
+        let far = match senders.entry(from) {
+            Entry::Occupied(known) => Arc::clone(&known.get().0),
+            Entry::Vacant(new) => {
+                let far = Arc::new(UdpSocket::bind("127.0.0.1:0").await.expect("a port"));
+                far.connect(("127.0.0.1", port)).await.expect("the node's address");
+                let (answers, near, cut) = (Arc::clone(&far), Arc::clone(&near), Arc::clone(&cut));
+                let back = tokio::spawn(async move {
+                    let mut datagram = vec![0; DATAGRAM_BYTES];
+                    loop {
+                        let Ok(bytes) = answers.recv(&mut datagram).await else { continue };
+                        if !is_cut(&cut, from.port()) {
+                            let _ = near.send_to(&datagram[..bytes], from).await;
+                        }
                     }
-                }
-            });
-            senders.insert(from, (far, AbortOnDropHandle::new(back)));
-        }
+                });
+                new.insert((Arc::clone(&far), AbortOnDropHandle::new(back)));
+                far
+            }
+        };
         if !is_cut(&cut, from.port()) {
-            let _ = senders[&from].0.send(&datagram[..bytes]).await;
+            let _ = far.send(&datagram[..bytes]).await;
         }
     }
 }
