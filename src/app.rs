@@ -511,6 +511,7 @@ fn uploads_context(
     Uploads {
         catalog: Arc::clone(&storage.catalog),
         store: Arc::clone(&storage.uploads),
+        direct: self::storage::direct_uploads(&settings.blobs, storage),
         blobs: Arc::clone(&storage.blobs),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),

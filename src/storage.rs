@@ -13,8 +13,8 @@ use self::catalog::postgres::{PostgresExecutor, PostgresOpenError, PostgresOptio
 use self::catalog::sqlite::{SqliteExecutor, SqliteOpenError};
 use self::data_dir::{DataDir, DataDirError};
 use self::journal::{JournalOptions, SledJournal};
-use self::uploads::{BucketUploads, LocalUploads};
-use crate::domain::ports::{AssetStore, BlobError, BlobStore, Catalog, Journal, JournalError, UploadStore};
+use self::uploads::{BucketParts, BucketUploads, LocalUploads};
+use crate::domain::ports::{AssetStore, BlobError, BlobStore, Catalog, Journal, JournalError, PartStore, UploadStore};
 
 pub mod assets;
 pub mod blobs;
@@ -35,6 +35,8 @@ pub struct Storage {
     pub blobs: Arc<dyn BlobStore>,
     /// Bytes of uploads under way.
     pub uploads: Arc<dyn UploadStore>,
+    /// Parts of uploads that clients store by themselves, where they may.
+    pub parts: Option<Arc<dyn PartStore>>,
     /// Asset indexes.
     pub assets: Arc<dyn AssetStore>,
     /// The node's journal.
@@ -52,6 +54,8 @@ pub struct EmbeddedOptions {
     pub postgres: Option<PostgresOptions>,
     /// Where blobs are, unless below the data directory.
     pub buckets: Option<BucketOptions>,
+    /// Where clients store parts of uploads by themselves, if they may: a bucket of S3, as `s3://bucket/prefix`.
+    pub direct_uploads: Option<String>,
     /// Memory for decoded asset indexes, bytes.
     pub asset_cache_bytes: u64,
     /// The journal's.
@@ -67,6 +71,7 @@ impl Default for EmbeddedOptions {
             catalog_readers: 4,
             postgres: None,
             buckets: None,
+            direct_uploads: None,
             asset_cache_bytes: 64 * 1024 * 1024,
             journal: JournalOptions::default(),
             lock_wait: Duration::from_secs(2),
@@ -136,7 +141,12 @@ fn open_embedded(
         Some(_) => Arc::new(BucketUploads::new(Arc::clone(&blobs), catalog.clone())),
         None => Arc::new(LocalUploads::new(&data_dir.blobs())),
     };
+    let parts: Option<Arc<dyn PartStore>> = match options.buckets.as_ref().zip(options.direct_uploads.as_ref()) {
+        Some((buckets, place)) => Some(Arc::new(BucketParts::new(buckets.upload_bucket(place)?, catalog.clone()))),
+        None => None,
+    };
     Ok(Storage {
+        parts,
         catalog,
         uploads,
         assets: Arc::new(Assets::new(blobs.clone(), options.asset_cache_bytes)),

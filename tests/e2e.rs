@@ -18,6 +18,8 @@ mod cluster;
 mod codecs;
 #[path = "e2e/commands.rs"]
 mod commands;
+#[path = "e2e/direct.rs"]
+mod direct;
 #[path = "e2e/edge.rs"]
 mod edge;
 #[path = "e2e/formats.rs"]

@@ -1,6 +1,9 @@
 //! Where everything is kept, as settings say.
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
 
+use crate::actors::uploads::direct::DirectUploads;
 use crate::settings::{BlobSettings, Settings};
 use crate::storage::blobs::buckets::BucketOptions;
 use crate::storage::catalog::postgres::PostgresOptions;
@@ -15,6 +18,7 @@ pub(super) async fn open_storage(settings: &Settings) -> Result<Storage> {
             connections: catalog.postgres_connections,
             is_shared: settings.cluster.name().is_some(),
         }),
+        direct_uploads: settings.blobs.presigned_uploads.then(|| settings.blobs.raw_uploads.clone()),
         buckets: settings.blobs.is_remote().then(|| bucket_options(&settings.blobs)),
         ..EmbeddedOptions::default()
     };
@@ -22,11 +26,18 @@ pub(super) async fn open_storage(settings: &Settings) -> Result<Storage> {
     Embedded::open(data_dir, options).await.with_context(|| format!("cannot open the data in {}", data_dir.display()))
 }
 
+/// How clients store parts of uploads by themselves, where they may.
+pub(super) fn direct_uploads(blobs: &BlobSettings, storage: &Storage) -> Option<DirectUploads> {
+    let store = Arc::clone(storage.parts.as_ref()?);
+    Some(DirectUploads { store, part_bytes: blobs.presigned_part_size.as_u64(), url_ttl: blobs.presigned_ttl.0 })
+}
+
 fn bucket_options(blobs: &BlobSettings) -> BucketOptions {
     let given = |text: &String| (!text.is_empty()).then(|| text.clone());
     BucketOptions {
         areas: vec![("raw-uploads", blobs.raw_uploads.clone()), ("vod-abr", blobs.vod_abr.clone())],
         s3_endpoint: given(&blobs.s3_endpoint),
+        s3_public_endpoint: given(&blobs.s3_public_endpoint),
         s3_region: blobs.s3_region.clone(),
         s3_credentials: given(&blobs.s3_access_key_id).zip(given(&blobs.s3_secret_access_key)),
         s3_path_style: blobs.s3_path_style,

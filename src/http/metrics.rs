@@ -89,6 +89,8 @@ fn describe_uploads() {
     }
     let text = "Bytes of uploads received, by protocol";
     metrics::describe_counter!("playhouse_upload_received_bytes_total", Unit::Bytes, text);
+    let text = "Bytes of uploads that clients have stored by themselves and that were taken over";
+    metrics::describe_counter!("playhouse_upload_direct_bytes_total", Unit::Bytes, text);
     let text = "Time in which what a request brought was taken";
     metrics::describe_histogram!("playhouse_upload_append_seconds", Unit::Seconds, text);
     metrics::describe_gauge!("playhouse_upload_writers", Unit::Count, "Requests that bring bytes of uploads now");

@@ -1,6 +1,7 @@
 //! Settings of servers that are one, and of where bytes are kept for all of them.
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,8 @@ section!(
         s3_access_key_id: String = String::new(),
         /// Its secret.
         s3_secret_access_key: String = String::new(),
+        /// URL of the S3 server for clients that store parts of uploads by themselves; empty: the same.
+        s3_public_endpoint: String = String::new(),
         /// Whether buckets are named in the path of URLs instead of the host.
         s3_path_style: bool = true,
         /// Key file of a Google service account; empty: as the environment says.
@@ -31,10 +34,26 @@ section!(
         stall_timeout: HumanDuration = HumanDuration::secs(10),
         /// How long failing requests are repeated.
         retry_timeout: HumanDuration = HumanDuration::secs(30),
+        /// Whether clients may store parts of uploads in the bucket by themselves, by URLs that they are given.
+        presigned_uploads: bool = false,
+        /// Size of these parts; larger when a file would have more than ten thousand.
+        presigned_part_size: ByteSize = ByteSize::mib(64),
+        /// How long such a URL is good.
+        presigned_ttl: HumanDuration = HumanDuration::secs(3600),
     }
 );
 
+/// Sizes of parts that every server of S3 takes, and copies by one request.
+const PART_SIZES: std::ops::RangeInclusive<ByteSize> = ByteSize::kib(64)..=ByteSize::gib(5);
+/// Longest time that URLs can be signed for.
+const PRESIGNED_TTL_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
 impl BlobSettings {
+    /// Whether originals are in a bucket of S3.
+    pub fn is_s3(&self) -> bool {
+        self.raw_uploads.starts_with("s3://")
+    }
+
     /// Whether blobs are in buckets.
     pub fn is_remote(&self) -> bool {
         !self.raw_uploads.is_empty()
@@ -44,6 +63,16 @@ impl BlobSettings {
         if self.raw_uploads.is_empty() != self.vod_abr.is_empty() {
             let message = "and blobs.vod_abr are both in buckets, or both in the data directory".to_owned();
             return Err(SettingsError::OutOfRange { key: "blobs.raw_uploads", message });
+        }
+        let refuse = |key, message: &str| Err(SettingsError::OutOfRange { key, message: message.to_owned() });
+        if self.presigned_uploads && !self.is_s3() {
+            return refuse("blobs.presigned_uploads", "needs blobs.raw_uploads in a bucket of S3 (s3://…)");
+        }
+        if !PART_SIZES.contains(&self.presigned_part_size) {
+            return refuse("blobs.presigned_part_size", "must be from 64 KiB to 5 GiB");
+        }
+        if self.presigned_ttl.0 < Duration::from_secs(1) || self.presigned_ttl.0 > PRESIGNED_TTL_MAX {
+            return refuse("blobs.presigned_ttl", "must be from 1s to 7 days");
         }
         Ok(())
     }

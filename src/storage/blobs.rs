@@ -104,7 +104,7 @@ fn check_key(key: &BlobKey) -> Result<(), BlobError> {
     Ok(())
 }
 
-fn store_error(key: &BlobKey, error: object_store::Error) -> BlobError {
+pub(in crate::storage) fn store_error(key: &BlobKey, error: object_store::Error) -> BlobError {
     if matches!(error, object_store::Error::NotFound { .. }) {
         return BlobError::NotFound(key.clone());
     }

@@ -157,6 +157,7 @@ pub(super) fn new_upload(user: &UserId, length: Option<u64>) -> Upload {
         file_type: Some("video/mp4".into()),
         expected_digest: None,
         raw_metadata: Some("filename Y2xpcC5tcDQ=".into()),
+        part_bytes: None,
         extents: Vec::new(),
         created_at: at(1),
         expires_at: at(100),

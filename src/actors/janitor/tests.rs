@@ -16,6 +16,7 @@ async fn uploads(storage: &Storage) -> UploadsHandle {
     let context = Arc::new(Uploads {
         catalog: Arc::clone(&storage.catalog),
         store: Arc::clone(&storage.uploads),
+        direct: None,
         blobs: Arc::clone(&storage.blobs),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),

@@ -44,6 +44,7 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: "",
         postgres: Some(include_str!("migrations/0015_clock.postgres.sql")),
     },
+    alike(16, "direct_uploads", include_str!("migrations/0016_direct_uploads.sqlite.sql")),
 ];
 
 pub(super) const CREATE_HISTORY: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (

@@ -39,6 +39,7 @@ fn upload(length: Option<u64>, protocol: UploadProtocol) -> Upload {
         file_type: None,
         expected_digest: None,
         raw_metadata: None,
+        part_bytes: None,
         extents: Vec::new(),
         created_at: at(0),
         expires_at: at(3_600_000),
