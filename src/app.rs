@@ -546,6 +546,7 @@ fn janitor_context(
         nodes: nodes.clone(),
         catalog: Arc::clone(&storage.catalog),
         blobs: Arc::clone(&storage.blobs),
+        originals: self::storage::originals_policy(&settings.blobs, storage),
         uploads,
         resume_work,
         clock: Arc::new(SystemClock),

@@ -53,7 +53,7 @@ macro_rules! section {
 
 mod cluster;
 
-pub use cluster::{BlobSettings, CdnSettings, ClusterSettings, EdgeSettings};
+pub use cluster::{BlobSettings, CdnSettings, ClusterSettings, EdgeSettings, OriginalsThen};
 
 section!(
     /// The node as a whole.

@@ -1,6 +1,6 @@
 //! Where everything is kept: the catalog, blobs, uploads under way, asset indexes and the node's journal. Implements the
 //! ports of [`crate::domain::ports`]; [`Embedded::open`] puts all of it below one data directory.
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,9 @@ use self::catalog::sqlite::{SqliteExecutor, SqliteOpenError};
 use self::data_dir::{DataDir, DataDirError};
 use self::journal::{JournalOptions, SledJournal};
 use self::uploads::{BucketParts, BucketUploads, LocalUploads};
-use crate::domain::ports::{AssetStore, BlobError, BlobStore, Catalog, Journal, JournalError, PartStore, UploadStore};
+use crate::domain::ports::{
+    Archive, AssetStore, BlobError, BlobStore, Catalog, Journal, JournalError, PartStore, UploadStore,
+};
 
 pub mod assets;
 pub mod blobs;
@@ -33,6 +35,8 @@ pub struct Storage {
     pub catalog: Arc<dyn Catalog>,
     /// Immutable bytes.
     pub blobs: Arc<dyn BlobStore>,
+    /// Where originals are moved to, if anywhere.
+    pub archive: Option<Arc<dyn Archive>>,
     /// Bytes of uploads under way.
     pub uploads: Arc<dyn UploadStore>,
     /// Parts of uploads that clients store by themselves, where they may.
@@ -54,6 +58,8 @@ pub struct EmbeddedOptions {
     pub postgres: Option<PostgresOptions>,
     /// Where blobs are, unless below the data directory.
     pub buckets: Option<BucketOptions>,
+    /// The directory that originals are moved to, when they are below the data directory; made when it is missing.
+    pub archive_dir: Option<PathBuf>,
     /// Where clients store parts of uploads by themselves, if they may: a bucket of S3, as `s3://bucket/prefix`.
     pub direct_uploads: Option<String>,
     /// Memory for decoded asset indexes, bytes.
@@ -71,6 +77,7 @@ impl Default for EmbeddedOptions {
             catalog_readers: 4,
             postgres: None,
             buckets: None,
+            archive_dir: None,
             direct_uploads: None,
             asset_cache_bytes: 64 * 1024 * 1024,
             journal: JournalOptions::default(),
@@ -133,10 +140,9 @@ fn open_embedded(
         None => Arc::new(SqliteExecutor::open(&data_dir.catalog(), options.catalog_readers)?),
     };
     let catalog = Arc::new(CatalogStore::new(executor));
-    let blobs: Arc<dyn BlobStore> = match &options.buckets {
-        Some(buckets) => Arc::new(buckets.open()?),
-        None => Arc::new(Blobs::local(&data_dir.blobs())?),
-    };
+    let stored = Arc::new(open_blobs(&data_dir, options)?);
+    let archive = stored.has_archive().then(|| Arc::clone(&stored) as Arc<dyn Archive>);
+    let blobs: Arc<dyn BlobStore> = stored;
     let uploads: Arc<dyn UploadStore> = match options.buckets {
         Some(_) => Arc::new(BucketUploads::new(Arc::clone(&blobs), catalog.clone())),
         None => Arc::new(LocalUploads::new(&data_dir.blobs())),
@@ -146,6 +152,7 @@ fn open_embedded(
         None => None,
     };
     Ok(Storage {
+        archive,
         parts,
         catalog,
         uploads,
@@ -154,6 +161,16 @@ fn open_embedded(
         blobs,
         data_dir,
     })
+}
+
+fn open_blobs(data_dir: &DataDir, options: &EmbeddedOptions) -> Result<Blobs, OpenError> {
+    if let Some(buckets) = &options.buckets {
+        return Ok(buckets.open()?);
+    }
+    let Some(archive) = &options.archive_dir else { return Ok(Blobs::local(&data_dir.blobs())?) };
+    let failed = |error: std::io::Error| BlobError::Unavailable(format!("{}: {error}", archive.display()));
+    std::fs::create_dir_all(archive).map_err(failed)?;
+    Ok(Blobs::local_with_archive(&data_dir.blobs(), archive)?)
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 #[path = "support/all.rs"]
 mod support;
 
+#[path = "e2e/archive.rs"]
+mod archive;
 #[path = "e2e/balancer.rs"]
 mod balancer;
 #[path = "e2e/browser.rs"]

@@ -3,11 +3,15 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
+use crate::actors::janitor::OriginalsPolicy;
 use crate::actors::uploads::direct::DirectUploads;
-use crate::settings::{BlobSettings, Settings};
+use crate::domain::ports::Clock;
+use crate::domain::video::OriginalState;
+use crate::settings::{BlobSettings, HumanDuration, OriginalsThen, Settings};
 use crate::storage::blobs::buckets::BucketOptions;
 use crate::storage::catalog::postgres::PostgresOptions;
 use crate::storage::{Embedded, EmbeddedOptions, Storage};
+use crate::system::SystemClock;
 
 pub(super) async fn open_storage(settings: &Settings) -> Result<Storage> {
     let catalog = &settings.catalog;
@@ -19,11 +23,34 @@ pub(super) async fn open_storage(settings: &Settings) -> Result<Storage> {
             is_shared: settings.cluster.name().is_some(),
         }),
         direct_uploads: settings.blobs.presigned_uploads.then(|| settings.blobs.raw_uploads.clone()),
+        archive_dir: settings.blobs.archive_dir(),
         buckets: settings.blobs.is_remote().then(|| bucket_options(&settings.blobs)),
         ..EmbeddedOptions::default()
     };
     let data_dir = &settings.server.data_dir;
-    Embedded::open(data_dir, options).await.with_context(|| format!("cannot open the data in {}", data_dir.display()))
+    let opened = Embedded::open(data_dir, options).await;
+    let storage = opened.with_context(|| format!("cannot open the data in {}", data_dir.display()))?;
+    if storage.archive.is_none() && has_archived(&storage).await? {
+        tracing::error!("originals are in an archive and cannot be read: blobs.archive does not say where it is");
+    }
+    Ok(storage)
+}
+
+async fn has_archived(storage: &Storage) -> Result<bool> {
+    let archived = storage.catalog.aged_originals(OriginalState::Archived, SystemClock.now(), 1).await;
+    Ok(!archived.context("cannot look for archived originals")?.is_empty())
+}
+
+/// What becomes of originals.
+pub(super) fn originals_policy(blobs: &BlobSettings, storage: &Storage) -> OriginalsPolicy {
+    let kept = |time: HumanDuration| Some(time.0).filter(|time| !time.is_zero());
+    OriginalsPolicy {
+        archive: storage.archive.clone(),
+        assets: Arc::clone(&storage.assets),
+        retention: kept(blobs.originals_retention),
+        deletes: blobs.originals_then == OriginalsThen::Delete,
+        archive_retention: kept(blobs.archive_retention),
+    }
 }
 
 /// How clients store parts of uploads by themselves, where they may.
@@ -34,8 +61,13 @@ pub(super) fn direct_uploads(blobs: &BlobSettings, storage: &Storage) -> Option<
 
 fn bucket_options(blobs: &BlobSettings) -> BucketOptions {
     let given = |text: &String| (!text.is_empty()).then(|| text.clone());
+    let areas = [
+        ("raw-uploads", blobs.raw_uploads.clone()),
+        ("vod-abr", blobs.vod_abr.clone()),
+        ("archive", blobs.archive.clone()),
+    ];
     BucketOptions {
-        areas: vec![("raw-uploads", blobs.raw_uploads.clone()), ("vod-abr", blobs.vod_abr.clone())],
+        areas: areas.into_iter().filter(|(_, place)| !place.is_empty()).collect(),
         s3_endpoint: given(&blobs.s3_endpoint),
         s3_public_endpoint: given(&blobs.s3_public_endpoint),
         s3_region: blobs.s3_region.clone(),

@@ -67,6 +67,15 @@ pub trait BlobStore: Send + Sync {
     async fn free_bytes(&self) -> Result<Option<u64>, BlobError>;
 }
 
+/// Where originals are moved to when they are seldom read. By the key that they had they are found there, too, and deleted.
+#[async_trait]
+pub trait Archive: Send + Sync {
+    /// Copies an original there, and reads it back to see that it is the same. It stays where it is, too; repeating this is harmless.
+    async fn store(&self, blob: &Extent) -> Result<(), BlobError>;
+    /// Deletes an original where it was before, once it is in the archive.
+    async fn release(&self, blob: &Extent) -> Result<(), BlobError>;
+}
+
 /// Some bytes of a blob.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RangeKey {
