@@ -14,6 +14,8 @@ use crate::domain::video::OriginalState;
 
 /// Originals looked at in one query.
 const ORIGINALS_AT_ONCE: u32 = 16;
+/// After so many failures in a round the rest waits for the next one: the store does not work.
+const FAILURES_MAX: u32 = 3;
 /// No further one is begun in a round that has gone on for this long: the janitor has more to do.
 const BEGUN_WITHIN: Duration = Duration::from_secs(20);
 
@@ -62,38 +64,50 @@ impl JanitorContext {
     pub(super) async fn age_originals(&self, now: Timestamp) -> OriginalsReport {
         let mut report = OriginalsReport::default();
         if let Err(error) = self.try_age_originals(now, &mut report).await {
-            tracing::warn!(%error, "originals not moved or deleted yet, will be repeated");
+            tracing::warn!(%error, "originals that are due are not known, will be asked for again");
         }
         report
     }
 
-    async fn try_age_originals(&self, now: Timestamp, report: &mut OriginalsReport) -> Result<(), SweepError> {
+    async fn try_age_originals(&self, now: Timestamp, report: &mut OriginalsReport) -> Result<(), CatalogError> {
         let policy = &self.originals;
-        if let Some(archive) = &policy.archive {
-            for original in self.catalog.aged_originals(OriginalState::Moving, now, ORIGINALS_AT_ONCE).await? {
-                self.end_move(&**archive, &original, report).await?;
-            }
-        }
-        if let Some(retention) = policy.retention {
-            for original in
-                self.catalog.aged_originals(OriginalState::Stored, now - retention, ORIGINALS_AT_ONCE).await?
-            {
-                if self.clock.now().since(now) > BEGUN_WITHIN {
+        let stays = [
+            (OriginalState::Moving, policy.archive.as_ref().map(|_| Duration::ZERO)),
+            (OriginalState::Stored, policy.retention),
+            (OriginalState::Archived, policy.archive_retention),
+        ];
+        let mut failures = 0;
+        for (state, stay) in stays {
+            let Some(stay) = stay else { continue };
+            for original in self.catalog.aged_originals(state, now - stay, ORIGINALS_AT_ONCE).await? {
+                if failures >= FAILURES_MAX || self.clock.now().since(now) > BEGUN_WITHIN {
                     return Ok(());
                 }
-                match policy.archive.as_deref().filter(|_| !policy.deletes) {
-                    Some(archive) => self.move_to(archive, &original, report).await?,
-                    None => self.delete_original(&original, OriginalState::Stored, report).await?,
+                if let Err(error) = self.age(&original, state, report).await {
+                    failures += 1;
+                    let video = &original.video_id;
+                    tracing::warn!(video.id = %video, %error, "an original is not moved or deleted yet, will be repeated");
                 }
-            }
-        }
-        if let Some(retention) = policy.archive_retention {
-            let aged = self.catalog.aged_originals(OriginalState::Archived, now - retention, ORIGINALS_AT_ONCE).await?;
-            for original in aged {
-                self.delete_original(&original, OriginalState::Archived, report).await?;
             }
         }
         Ok(())
+    }
+
+    /// Does what is due with one that has been in this state for long.
+    async fn age(
+        &self,
+        original: &AgedOriginal,
+        state: OriginalState,
+        report: &mut OriginalsReport,
+    ) -> Result<(), SweepError> {
+        let policy = &self.originals;
+        match (state, policy.archive.as_deref()) {
+            (OriginalState::Moving, Some(archive)) => self.end_move(archive, original, report).await,
+            (OriginalState::Stored, _) if policy.deletes => self.delete_original(original, state, report).await,
+            (OriginalState::Stored, Some(archive)) => self.move_to(archive, original, report).await,
+            (OriginalState::Archived, Some(_)) => self.delete_original(original, state, report).await,
+            _ => Ok(()),
+        }
     }
 
     /// Leaves an original where it is until it has been there for as long again.
