@@ -447,6 +447,7 @@ fn uploads_context(
     Uploads {
         catalog: Arc::clone(&storage.catalog),
         store: Arc::clone(&storage.uploads),
+        direct: self::storage::direct_uploads(&settings.blobs, storage),
         blobs: Arc::clone(&storage.blobs),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
@@ -481,6 +482,7 @@ fn janitor_context(
         nodes: nodes.clone(),
         catalog: Arc::clone(&storage.catalog),
         blobs: Arc::clone(&storage.blobs),
+        originals: self::storage::originals_policy(&settings.blobs, storage),
         uploads,
         resume_work,
         clock: Arc::new(SystemClock),

@@ -55,7 +55,7 @@ mod catalog;
 mod cluster;
 
 pub use catalog::CatalogSettings;
-pub use cluster::{BlobSettings, CdnSettings, ClusterSettings, EdgeSettings};
+pub use cluster::{BlobSettings, CdnSettings, ClusterSettings, EdgeSettings, OriginalsThen};
 
 section!(
     /// The node as a whole.

@@ -1,6 +1,6 @@
 //! Where everything is kept: the catalog, blobs, uploads under way, asset indexes and the node's journal. Implements the
 //! ports of [`crate::domain::ports`]; [`Embedded::open`] puts all of it below one data directory.
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +13,10 @@ use self::catalog::postgres::{PostgresExecutor, PostgresOpenError, PostgresOptio
 use self::catalog::sqlite::{SqliteExecutor, SqliteOpenError};
 use self::data_dir::{DataDir, DataDirError};
 use self::journal::{JournalOptions, SledJournal};
-use self::uploads::{BucketUploads, LocalUploads};
-use crate::domain::ports::{AssetStore, BlobError, BlobStore, Catalog, Journal, JournalError, UploadStore};
+use self::uploads::{BucketParts, BucketUploads, LocalUploads};
+use crate::domain::ports::{
+    Archive, AssetStore, BlobError, BlobStore, Catalog, Journal, JournalError, PartStore, UploadStore,
+};
 
 pub mod assets;
 pub mod blobs;
@@ -33,8 +35,12 @@ pub struct Storage {
     pub catalog: Arc<dyn Catalog>,
     /// Immutable bytes.
     pub blobs: Arc<dyn BlobStore>,
+    /// Where originals are moved to, if anywhere.
+    pub archive: Option<Arc<dyn Archive>>,
     /// Bytes of uploads under way.
     pub uploads: Arc<dyn UploadStore>,
+    /// Parts of uploads that clients store by themselves, where they may.
+    pub parts: Option<Arc<dyn PartStore>>,
     /// Asset indexes.
     pub assets: Arc<dyn AssetStore>,
     /// The node's journal.
@@ -52,6 +58,10 @@ pub struct EmbeddedOptions {
     pub postgres: Option<PostgresOptions>,
     /// Where blobs are, unless below the data directory.
     pub buckets: Option<BucketOptions>,
+    /// The directory that originals are moved to, when they are below the data directory; made when it is missing.
+    pub archive_dir: Option<PathBuf>,
+    /// Where clients store parts of uploads by themselves, if they may: a bucket of S3, as `s3://bucket/prefix`.
+    pub direct_uploads: Option<String>,
     /// Memory for decoded asset indexes, bytes.
     pub asset_cache_bytes: u64,
     /// The journal's.
@@ -67,6 +77,8 @@ impl Default for EmbeddedOptions {
             catalog_readers: 4,
             postgres: None,
             buckets: None,
+            archive_dir: None,
+            direct_uploads: None,
             asset_cache_bytes: 64 * 1024 * 1024,
             journal: JournalOptions::default(),
             lock_wait: Duration::from_secs(2),
@@ -128,15 +140,20 @@ fn open_embedded(
         None => Arc::new(SqliteExecutor::open(&data_dir.catalog(), options.catalog_readers)?),
     };
     let catalog = Arc::new(CatalogStore::new(executor));
-    let blobs: Arc<dyn BlobStore> = match &options.buckets {
-        Some(buckets) => Arc::new(buckets.open()?),
-        None => Arc::new(Blobs::local(&data_dir.blobs())?),
-    };
+    let stored = Arc::new(open_blobs(&data_dir, options)?);
+    let archive = stored.has_archive().then(|| Arc::clone(&stored) as Arc<dyn Archive>);
+    let blobs: Arc<dyn BlobStore> = stored;
     let uploads: Arc<dyn UploadStore> = match options.buckets {
         Some(_) => Arc::new(BucketUploads::new(Arc::clone(&blobs), catalog.clone())),
         None => Arc::new(LocalUploads::new(&data_dir.blobs())),
     };
+    let parts: Option<Arc<dyn PartStore>> = match options.buckets.as_ref().zip(options.direct_uploads.as_ref()) {
+        Some((buckets, place)) => Some(Arc::new(BucketParts::new(buckets.upload_bucket(place)?, catalog.clone()))),
+        None => None,
+    };
     Ok(Storage {
+        archive,
+        parts,
         catalog,
         uploads,
         assets: Arc::new(Assets::new(blobs.clone(), options.asset_cache_bytes)),
@@ -144,6 +161,16 @@ fn open_embedded(
         blobs,
         data_dir,
     })
+}
+
+fn open_blobs(data_dir: &DataDir, options: &EmbeddedOptions) -> Result<Blobs, OpenError> {
+    if let Some(buckets) = &options.buckets {
+        return Ok(buckets.open()?);
+    }
+    let Some(archive) = &options.archive_dir else { return Ok(Blobs::local(&data_dir.blobs())?) };
+    let failed = |error: std::io::Error| BlobError::Unavailable(format!("{}: {error}", archive.display()));
+    std::fs::create_dir_all(archive).map_err(failed)?;
+    Ok(Blobs::local_with_archive(&data_dir.blobs(), archive)?)
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 #[path = "support/all.rs"]
 mod support;
 
+#[path = "e2e/archive.rs"]
+mod archive;
 #[path = "e2e/balancer.rs"]
 mod balancer;
 #[path = "e2e/browser.rs"]
@@ -18,6 +20,8 @@ mod cluster;
 mod codecs;
 #[path = "e2e/commands.rs"]
 mod commands;
+#[path = "e2e/direct.rs"]
+mod direct;
 #[path = "e2e/edge.rs"]
 mod edge;
 #[path = "e2e/formats.rs"]

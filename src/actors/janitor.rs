@@ -1,6 +1,7 @@
-//! Janitor: ends expired uploads, removes the bytes of deleted videos, forgets ended sign-ins and deletes files that nothing
-//! refers to. A single actor below `NodeRoot`. Every round can be repeated and cut off anywhere: bytes go before the
+//! Janitor: ends expired uploads, removes the bytes of deleted videos, moves originals to the archive, forgets ended sign-ins and
+//! deletes files that nothing refers to. A single actor below `NodeRoot`. Every round can be repeated and cut off anywhere: bytes go before the
 //! row that names them.
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,10 @@ use crate::domain::cluster::Role;
 use crate::domain::ports::{BlobError, BlobStore, Catalog, CatalogError, Clock};
 use crate::domain::time::Timestamp;
 
+mod originals;
+
+pub use originals::{OriginalsPolicy, OriginalsReport};
+
 /// Rows looked at in one round: bounds memory; what is left waits for the next round.
 const ROWS_PER_ROUND: u32 = 500;
 /// Keys asked about in one query.
@@ -26,7 +31,10 @@ const KEYS_PER_QUERY: usize = 500;
 /// How long ended sign-ins are kept for reuse detection.
 const ENDED_LOGINS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Prefixes that hold nothing but blobs some row must name.
-const SWEPT_PREFIXES: [&str; 2] = ["raw-uploads", "vod-abr"];
+const SWEPT_PREFIXES: [&str; 2] = [UPLOADS, "vod-abr"];
+const UPLOADS: &str = "raw-uploads";
+/// Where originals are that were moved; rows name them as they were before.
+const ARCHIVE: &str = "archive";
 
 /// What the janitor works on.
 pub struct JanitorContext {
@@ -36,6 +44,8 @@ pub struct JanitorContext {
     pub catalog: Arc<dyn Catalog>,
     /// Holds it.
     pub blobs: Arc<dyn BlobStore>,
+    /// What becomes of originals.
+    pub originals: OriginalsPolicy,
     /// Ends expired uploads.
     pub uploads: UploadsHandle,
     /// Called in each round: takes up work on videos that is nobody's at the moment.
@@ -57,6 +67,8 @@ pub struct RoundReport {
     pub uploads_expired: u64,
     /// Deleted videos whose bytes are gone now.
     pub videos_purged: u64,
+    /// Originals moved to the archive, or deleted.
+    pub originals: OriginalsReport,
     /// Ended sign-ins forgotten.
     pub logins_dropped: u64,
     /// Files deleted that nothing referred to.
@@ -183,6 +195,7 @@ impl JanitorState {
         self.snapshot.last = report;
         self.waiting.drain(..).for_each(|reply| reply.send(Ok(report)));
         metrics::counter!("playhouse_janitor_rounds_total").increment(1);
+        report.originals.count();
         metrics::counter!("playhouse_janitor_orphans_deleted_total").increment(report.orphans_deleted);
         if report != RoundReport::default() {
             tracing::info!(?report, "janitor round");
@@ -216,6 +229,7 @@ impl JanitorContext {
         RoundReport {
             uploads_expired: or_logged("expire uploads", self.expire_uploads(now).await),
             videos_purged: or_logged("purge deleted videos", self.purge_videos().await),
+            originals: self.age_originals(now).await,
             logins_dropped: or_logged("drop logins", self.catalog.drop_ended_logins(now - ENDED_LOGINS_KEPT).await),
             orphans_deleted: if sweeps { or_logged("delete orphans", self.delete_orphans(now).await) } else { 0 },
         }
@@ -247,20 +261,28 @@ impl JanitorContext {
 
     async fn delete_orphans(&self, now: Timestamp) -> Result<u64, SweepError> {
         let mut deleted = 0;
-        for prefix in SWEPT_PREFIXES {
-            let mut old = self.blobs.list(prefix).try_filter_map(|meta| {
-                let is_old = now.since(meta.modified) >= self.orphan_age;
-                futures::future::ok(is_old.then_some(meta.key))
-            });
-            let mut keys: Vec<BlobKey> = Vec::new();
-            while let Some(key) = old.try_next().await? {
-                keys.push(key);
-                if keys.len() == KEYS_PER_QUERY {
-                    deleted += self.delete_unreferenced(std::mem::take(&mut keys)).await?;
-                }
-            }
-            deleted += self.delete_unreferenced(keys).await?;
+        for area in SWEPT_PREFIXES.into_iter().chain(self.originals.archive.as_ref().map(|_| ARCHIVE)) {
+            deleted += self.sweep(area, now).await?;
         }
+        Ok(deleted)
+    }
+
+    /// Deletes what nothing refers to in one area, and tells how much is in it.
+    async fn sweep(&self, area: &'static str, now: Timestamp) -> Result<u64, SweepError> {
+        let (mut deleted, mut bytes) = (0, 0);
+        let mut stored = self.blobs.list(area);
+        let mut keys: Vec<BlobKey> = Vec::new();
+        while let Some(found) = stored.try_next().await? {
+            bytes += found.bytes;
+            if now.since(found.modified) >= self.orphan_age {
+                keys.push(found.key);
+            }
+            if keys.len() == KEYS_PER_QUERY {
+                deleted += self.delete_unreferenced(std::mem::take(&mut keys)).await?;
+            }
+        }
+        deleted += self.delete_unreferenced(keys).await?;
+        metrics::gauge!("playhouse_blob_bytes", "area" => area).set(bytes as f64);
         Ok(deleted)
     }
 
@@ -268,14 +290,22 @@ impl JanitorContext {
         if keys.is_empty() {
             return Ok(0);
         }
+        let names: HashMap<BlobKey, BlobKey> = keys.into_iter().map(|key| (named_as(&key), key)).collect();
         let mut deleted = 0;
-        for key in self.catalog.orphans(keys).await? {
+        for name in self.catalog.orphans(names.keys().cloned().collect()).await? {
+            let Some(key) = names.get(&name) else { continue };
             tracing::info!(blob.key = %key, "deleting a file that nothing refers to");
-            self.blobs.delete(&key).await?;
+            self.blobs.delete(key).await?;
             deleted += 1;
         }
         Ok(deleted)
     }
+}
+
+/// What rows call a blob: originals in the archive have the names that they had before.
+fn named_as(key: &BlobKey) -> BlobKey {
+    let archived = key.as_str().strip_prefix(ARCHIVE).filter(|name| name.starts_with('/'));
+    archived.map_or_else(|| key.clone(), |name| BlobKey(format!("{UPLOADS}{name}")))
 }
 
 #[cfg(test)]

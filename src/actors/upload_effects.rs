@@ -52,13 +52,16 @@ async fn store_length(context: &Uploads, upload: &Upload, length: u64) -> Result
     Ok(context.catalog.set_upload_length(&upload.id, length, context.quota()).await?)
 }
 
-/// Seals the bytes without reading them and makes the video. A final upload's bytes are its parts'.
+/// Seals the bytes without reading them and makes the video. A final upload's bytes are its parts'; those that its client has stored
+/// by itself are taken over first.
 async fn complete(context: &Uploads, upload: &Upload, declares: Option<u64>) -> Result<(), UploadFault> {
     if let Some(length) = declares {
         store_length(context, upload, length).await?;
     }
+    context.take_parts(upload).await?;
     let extents = if is_final(upload) { Vec::new() } else { context.store.seal(&upload.id).await? };
     context.catalog.complete_upload(&upload.id, extents, context.clock.now()).await?;
+    context.drop_parts(upload).await;
     Ok(())
 }
 

@@ -19,10 +19,17 @@ use crate::domain::upload::machine::{AppendRequest, Request, UploadRules, Upload
 use crate::domain::upload::{Concatenation, Upload, UploadLimits, UploadProtocol, UploadState};
 use crate::domain::video::VideoDetails;
 
+pub mod direct;
+
+use direct::DirectUploads;
+
 /// How often a session that left or failed between being found and being asked is looked for again.
 const ASK_ATTEMPTS_MAX: usize = 3;
 /// Longest wait for a failed session's restart within one request.
 const RESTART_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// Longest wait for an upload to be completed whose parts have to be taken over first; that goes on when nobody waits any more.
+const TAKING_OVER_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// Called once for each video whose bytes are all here.
 pub type OnComplete = Arc<dyn Fn(VideoId) + Send + Sync>;
@@ -33,6 +40,8 @@ pub struct Uploads {
     pub catalog: Arc<dyn Catalog>,
     /// Bytes of uploads under way.
     pub store: Arc<dyn UploadStore>,
+    /// How clients store parts by themselves, where they may.
+    pub direct: Option<DirectUploads>,
     /// Says how much room is left.
     pub blobs: Arc<dyn BlobStore>,
     /// Wall-clock time.
@@ -132,6 +141,8 @@ pub struct NewUpload {
     pub expected_digest: Option<String>,
     /// `Upload-Metadata` as sent.
     pub raw_metadata: Option<String>,
+    /// Whether its client stores the bytes by itself; needs a length.
+    pub is_direct: bool,
 }
 
 /// The only way in.
@@ -152,6 +163,11 @@ impl UploadsHandle {
         (self.family.clone(), Arc::clone(&self.context))
     }
 
+    /// Whether clients may store the bytes of uploads by themselves.
+    pub fn takes_direct(&self) -> bool {
+        self.context.direct.is_some()
+    }
+
     /// Sizes and times.
     pub fn limits(&self) -> &UploadLimits {
         &self.context.limits
@@ -168,8 +184,10 @@ impl UploadsHandle {
         if !context.has_room_for(new.length.unwrap_or(0)).await? {
             return Err(UploadFault::Full.into());
         }
+        let part_bytes = new.is_direct.then(|| context.part_bytes_of(new.length)).transpose()?;
         let protocol = new.protocol.as_str();
-        let (upload, playback_id) = self.record(new);
+        let (mut upload, playback_id) = self.record(new);
+        upload.part_bytes = part_bytes;
         let upload = context.catalog.create_upload(upload, playback_id, context.quota()).await?;
         context.store.create(&upload.id).await?;
         metrics::counter!("playhouse_uploads_created_total", "protocol" => protocol).increment(1);
@@ -225,6 +243,7 @@ impl UploadsHandle {
             file_type: new.file_type,
             expected_digest: new.expected_digest,
             raw_metadata: new.raw_metadata,
+            part_bytes: None,
             extents: Vec::new(),
             created_at: now,
             expires_at: now + Duration::from_secs(context.limits.expiry_secs),
@@ -269,6 +288,8 @@ impl UploadHandle {
 
     /// Asks its session, which is started when it is not running. A session that left in between is started again.
     async fn ask(&self, request: Request) -> Result<SessionAnswer, UploadError> {
+        let takes_over = self.upload.part_bytes.is_some() && request == Request::Complete;
+        let patience = if takes_over { TAKING_OVER_MAX } else { super::reply::ASK_TIMEOUT };
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -280,7 +301,7 @@ impl UploadHandle {
                 Err(error) => return Err(error.into()),
                 Ok(session) => {
                     let request = request.clone();
-                    session.ask_within(super::reply::ASK_TIMEOUT, |reply| UploadMessage::Ask { request, reply }).await
+                    session.ask_within(patience, |reply| UploadMessage::Ask { request, reply }).await
                 }
             };
             match outcome {
@@ -306,6 +327,9 @@ impl UploadHandle {
     /// Asks for the right to append. A status instead of a lease means that what the request brings is held already and
     /// the upload is complete.
     pub async fn begin_append(&self, request: AppendRequest) -> Result<Result<WriterLease, UploadStatus>, UploadError> {
+        if self.upload.part_bytes.is_some() {
+            return Err(UploadError::Direct);
+        }
         Ok(match self.ask(Request::Append(request)).await? {
             SessionAnswer::Granted(lease) => Ok(lease),
             SessionAnswer::Status(status) => Err(status),
@@ -321,7 +345,11 @@ impl UploadHandle {
                 other => other.into(),
             })?;
         }
-        self.ask_status(Request::Complete).await
+        let completed = self.ask_status(Request::Complete).await;
+        if let Err(UploadError::Fault(UploadFault::NotMedia(_))) = completed {
+            self.terminate("not_media").await?;
+        }
+        completed
     }
 
     /// Ends it and removes its bytes.

@@ -1,11 +1,13 @@
 //! Resumable uploads: records and limits. The machine that decides on each request is in `machine`.
 use serde::{Deserialize, Serialize};
 
+use self::direct::PartPlan;
 use super::asset::Extent;
 use super::ids::{UploadId, UserId, VideoId};
 use super::time::Timestamp;
 use super::video::{VideoDetails, text_enum};
 
+pub mod direct;
 pub mod error;
 pub mod machine;
 pub mod sniff;
@@ -74,12 +76,21 @@ pub struct Upload {
     pub expected_digest: Option<String>,
     /// `Upload-Metadata` as sent, for tus HEAD.
     pub raw_metadata: Option<String>,
+    /// Size of the parts that its client stores by itself; `None` when its bytes come through a server.
+    pub part_bytes: Option<u64>,
     /// Its bytes once complete.
     pub extents: Vec<Extent>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it is dropped if it is not complete by then; moves on with each appended byte.
     pub expires_at: Timestamp,
+}
+
+impl Upload {
+    /// The parts that its client stores by itself, when it does.
+    pub fn parts(&self) -> Option<PartPlan> {
+        Some(PartPlan::new(self.length?, self.part_bytes?))
+    }
 }
 
 /// Limits on uploads; every one is a setting.

@@ -63,6 +63,20 @@ text_enum!(
     }
 );
 
+text_enum!(
+    /// Where a video's original is.
+    OriginalState {
+        /// Where it was uploaded to.
+        Stored = "stored",
+        /// There and, as a good copy, in the archive.
+        Moving = "moving",
+        /// In the archive.
+        Archived = "archived",
+        /// Nowhere any more.
+        Deleted = "deleted",
+    }
+);
+
 /// Why a video failed, for a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
@@ -231,6 +245,8 @@ pub struct Video {
     pub trim: Option<Trim>,
     /// The original: ordered extents.
     pub source: Vec<Extent>,
+    /// Where that is.
+    pub original: OriginalState,
     /// Size of the original in bytes.
     pub file_size: u64,
     /// The file's name as uploaded.

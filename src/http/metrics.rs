@@ -41,6 +41,9 @@ fn describe() {
         ("playhouse_playback_views_total", Unit::Count, "Sessions that counted as a view"),
         ("playhouse_janitor_rounds_total", Unit::Count, "Clean-up rounds"),
         ("playhouse_janitor_orphans_deleted_total", Unit::Count, "Files deleted that nothing referred to"),
+        ("playhouse_originals_archived_total", Unit::Count, "Originals moved to the archive"),
+        ("playhouse_originals_archived_bytes_total", Unit::Bytes, "Bytes of originals moved to the archive"),
+        ("playhouse_originals_deleted_total", Unit::Count, "Originals deleted because they had been kept for long"),
         ("playhouse_delivery_bytes_total", Unit::Bytes, "Bytes of media resolved for delivery, by kind"),
         (
             "playhouse_segment_requests_total",
@@ -69,6 +72,8 @@ fn describe() {
     describe_work();
     describe_live();
     describe_cluster();
+    let text = "Bytes of blobs by area, as the janitor has seen them last";
+    metrics::describe_gauge!("playhouse_blob_bytes", Unit::Bytes, text);
     metrics::describe_gauge!("playhouse_tasks", Unit::Count, "Tasks of the runtime");
     metrics::describe_gauge!("playhouse_actors", Unit::Count, "Running actors, by family");
     metrics::describe_gauge!("playhouse_http_requests_in_flight", Unit::Count, "Requests being answered");
@@ -108,6 +113,8 @@ fn describe_uploads() {
     }
     let text = "Bytes of uploads received, by protocol";
     metrics::describe_counter!("playhouse_upload_received_bytes_total", Unit::Bytes, text);
+    let text = "Bytes of uploads that clients have stored by themselves and that were taken over";
+    metrics::describe_counter!("playhouse_upload_direct_bytes_total", Unit::Bytes, text);
     let text = "Time in which what a request brought was taken";
     metrics::describe_histogram!("playhouse_upload_append_seconds", Unit::Seconds, text);
     metrics::describe_gauge!("playhouse_upload_writers", Unit::Count, "Requests that bring bytes of uploads now");

@@ -325,6 +325,7 @@ fn uploads_of(settings: &Settings, storage: &Storage) -> UploadsHandle {
     UploadsHandle::new(Arc::new(Uploads {
         catalog: storage.catalog.clone(),
         store: storage.uploads.clone(),
+        direct: None,
         blobs: storage.blobs.clone(),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
@@ -388,6 +389,7 @@ fn new_upload(owner: &UserId, privacy: Privacy) -> (Upload, PlaybackId) {
         file_type: None,
         expected_digest: None,
         raw_metadata: None,
+        part_bytes: None,
         extents: Vec::new(),
         created_at: now,
         expires_at: now + std::time::Duration::from_secs(3600),

@@ -1,4 +1,5 @@
-//! Uploads: tus 1.0 and the IETF draft at `/uploads`, the chunk API and the form at `/videos/upload`.
+//! Uploads: tus 1.0 and the IETF draft at `/uploads`, the chunk API and the form at `/videos/upload`. Clients of the chunk API may
+//! store the bytes in the bucket by themselves.
 //!
 //! A handler asks the upload's session for a lease, streams its body to the store in a task of its own (so that what came
 //! is kept when the connection is gone) and reports how it ended. Nothing here holds a body in memory.
@@ -22,6 +23,7 @@ use crate::domain::upload::Upload;
 
 mod chunked;
 pub(crate) mod details;
+mod direct;
 mod draft;
 mod form;
 mod hashing;
@@ -50,6 +52,7 @@ pub(super) fn routes() -> Router<HttpState> {
         .route("/videos/upload/initiate", post(chunked::initiate).options(origin::preflight))
         .route("/videos/upload/{id}", get(status::show).delete(chunked::abort).options(origin::preflight))
         .route("/videos/upload/{id}/chunk", put(chunked::chunk).options(origin::preflight))
+        .route("/videos/upload/{id}/parts", get(direct::list).options(origin::preflight))
         .route("/videos/upload/{id}/complete", post(chunked::complete).options(origin::preflight))
         .layer(from_fn(origin::mark))
 }

@@ -1,6 +1,7 @@
 //! Settings of servers that are one, and of where bytes are kept for all of them.
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,14 @@ section!(
         raw_uploads: String = String::new(),
         /// Where everything made of them is.
         vod_abr: String = String::new(),
+        /// Where originals are moved to: in a bucket, too, when they are in one, otherwise a directory; empty: they are not moved.
+        archive: String = String::new(),
+        /// How long originals stay where they were uploaded to once all is made of them; 0: for ever.
+        originals_retention: HumanDuration = HumanDuration::secs(0),
+        /// What becomes of them then.
+        originals_then: OriginalsThen = OriginalsThen::Archive,
+        /// How long they stay in the archive before they are deleted; 0: for ever.
+        archive_retention: HumanDuration = HumanDuration::secs(0),
         /// URL of the S3 server; empty: that of AWS.
         s3_endpoint: String = String::new(),
         /// Its region.
@@ -23,6 +32,8 @@ section!(
         s3_access_key_id: String = String::new(),
         /// Its secret.
         s3_secret_access_key: String = String::new(),
+        /// URL of the S3 server for clients that store parts of uploads by themselves; empty: the same.
+        s3_public_endpoint: String = String::new(),
         /// Whether buckets are named in the path of URLs instead of the host.
         s3_path_style: bool = true,
         /// Key file of a Google service account; empty: as the environment says.
@@ -31,19 +42,92 @@ section!(
         stall_timeout: HumanDuration = HumanDuration::secs(10),
         /// How long failing requests are repeated.
         retry_timeout: HumanDuration = HumanDuration::secs(30),
+        /// Whether clients may store parts of uploads in the bucket by themselves, by URLs that they are given.
+        presigned_uploads: bool = false,
+        /// Size of these parts; larger when a file would have more than ten thousand.
+        presigned_part_size: ByteSize = ByteSize::mib(64),
+        /// How long such a URL is good.
+        presigned_ttl: HumanDuration = HumanDuration::secs(3600),
     }
 );
 
+/// What becomes of originals that have been kept for as long as was wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OriginalsThen {
+    /// They are moved to the archive.
+    Archive,
+    /// They are deleted.
+    Delete,
+}
+
+/// Sizes of parts that every server of S3 takes, and copies by one request.
+const PART_SIZES: std::ops::RangeInclusive<ByteSize> = ByteSize::kib(64)..=ByteSize::gib(5);
+/// Longest time that URLs can be signed for.
+const PRESIGNED_TTL_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// What everything below a place begins with.
+fn within(place: &str) -> String {
+    format!("{}/", place.trim_end_matches('/'))
+}
+
 impl BlobSettings {
+    /// Whether originals are in a bucket of S3.
+    pub fn is_s3(&self) -> bool {
+        self.raw_uploads.starts_with("s3://")
+    }
+
     /// Whether blobs are in buckets.
     pub fn is_remote(&self) -> bool {
         !self.raw_uploads.is_empty()
+    }
+
+    /// The directory that originals are moved to, when they are in the data directory.
+    pub fn archive_dir(&self) -> Option<PathBuf> {
+        (!self.is_remote() && !self.archive.is_empty()).then(|| PathBuf::from(&self.archive))
+    }
+
+    fn validate_archive(&self) -> Result<(), SettingsError> {
+        let refuse = |key, message: &str| Err(SettingsError::OutOfRange { key, message: message.to_owned() });
+        let is_bucket = self.archive.contains("://");
+        if !self.archive.is_empty() && is_bucket != self.is_remote() {
+            return refuse("blobs.archive", "must be in a bucket if blobs.raw_uploads is, otherwise a directory");
+        }
+        if self.archive_dir().is_some_and(|dir| !dir.is_absolute()) {
+            return refuse("blobs.archive", "must be an absolute path");
+        }
+        let overlaps = |other: &String| {
+            let (one, other) = (within(&self.archive), within(other));
+            one.starts_with(&other) || other.starts_with(&one)
+        };
+        if is_bucket && [&self.raw_uploads, &self.vod_abr].into_iter().any(overlaps) {
+            return refuse("blobs.archive", "must be neither in nor around blobs.raw_uploads or blobs.vod_abr");
+        }
+        let has_end = !self.originals_retention.0.is_zero();
+        if has_end && self.originals_then == OriginalsThen::Archive && self.archive.is_empty() {
+            return refuse("blobs.originals_retention", "needs blobs.archive, or blobs.originals_then = \"delete\"");
+        }
+        if !self.archive_retention.0.is_zero() && self.archive.is_empty() {
+            return refuse("blobs.archive_retention", "needs blobs.archive");
+        }
+        Ok(())
     }
 
     pub(super) fn validate(&self) -> Result<(), SettingsError> {
         if self.raw_uploads.is_empty() != self.vod_abr.is_empty() {
             let message = "and blobs.vod_abr are both in buckets, or both in the data directory".to_owned();
             return Err(SettingsError::OutOfRange { key: "blobs.raw_uploads", message });
+        }
+        let refuse = |key, message: &str| Err(SettingsError::OutOfRange { key, message: message.to_owned() });
+        self.validate_archive()?;
+        if self.presigned_uploads && !self.is_s3() {
+            return refuse("blobs.presigned_uploads", "needs blobs.raw_uploads in a bucket of S3 (s3://…)");
+        }
+        if !PART_SIZES.contains(&self.presigned_part_size) {
+            return refuse("blobs.presigned_part_size", "must be from 64 KiB to 5 GiB");
+        }
+        if self.presigned_ttl.0 < Duration::from_secs(1) || self.presigned_ttl.0 > PRESIGNED_TTL_MAX {
+            return refuse("blobs.presigned_ttl", "must be from 1s to 7 days");
         }
         Ok(())
     }
@@ -168,5 +252,55 @@ impl ClusterSettings {
             return refuse("cluster.lease_term", "must be at least 2s, and cluster.gossip_interval above zero".into());
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is refused of these settings of blobs, if anything.
+    fn refused(given: &[(&str, &str)]) -> Option<String> {
+        let mut settings = serde_json::to_value(BlobSettings::default()).unwrap();
+        for (key, value) in given {
+            settings[*key] = serde_json::from_str(value).unwrap_or_else(|_| (*value).into());
+        }
+        let settings: BlobSettings = serde_json::from_value(settings).unwrap();
+        settings.validate().err().map(|error| error.to_string())
+    }
+
+    const BUCKETS: [(&str, &str); 2] = [("raw_uploads", "s3://a/raw"), ("vod_abr", "s3://a/made")];
+
+    #[test]
+    fn parts_are_stored_by_clients_in_s3_alone() {
+        let on = ("presigned_uploads", "true");
+        assert_eq!(refused(&[BUCKETS[0], BUCKETS[1], on]), None);
+        let elsewhere = refused(&[("raw_uploads", "gs://a/raw"), ("vod_abr", "gs://a/made"), on]);
+        for refusal in [elsewhere, refused(&[on])] {
+            assert!(refusal.unwrap().starts_with("blobs.presigned_uploads"));
+        }
+        assert!(refused(&[("presigned_ttl", "8d")]).unwrap().starts_with("blobs.presigned_ttl"));
+        assert!(refused(&[("presigned_part_size", "1 KiB")]).unwrap().starts_with("blobs.presigned_part_size"));
+    }
+
+    #[test]
+    fn an_archive_is_a_place_of_its_own() {
+        assert_eq!(
+            refused(&[("archive", "/mnt/originals"), ("originals_retention", "30d"), ("archive_retention", "1y")]),
+            None
+        );
+        for archive in ["s3://a/raw", "s3://a/raw/old", "s3://a", "s3://a/made/"] {
+            let refusal = refused(&[BUCKETS[0], BUCKETS[1], ("archive", archive)]);
+            assert!(refusal.unwrap().contains("neither in nor around"), "{archive}");
+        }
+        for archive in ["s3://a/raw-old", "s3://b", "gs://c/raw"] {
+            assert_eq!(refused(&[BUCKETS[0], BUCKETS[1], ("archive", archive)]), None, "{archive}");
+        }
+        assert!(refused(&[("archive", "s3://a/old")]).unwrap().contains("a directory"));
+        assert!(refused(&[BUCKETS[0], BUCKETS[1], ("archive", "/mnt")]).unwrap().contains("in a bucket"));
+        assert!(refused(&[("archive", "originals")]).unwrap().contains("absolute"));
+        assert!(refused(&[("originals_retention", "1d")]).unwrap().contains("needs blobs.archive"));
+        assert_eq!(refused(&[("originals_retention", "1d"), ("originals_then", "delete")]), None);
+        assert!(refused(&[("archive_retention", "1d")]).unwrap().contains("needs blobs.archive"));
     }
 }

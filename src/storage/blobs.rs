@@ -20,6 +20,7 @@ use crate::domain::asset::BlobKey;
 use crate::domain::ports::{BlobError, BlobMeta, BlobStore};
 use crate::domain::time::Timestamp;
 
+mod archive;
 pub mod buckets;
 mod local;
 mod remote;
@@ -48,7 +49,24 @@ impl Blobs {
         let opened = opened.map_err(|error| BlobError::Unavailable(error.to_string()))?;
         let root = root.canonicalize().map_err(|error| BlobError::Unavailable(error.to_string()))?;
         let store = Arc::new(opened.with_automatic_cleanup(true).with_fsync(true));
-        Ok(Self { areas: vec![Area { name: "", store }], local: Some(local::LocalBlobs { root }) })
+        Ok(Self { areas: vec![Area { name: "", store }], local: Some(local::LocalBlobs { root, archive: None }) })
+    }
+
+    /// The same, with an archive in another directory, which must exist.
+    pub fn local_with_archive(root: &Path, archive: &Path) -> Result<Self, BlobError> {
+        let mut blobs = Self::local(root)?;
+        let unavailable = |error: &dyn std::fmt::Display| BlobError::Unavailable(error.to_string());
+        let opened = LocalFileSystem::new_with_prefix(archive).map_err(|error| unavailable(&error))?;
+        let store = Arc::new(opened.with_automatic_cleanup(true).with_fsync(true));
+        blobs.areas.insert(0, Area { name: archive::ARCHIVE, store });
+        if let Some(local) = &mut blobs.local {
+            let archive = archive.canonicalize().map_err(|error| unavailable(&error))?;
+            if archive.starts_with(&local.root) || local.root.starts_with(&archive) {
+                return Err(unavailable(&format!("the archive {} is in or around it", archive.display())));
+            }
+            local.archive = Some(archive);
+        }
+        Ok(blobs)
     }
 
     /// In buckets, or anything else that `object_store` knows. Of areas that know a key the first one has it.
@@ -80,6 +98,40 @@ impl Blobs {
         check_key(key)?;
         Ok(self.local.as_ref().map(|local| local.path(key)))
     }
+
+    async fn read_at(&self, key: &BlobKey, range: Range<u64>) -> Result<Bytes, BlobError> {
+        if let Some(path) = self.local_file(key)? {
+            let key = key.clone();
+            return blocking(move || local::read(&path, range).map_err(|error| blob_error(&key, &error))).await;
+        }
+        self.place(key)?.read(range).await
+    }
+
+    async fn read_all_at(&self, key: &BlobKey) -> Result<Bytes, BlobError> {
+        if let Some(path) = self.local_file(key)? {
+            let key = key.clone();
+            return blocking(move || local::read_all(&path).map_err(|error| blob_error(&key, &error))).await;
+        }
+        let place = self.place(key)?;
+        let found = place.store.get(&place.path).await.map_err(|error| store_error(key, error))?;
+        found.bytes().await.map_err(|error| store_error(key, error))
+    }
+
+    fn stream_at(&self, key: &BlobKey, range: Range<u64>) -> BoxStream<'static, Result<Bytes, BlobError>> {
+        match (self.place(key), &self.local) {
+            (Err(error), _) => stream::once(async { Err(error) }).boxed(),
+            (Ok(_), Some(local)) => local::stream(key.clone(), local.path(key), range),
+            (Ok(blob), None) => blob.stream(range),
+        }
+    }
+
+    async fn delete_at(&self, key: &BlobKey) -> Result<(), BlobError> {
+        let Ok(place) = self.place(key) else { return Ok(()) };
+        match place.store.delete(&place.path).await.map_err(|error| store_error(key, error)) {
+            Err(BlobError::NotFound(_)) => Ok(()),
+            outcome => outcome,
+        }
+    }
 }
 
 /// One blob in its store.
@@ -104,7 +156,7 @@ fn check_key(key: &BlobKey) -> Result<(), BlobError> {
     Ok(())
 }
 
-fn store_error(key: &BlobKey, error: object_store::Error) -> BlobError {
+pub(in crate::storage) fn store_error(key: &BlobKey, error: object_store::Error) -> BlobError {
     if matches!(error, object_store::Error::NotFound { .. }) {
         return BlobError::NotFound(key.clone());
     }
@@ -142,37 +194,30 @@ impl BlobStore for Blobs {
     }
 
     async fn read(&self, key: &BlobKey, range: Range<u64>) -> Result<Bytes, BlobError> {
-        if let Some(path) = self.local_file(key)? {
-            let key = key.clone();
-            return blocking(move || local::read(&path, range).map_err(|error| blob_error(&key, &error))).await;
+        let found = self.read_at(key, range.clone()).await;
+        match self.elsewhere(key, &found) {
+            Some(archived) => self.read_at(&archived, range).await,
+            None => found,
         }
-        self.place(key)?.read(range).await
     }
 
     async fn read_all(&self, key: &BlobKey) -> Result<Bytes, BlobError> {
-        if let Some(path) = self.local_file(key)? {
-            let key = key.clone();
-            return blocking(move || local::read_all(&path).map_err(|error| blob_error(&key, &error))).await;
+        let found = self.read_all_at(key).await;
+        match self.elsewhere(key, &found) {
+            Some(archived) => self.read_all_at(&archived).await,
+            None => found,
         }
-        let place = self.place(key)?;
-        let found = place.store.get(&place.path).await.map_err(|error| store_error(key, error))?;
-        found.bytes().await.map_err(|error| store_error(key, error))
     }
 
     fn stream(&self, key: &BlobKey, range: Range<u64>) -> BoxStream<'static, Result<Bytes, BlobError>> {
-        match (self.place(key), &self.local) {
-            (Err(error), _) => stream::once(async { Err(error) }).boxed(),
-            (Ok(_), Some(local)) => local::stream(key.clone(), local.path(key), range),
-            (Ok(blob), None) => blob.stream(range),
-        }
+        self.stream_wherever(key, |key| self.stream_at(key, range.clone()))
     }
 
     async fn delete(&self, key: &BlobKey) -> Result<(), BlobError> {
-        let Ok(place) = self.place(key) else { return Ok(()) };
-        match place.store.delete(&place.path).await.map_err(|error| store_error(key, error)) {
-            Err(BlobError::NotFound(_)) => Ok(()),
-            outcome => outcome,
+        if let Some(archived) = self.archived(key) {
+            self.delete_at(&archived).await?;
         }
+        self.delete_at(key).await
     }
 
     fn list(&self, prefix: &str) -> BoxStream<'static, Result<BlobMeta, BlobError>> {
@@ -196,7 +241,10 @@ impl BlobStore for Blobs {
     }
 
     fn local_path(&self, key: &BlobKey) -> Option<PathBuf> {
-        self.local_file(key).ok().flatten()
+        let path = self.local_file(key).ok().flatten()?;
+        let archived = self.archived(key).filter(|_| !path.exists());
+        let archived = archived.and_then(|key| self.local_file(&key).ok().flatten());
+        Some(archived.filter(|path| path.exists()).unwrap_or(path))
     }
 
     async fn free_bytes(&self) -> Result<Option<u64>, BlobError> {

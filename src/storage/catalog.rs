@@ -23,6 +23,7 @@ mod ladders;
 mod leases;
 mod lives;
 mod logins;
+mod originals;
 pub mod postgres;
 mod schema;
 pub mod sqlite;

@@ -6,6 +6,7 @@ pub(super) mod extents;
 pub(super) mod ladders;
 pub(super) mod leases;
 pub(super) mod lives;
+pub(super) mod originals;
 pub(super) mod upload_store;
 pub(super) mod uploads;
 pub(super) mod videos;
@@ -57,6 +58,8 @@ macro_rules! every_catalog_suite {
             racing_steps_and_edits_all_count, details_are_edited_by_revision, lists_show_what_may_be_seen,
             a_restart_finds_what_was_in_work, deleting_takes_every_byte, deleting_while_uploading_ends_the_upload,
             orphans_are_what_nothing_needs, timestamps_and_sizes_keep_their_full_range);
+        $with!(originals, $($further)*;
+            originals_grow_old, an_original_is_moved_step_by_step, a_deleted_original_is_nobodys);
         $with!(work, $($further)*;
             attempts_are_counted_by_their_end, attempts_need_a_living_video);
         $with!(ladders, $($further)*;
@@ -157,6 +160,7 @@ pub(super) fn new_upload(user: &UserId, length: Option<u64>) -> Upload {
         file_type: Some("video/mp4".into()),
         expected_digest: None,
         raw_metadata: Some("filename Y2xpcC5tcDQ=".into()),
+        part_bytes: None,
         extents: Vec::new(),
         created_at: at(1),
         expires_at: at(100),

@@ -21,7 +21,7 @@ mod slot;
 mod slots;
 mod writer;
 
-pub use bucket::BucketUploads;
+pub use bucket::{BucketParts, BucketUploads};
 use slot::LocalSlot;
 use slots::Slots;
 use writer::SlotWriter;

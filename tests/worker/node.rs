@@ -75,6 +75,7 @@ fn new_upload(owner: &User, bytes: u64, expected_digest: Option<String>) -> Uplo
         file_type: None,
         expected_digest,
         raw_metadata: None,
+        part_bytes: None,
         extents: Vec::new(),
         created_at: now(),
         expires_at: now() + Duration::from_secs(3600),

@@ -50,6 +50,7 @@ impl World {
         let context = Arc::new(Uploads {
             catalog: storage.catalog.clone(),
             store: storage.uploads.clone(),
+            direct: None,
             blobs: storage.blobs.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
@@ -100,6 +101,7 @@ impl World {
             file_type: None,
             expected_digest: None,
             raw_metadata: None,
+            is_direct: false,
         }
     }
 }

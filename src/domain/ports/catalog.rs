@@ -19,8 +19,8 @@ use super::super::transcode::{AttemptEnd, Attempts, WorkKind};
 use super::super::trim::Trim;
 use super::super::upload::Upload;
 use super::super::video::{
-    Failure, MediaInfo, NonStandard, Rendition, RenditionState, Storyboard, Thumbnail, ThumbnailMoment, Video,
-    VideoDetails, VideoStatus,
+    Failure, MediaInfo, NonStandard, OriginalState, Rendition, RenditionState, Storyboard, Thumbnail, ThumbnailMoment,
+    Video, VideoDetails, VideoStatus,
 };
 
 /// Why the catalog refused or failed.
@@ -284,6 +284,38 @@ pub trait VideoCatalog: Send + Sync {
     async fn orphans(&self, keys: Vec<BlobKey>) -> Result<Vec<BlobKey>, CatalogError>;
 }
 
+/// An original that has been where it is for long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgedOriginal {
+    /// Whose it is.
+    pub video_id: VideoId,
+    /// Generation of the video's asset index.
+    pub asset_generation: u32,
+    /// The original; empty when the video has none, as recorded broadcasts.
+    pub extents: Vec<Extent>,
+}
+
+/// Where originals are.
+#[async_trait]
+pub trait OriginalCatalog: Send + Sync {
+    /// Originals that have been in this state since before a time, longest first, of videos that are as old and of which all is made
+    /// that was planned.
+    async fn aged_originals(
+        &self,
+        state: OriginalState,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<AgedOriginal>, CatalogError>;
+    /// Notes that an original is elsewhere now, with a `video.original_moved` event, or that it stays where it is for as long again. A
+    /// deleted one is the video's no more. `Stale` when it is in another state, is to be read, or the video was deleted.
+    async fn move_original(
+        &self,
+        video: &VideoId,
+        from_to: (OriginalState, OriginalState),
+        now: Timestamp,
+    ) -> Result<(), CatalogError>;
+}
+
 /// Attempts at work on videos, recorded before they start, so that they are known whatever they do to the node.
 #[async_trait]
 pub trait WorkCatalog: Send + Sync {
@@ -482,6 +514,7 @@ pub trait Catalog:
     AccountCatalog
     + UploadCatalog
     + VideoCatalog
+    + OriginalCatalog
     + WorkCatalog
     + LadderCatalog
     + WatchCatalog

@@ -1,7 +1,9 @@
 //! Ports to what holds bytes.
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::super::asset::{Asset, BlobKey, Extent};
 use super::super::ids::{UploadId, VideoId};
 use super::super::time::Timestamp;
+use super::super::upload::direct::PartPlan;
 
 /// Why a blob could not be read or written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,6 +65,15 @@ pub trait BlobStore: Send + Sync {
     }
     /// Bytes free in the store, when it has an end.
     async fn free_bytes(&self) -> Result<Option<u64>, BlobError>;
+}
+
+/// Where originals are moved to when they are seldom read. By the key that they had they are found there, too, and deleted.
+#[async_trait]
+pub trait Archive: Send + Sync {
+    /// Copies an original there, and reads it back to see that it is the same. It stays where it is, too; repeating this is harmless.
+    async fn store(&self, blob: &Extent) -> Result<(), BlobError>;
+    /// Deletes an original where it was before, once it is in the archive.
+    async fn release(&self, blob: &Extent) -> Result<(), BlobError>;
 }
 
 /// Some bytes of a blob.
@@ -127,6 +139,44 @@ pub trait UploadWriter: Send {
     async fn finish(self: Box<Self>) -> Result<u64, BlobError>;
     /// Takes back all bytes of this append and returns the offset before it.
     async fn discard(self: Box<Self>) -> Result<u64, BlobError>;
+}
+
+/// Why parts that a client was to store cannot be taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PartError {
+    /// It is not there.
+    #[error("part {part} is not stored")]
+    Missing {
+        /// Its number, from 1.
+        part: u32,
+    },
+    /// It is too long or too short, and was deleted.
+    #[error("part {part} has {found} bytes instead of {expected}")]
+    Size {
+        /// Its number, from 1.
+        part: u32,
+        /// Bytes it was to have.
+        expected: u64,
+        /// Bytes it had.
+        found: u64,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+}
+
+/// Uploads whose clients store the bytes by themselves, in parts, by URLs that are good for that alone.
+#[async_trait]
+pub trait PartStore: Send + Sync {
+    /// A URL to which this part can be PUT, for so long. How long the part is shows when it is taken.
+    async fn part_url(&self, id: &UploadId, part: u32, valid: Duration) -> Result<String, BlobError>;
+    /// The parts that are there, by number, with their sizes.
+    async fn stored_parts(&self, id: &UploadId) -> Result<BTreeMap<u32, u64>, BlobError>;
+    /// Makes all parts the upload's bytes, to which no URL leads any more. Repeating it takes them once again; when it fails, all
+    /// parts stay that have the right size.
+    async fn take_parts(&self, id: &UploadId, plan: PartPlan) -> Result<(), PartError>;
+    /// Deletes what clients have stored; what was taken stays.
+    async fn drop_parts(&self, id: &UploadId) -> Result<(), BlobError>;
 }
 
 /// Stored asset indexes.

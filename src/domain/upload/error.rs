@@ -1,5 +1,5 @@
 //! Why an upload cannot do what it was asked.
-use crate::domain::ports::{BlobError, CatalogError};
+use crate::domain::ports::{BlobError, CatalogError, PartError};
 use crate::domain::video::InvalidField;
 
 /// What went wrong outside the upload's own rules.
@@ -19,6 +19,25 @@ pub enum UploadFault {
     /// Something else has a hold on it, e.g. a final upload on its parts.
     #[error("{0} is in use")]
     InUse(&'static str),
+    /// A part that its client was to store is not there.
+    #[error("part {part} is not stored")]
+    PartMissing {
+        /// Its number, from 1.
+        part: u32,
+    },
+    /// A part that its client has stored is too long or too short.
+    #[error("part {part} has {found} bytes instead of {expected}")]
+    PartSize {
+        /// Its number, from 1.
+        part: u32,
+        /// Bytes it was to have.
+        expected: u64,
+        /// Bytes it has.
+        found: u64,
+    },
+    /// What its client has stored is certainly no film.
+    #[error("this is {0}")]
+    NotMedia(&'static str),
     /// Catalog or store did not answer; worth another try.
     #[error("not available right now: {0}")]
     Unavailable(String),
@@ -30,6 +49,16 @@ impl From<CatalogError> for UploadFault {
             CatalogError::QuotaExceeded { used, limit } => Self::Quota { used, limit },
             CatalogError::Conflict(what) => Self::InUse(what),
             other => Self::Unavailable(other.to_string()),
+        }
+    }
+}
+
+impl From<PartError> for UploadFault {
+    fn from(error: PartError) -> Self {
+        match error {
+            PartError::Missing { part } => Self::PartMissing { part },
+            PartError::Size { part, expected, found } => Self::PartSize { part, expected, found },
+            PartError::Blob(error) => error.into(),
         }
     }
 }
@@ -112,6 +141,12 @@ pub enum UploadError {
         /// Most parts.
         limit: u32,
     },
+    /// Its client stores the bytes by itself.
+    #[error("this upload's bytes go to the URLs of its parts, not through this server")]
+    Direct,
+    /// Its client does not store the bytes by itself.
+    #[error("this upload's bytes go through this server: it has no parts")]
+    NotDirect,
     /// What its creator said of the video is not allowed.
     #[error(transparent)]
     Invalid(#[from] InvalidField),

@@ -123,6 +123,8 @@ pub enum Request {
     },
     /// All bytes are here: make the video. Repeating it is harmless.
     Complete,
+    /// Its client is about to store more of its parts: keep it for as long as after a byte.
+    Renew,
     /// End it.
     Terminate {
         /// Stable code for the change feed.
@@ -253,6 +255,8 @@ pub struct UploadMachine {
     expires_at: Timestamp,
     is_final: bool,
     is_partial: bool,
+    /// Whether its client stores the bytes by itself: none are here before it is completed.
+    is_direct: bool,
     completes_itself: bool,
     phase: Phase,
     /// Whether the last writer was cut off, in this life of the session or before it.
@@ -303,6 +307,7 @@ impl UploadMachine {
             expires_at: upload.expires_at,
             is_final,
             is_partial: upload.concatenation == Concatenation::Partial,
+            is_direct: upload.part_bytes.is_some(),
             completes_itself: upload.protocol != UploadProtocol::Chunked,
             phase,
             is_cut: offset > 0,

@@ -16,6 +16,14 @@ const FULL_RETRY: Duration = Duration::from_secs(60);
 const FAULT_RETRY: Duration = Duration::from_secs(2);
 const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 
+impl Problem {
+    /// A file that is certainly no film; its upload was ended.
+    pub(in crate::http) fn not_media(what: &'static str) -> Self {
+        let detail = format!("This file is {what}, not a video. The upload was ended.");
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_media", detail).with_member("detected", what)
+    }
+}
+
 impl From<UploadFault> for Problem {
     fn from(fault: UploadFault) -> Self {
         match fault {
@@ -31,6 +39,19 @@ impl From<UploadFault> for Problem {
             UploadFault::InUse(_) => {
                 Problem::new(StatusCode::CONFLICT, "in_use", "It is part of another upload and cannot be ended.")
             }
+            UploadFault::PartMissing { part } => {
+                let detail = format!("Part {part} is not stored. Put it to its URL, then complete again.");
+                Problem::new(StatusCode::CONFLICT, "part_missing", detail).with_member("part_number", part)
+            }
+            UploadFault::PartSize { part, expected, found } => {
+                let detail =
+                    format!("Part {part} had {found} bytes instead of {expected}. Put it to a URL of its again.");
+                Problem::new(StatusCode::CONFLICT, "part_size", detail)
+                    .with_member("part_number", part)
+                    .with_member("expected_bytes", expected)
+                    .with_member("stored_bytes", found)
+            }
+            UploadFault::NotMedia(what) => Problem::not_media(what),
             UploadFault::Unavailable(cause) => {
                 tracing::error!(error = cause, "upload not available");
                 Problem::unavailable("This upload cannot be reached right now.", FAULT_RETRY)
@@ -70,6 +91,8 @@ impl From<UploadError> for Problem {
                 let missing = length.map(|length| length.saturating_sub(offset));
                 problem.with_member("total_bytes", length).with_member("missing_bytes", missing)
             }
+            UploadError::Direct => conflict("direct_upload"),
+            UploadError::NotDirect => conflict("not_a_direct_upload"),
             UploadError::DigestConflict => conflict("digest_conflict"),
             UploadError::BadPart(_) => Problem::bad_request("bad_part", detail),
             UploadError::TooManyParts { limit } => {

@@ -6,6 +6,7 @@ use http::header::{HeaderValue, LOCATION};
 use serde::{Deserialize, Serialize};
 
 use super::details::{DetailsBody, stored_digest};
+use super::direct::{self, Direct};
 use super::hashing::Check;
 use super::receive::{Intake, receive_body};
 use super::status::UploadBody;
@@ -32,6 +33,9 @@ const INSPECTION_SECS: u64 = 2;
 #[derive(Debug, Deserialize)]
 pub(super) struct InitiateBody {
     file_size: u64,
+    /// Whether the client stores the bytes by itself.
+    #[serde(default)]
+    direct: bool,
     #[serde(flatten)]
     details: DetailsBody,
 }
@@ -43,16 +47,19 @@ struct Initiated {
     chunk_size: u64,
     expires_at: Timestamp,
     video_id: Option<VideoId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    direct: Option<Direct>,
 }
 
 /// `POST /videos/upload/initiate`.
 pub(super) async fn initiate(request: UploadRequest, Json(body): Json<InitiateBody>) -> Result<Response, Problem> {
     let mut headers = request.check_creation()?;
-    let InitiateBody { file_size, details: given } = body;
+    let InitiateBody { file_size, direct: is_direct, details: given } = body;
     if file_size == 0 {
         return Err(Problem::invalid_field("/file_size", "out_of_range", "An empty file is no video."));
     }
     let file_name = given.clean_file_name();
+    direct::check(&request, is_direct)?;
     let new = NewUpload {
         user_id: request.viewer.user_id.clone(),
         protocol: UploadProtocol::Chunked,
@@ -63,21 +70,22 @@ pub(super) async fn initiate(request: UploadRequest, Json(body): Json<InitiateBo
         file_name,
         file_type: given.file_type,
         raw_metadata: None,
+        is_direct,
     };
     let handle = request.uploads().create(new).await?;
     let upload = handle.upload();
-    let upload_url =
-        format!("{}/api/v1/videos/upload/{}/chunk", request.info.base_url(&request.state.settings), upload.id);
-    if let Ok(location) = HeaderValue::try_from(upload_url.trim_end_matches("/chunk")) {
+    let resource = format!("{}/api/v1/videos/upload/{}", request.info.base_url(&request.state.settings), upload.id);
+    if let Ok(location) = HeaderValue::try_from(resource.as_str()) {
         headers.insert(LOCATION, location);
     }
     write_video_id(upload, &mut headers);
     let answer = Initiated {
         upload_id: upload.id.clone(),
-        upload_url,
-        chunk_size: request.uploads().limits().chunk_bytes,
+        upload_url: format!("{resource}/{}", if is_direct { "parts" } else { "chunk" }),
+        chunk_size: upload.part_bytes.unwrap_or(request.uploads().limits().chunk_bytes),
         expires_at: upload.expires_at,
         video_id: upload.video_id.clone(),
+        direct: direct::first_parts(&request, &handle).await?,
     };
     Ok((StatusCode::CREATED, headers, axum::Json(answer)).into_response())
 }

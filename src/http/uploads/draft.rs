@@ -128,6 +128,7 @@ fn new_upload(request: &UploadRequest, creation: draft::Creation) -> Result<NewU
         file_type,
         expected_digest: digest::of_representation(&request.headers)?.map(|checksum| checksum.to_stored()),
         raw_metadata: creation.raw_metadata,
+        is_direct: false,
     })
 }
 

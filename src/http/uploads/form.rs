@@ -73,6 +73,7 @@ async fn take_form(request: UploadRequest, form: Request) -> Result<Response, Pr
             file_type: field.content_type().map(str::to_owned),
             file_name,
             raw_metadata: None,
+            is_direct: false,
         };
         let handle = state.actors.uploads.create(new).await?;
         let base = info.base_url(&state.settings);

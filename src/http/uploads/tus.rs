@@ -93,6 +93,7 @@ async fn make(request: &UploadRequest, creation: v1::Creation) -> Result<UploadH
         file_name,
         expected_digest: None,
         raw_metadata: creation.raw_metadata,
+        is_direct: false,
     };
     Ok(match creation.concat {
         v1::Concat::None => request.uploads().create(new).await?,
@@ -194,12 +195,7 @@ impl From<IntakeError> for Problem {
                 "digest_mismatch",
                 "The digest is another. Nothing of this request was kept; send it again.",
             ),
-            IntakeError::NotMedia(what) => Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "not_media",
-                format!("This file is {what}, not a video. The upload was ended."),
-            )
-            .with_member("detected", what),
+            IntakeError::NotMedia(what) => Problem::not_media(what),
             IntakeError::TooLong(told) => Problem::bad_request(
                 "body_too_long",
                 format!("The body is longer than the {told} bytes the request told."),

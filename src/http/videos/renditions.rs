@@ -9,6 +9,7 @@ use super::change::editable_video;
 use crate::domain::ids::VideoId;
 use crate::domain::ladder::{Av1Policy, RungCodec};
 use crate::domain::ports::CatalogError;
+use crate::domain::video::OriginalState;
 use crate::http::auth::Viewer;
 use crate::http::extract::{IdPath, Json};
 use crate::http::problem::Problem;
@@ -36,6 +37,10 @@ pub(super) async fn request(
         return Err(Problem::forbidden("av1_disabled", "This server makes no AV1 renditions."));
     }
     let has_av1 = video.renditions.iter().any(|rendition| rendition.codec.starts_with("av01"));
+    if !has_av1 && video.original == OriginalState::Deleted {
+        let detail = "The video's original was deleted, as this server keeps originals for a while only.";
+        return Err(Problem::new(StatusCode::CONFLICT, "original_deleted", detail));
+    }
     if !has_av1 {
         let asked = state.ports.catalog.request_av1(&id, state.ports.clock.now()).await;
         asked.map_err(|error| match error {

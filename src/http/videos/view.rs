@@ -8,7 +8,9 @@ use super::pictures::{StoryboardView, ThumbnailView, shown_thumbnails, storyboar
 use crate::domain::ids::{ChannelId, VideoId};
 use crate::domain::time::Timestamp;
 use crate::domain::trim::Trim;
-use crate::domain::video::{Failure, NonStandard, Privacy, Rendition, RenditionState, Video, VideoInfo, VideoStatus};
+use crate::domain::video::{
+    Failure, NonStandard, OriginalState, Privacy, Rendition, RenditionState, Video, VideoInfo, VideoStatus,
+};
 use crate::http::delivery::StreamFormat;
 use crate::http::problem::Problem;
 use crate::http::request_info::RequestInfo;
@@ -40,6 +42,8 @@ pub(super) struct VideoView {
     /// Bits per second.
     bitrate: Option<u64>,
     file_size: u64,
+    /// Where the file is that was uploaded.
+    original: OriginalState,
     is_live: bool,
     user: Option<Author>,
     view_count: u64,
@@ -208,6 +212,7 @@ impl VideoView {
             codec: picture.map(|track| track.codec.clone()).or_else(|| sound.map(|track| track.codec.clone())),
             bitrate: media.map(|media| media.bit_rate),
             file_size: video.file_size,
+            original: video.original,
             is_live: false,
             user: state.videos.author(&*state.ports.catalog, &video.user_id).await?.map(Arc::unwrap_or_clone),
             view_count: video.view_count,

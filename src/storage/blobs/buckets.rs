@@ -3,9 +3,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::prefix::PrefixStore;
+use object_store::signer::Signer;
 use object_store::{ClientOptions, ObjectStore, RetryConfig};
 use url::Url;
 
@@ -25,6 +26,8 @@ pub struct BucketOptions {
     pub s3_region: String,
     /// Access key and secret, unless the environment says them.
     pub s3_credentials: Option<(String, String)>,
+    /// URL of the S3 server for clients that are given URLs of it, unless it is the same.
+    pub s3_public_endpoint: Option<String>,
     /// Whether buckets are named in paths.
     pub s3_path_style: bool,
     /// Key file of a Google service account, unless the environment says one.
@@ -33,6 +36,14 @@ pub struct BucketOptions {
     pub stall_timeout: Duration,
     /// How long failing requests are repeated.
     pub retry_timeout: Duration,
+}
+
+/// The bucket that uploads are in, for parts that clients store by themselves.
+pub struct UploadBucket {
+    /// What is in it.
+    pub store: Arc<dyn ObjectStore>,
+    /// Makes URLs of it for clients.
+    pub signer: Arc<dyn Signer>,
 }
 
 /// A bucket cannot be used as it was described.
@@ -50,12 +61,24 @@ impl BucketOptions {
         Ok(Blobs::in_buckets(self.areas.iter().map(area).collect::<Result<_, InvalidBucket>>()?))
     }
 
+    /// The bucket of S3 at this place, for clients to store in.
+    pub fn upload_bucket(&self, place: &str) -> Result<UploadBucket, InvalidBucket> {
+        let invalid = |reason: String| InvalidBucket { place: place.to_owned(), reason };
+        let url = Url::parse(place).map_err(|error| invalid(error.to_string()))?;
+        let bucket = url.host_str().filter(|_| url.scheme() == "s3");
+        let bucket = bucket.ok_or_else(|| invalid("is no bucket of S3".into()))?;
+        let endpoint = self.s3_public_endpoint.as_ref().or(self.s3_endpoint.as_ref());
+        let signer = self.s3(bucket, endpoint).map_err(|error| invalid(error.to_string()))?;
+        let signer = PrefixStore::new(signer, url.path().trim_matches('/'));
+        Ok(UploadBucket { store: self.store(place)?, signer: Arc::new(signer) })
+    }
+
     fn store(&self, place: &str) -> Result<Arc<dyn ObjectStore>, InvalidBucket> {
         let invalid = |reason: String| InvalidBucket { place: place.to_owned(), reason };
         let url = Url::parse(place).map_err(|error| invalid(error.to_string()))?;
         let bucket = url.host_str().ok_or_else(|| invalid("names no bucket".into()))?;
         let store: Arc<dyn ObjectStore> = match url.scheme() {
-            "s3" => self.s3(bucket).map_err(|error| invalid(error.to_string()))?,
+            "s3" => Arc::new(self.s3(bucket, self.s3_endpoint.as_ref()).map_err(|error| invalid(error.to_string()))?),
             "gs" => self.gcs(bucket).map_err(|error| invalid(error.to_string()))?,
             _ => return Err(invalid("does not start with s3:// or gs://".into())),
         };
@@ -73,20 +96,20 @@ impl BucketOptions {
         RetryConfig { retry_timeout: self.retry_timeout, ..RetryConfig::default() }
     }
 
-    fn s3(&self, bucket: &str) -> object_store::Result<Arc<dyn ObjectStore>> {
+    fn s3(&self, bucket: &str, endpoint: Option<&String>) -> object_store::Result<AmazonS3> {
         let mut builder = AmazonS3Builder::from_env()
             .with_bucket_name(bucket)
             .with_region(&self.s3_region)
             .with_virtual_hosted_style_request(!self.s3_path_style)
             .with_client_options(self.client())
             .with_retry(self.retry());
-        if let Some(endpoint) = &self.s3_endpoint {
+        if let Some(endpoint) = endpoint {
             builder = builder.with_endpoint(endpoint);
         }
         if let Some((id, secret)) = &self.s3_credentials {
             builder = builder.with_access_key_id(id).with_secret_access_key(secret);
         }
-        Ok(Arc::new(builder.build()?))
+        builder.build()
     }
 
     fn gcs(&self, bucket: &str) -> object_store::Result<Arc<dyn ObjectStore>> {
@@ -111,6 +134,7 @@ mod tests {
             s3_endpoint: None,
             s3_region: "us-east-1".into(),
             s3_credentials: Some(("id".into(), "secret".into())),
+            s3_public_endpoint: None,
             s3_path_style: true,
             gcs_service_account: None,
             stall_timeout: Duration::from_secs(1),

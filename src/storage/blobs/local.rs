@@ -11,6 +11,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use tokio::task::JoinHandle;
 
 use super::super::files::{blob_error, create_dir_durable, sync_dir};
+use super::archive::ARCHIVE;
 use crate::domain::asset::BlobKey;
 use crate::domain::ports::BlobError;
 
@@ -21,12 +22,18 @@ const PIECE_BYTES: u64 = 256 * 1024;
 pub(super) struct LocalBlobs {
     /// Canonical, so that it and keys make paths without surprises.
     pub(super) root: PathBuf,
+    /// Where originals are moved to, if anywhere.
+    pub(super) archive: Option<PathBuf>,
 }
 
 impl LocalBlobs {
     /// The file of a key that was checked.
     pub(super) fn path(&self, key: &BlobKey) -> PathBuf {
-        self.root.join(key.as_str())
+        let archived = key.as_str().strip_prefix(ARCHIVE).and_then(|name| name.strip_prefix('/'));
+        match self.archive.as_ref().zip(archived) {
+            Some((archive, name)) => archive.join(name),
+            None => self.root.join(key.as_str()),
+        }
     }
 }
 

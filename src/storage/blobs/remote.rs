@@ -25,6 +25,7 @@ impl Place {
         match self.store.get_opts(&self.path, options).await {
             Ok(found) if found.range == *range => Ok(found),
             Ok(_) => Err(missing()),
+            Err(error @ object_store::Error::NotFound { .. }) => Err(store_error(&self.key, error)),
             Err(error) => match self.store.head(&self.path).await {
                 Ok(meta) if range.end > meta.size => Err(missing()),
                 _ => Err(store_error(&self.key, error)),

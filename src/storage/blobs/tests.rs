@@ -1,6 +1,8 @@
 use futures::TryStreamExt;
 
 use super::*;
+use crate::domain::asset::Extent;
+use crate::domain::ports::Archive;
 use crate::storage::conformance::{Made, conformance_tests};
 
 fn local() -> Made<Arc<dyn BlobStore>> {
@@ -82,4 +84,69 @@ async fn areas_lie_in_stores_of_their_own() {
     assert_eq!(listed.iter().map(|meta| meta.key.as_str()).collect::<Vec<_>>(), ["raw-uploads/upl_x/0"]);
     let elsewhere = BlobKey::new("vod-abrx/vid_x");
     assert_eq!(blobs.put(&elsewhere, Bytes::new()).await, Err(BlobError::NotFound(elsewhere)));
+}
+
+/// With an archive: in a directory of its own, and in a bucket of its own.
+fn with_archive() -> [(Blobs, [tempfile::TempDir; 2]); 2] {
+    let dirs = || [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let local = dirs();
+    let on_disk = Blobs::local_with_archive(local[0].path(), local[1].path()).unwrap();
+    let in_buckets = Blobs::in_buckets(vec![area("raw-uploads"), area("vod-abr"), area("archive")]);
+    [(on_disk, local), (in_buckets, dirs())]
+}
+
+async fn names(blobs: &Blobs, area: &str) -> Vec<String> {
+    let mut found: Vec<String> = blobs.list(area).map_ok(|meta| meta.key.0).try_collect().await.unwrap();
+    found.sort();
+    found
+}
+
+#[tokio::test]
+async fn originals_are_read_where_they_are() {
+    // More than one part of what is copied.
+    let bytes: Bytes = (0..20_000_000u32).map(|index| (index * 7 % 251) as u8).collect();
+    for (blobs, _dirs) in with_archive() {
+        let blob = Extent { key: BlobKey::new("raw-uploads/upl_x/1-1"), bytes: bytes.len() as u64 };
+        blobs.put(&blob.key, bytes.clone()).await.unwrap();
+        assert!(blobs.release(&blob).await.is_err(), "there is no copy");
+        assert_eq!(blobs.read_all(&blob.key).await.unwrap(), bytes);
+        for _ in 0..2 {
+            blobs.store(&blob).await.unwrap();
+            assert_eq!(names(&blobs, "raw-uploads").await, ["raw-uploads/upl_x/1-1"]);
+            assert_eq!(names(&blobs, "archive").await, ["archive/upl_x/1-1"]);
+        }
+        for _ in 0..2 {
+            blobs.release(&blob).await.unwrap();
+        }
+        assert_eq!(names(&blobs, "raw-uploads").await, Vec::<String>::new());
+        assert_eq!(blobs.read_all(&blob.key).await.unwrap(), bytes);
+        assert_eq!(blobs.read(&blob.key, 5..19_000_000).await.unwrap(), bytes.slice(5..19_000_000));
+        let streamed: Vec<Bytes> = blobs.stream(&blob.key, 7..blob.bytes).try_collect().await.unwrap();
+        assert_eq!(streamed.concat(), bytes.slice(7..));
+        if let Some(path) = blobs.local_path(&blob.key) {
+            assert_eq!(std::fs::read(path).unwrap(), bytes);
+        }
+        assert!(blobs.store(&blob).await.is_err(), "there is nothing to copy any more");
+        assert_eq!(blobs.read_all(&blob.key).await.unwrap(), bytes, "and what was copied stays");
+        blobs.delete(&blob.key).await.unwrap();
+        assert_eq!(names(&blobs, "archive").await, Vec::<String>::new());
+        assert!(matches!(blobs.read_all(&blob.key).await, Err(BlobError::NotFound(_))));
+        let streamed: Result<Vec<Bytes>, _> = blobs.stream(&blob.key, 0..1).try_collect().await;
+        assert!(matches!(streamed, Err(BlobError::NotFound(_))), "{streamed:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_whole_is_not_archived() {
+    for (blobs, _dirs) in with_archive() {
+        let key = BlobKey::new("raw-uploads/upl_x/0");
+        blobs.put(&key, Bytes::from_static(b"half")).await.unwrap();
+        assert!(blobs.store(&Extent { key: key.clone(), bytes: 8 }).await.is_err());
+        blobs.put(&BlobKey::new("archive/upl_x/0"), Bytes::from_static(b"hal")).await.unwrap();
+        assert!(blobs.release(&Extent { key: key.clone(), bytes: 4 }).await.is_err(), "the copy is shorter");
+        assert_eq!(blobs.read_all(&key).await.unwrap(), "half");
+        let made = BlobKey::new("vod-abr/vid_x/1/asset");
+        blobs.put(&made, Bytes::from_static(b"made")).await.unwrap();
+        assert_eq!(blobs.store(&Extent { key: made.clone(), bytes: 4 }).await, Err(BlobError::NotFound(made)));
+    }
 }

@@ -45,6 +45,8 @@ const MIGRATIONS: &[Migration] = &[
         postgres: Some(include_str!("migrations/0015_clock.postgres.sql")),
     },
     alike(16, "reach", include_str!("migrations/0016_reach.sqlite.sql")),
+    alike(17, "direct_uploads", include_str!("migrations/0017_direct_uploads.sqlite.sql")),
+    alike(18, "originals", include_str!("migrations/0018_originals.sqlite.sql")),
 ];
 
 pub(super) const CREATE_HISTORY: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (

@@ -11,7 +11,7 @@ use crate::domain::ladder::{LadderState, Pass, UnitState};
 use crate::domain::live::LiveState;
 use crate::domain::time::Timestamp;
 use crate::domain::upload::{UploadProtocol, UploadState};
-use crate::domain::video::{Privacy, RenditionState, ThumbnailMoment, VideoStatus};
+use crate::domain::video::{OriginalState, Privacy, RenditionState, ThumbnailMoment, VideoStatus};
 
 /// One value of a parameter or a column. Flags are integers, JSON is text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -239,4 +239,4 @@ macro_rules! text_values {
 }
 text_values!(&NodeName, &ChannelId, &LiveId, &LoginId, &PlaybackId, &PlaybackSessionId, &UploadId, &UserId, &VideoId);
 text_values!(LadderState, LiveState, Pass, UnitState);
-text_values!(Privacy, RenditionState, Role, ThumbnailMoment, UploadProtocol, UploadState, VideoStatus);
+text_values!(OriginalState, Privacy, RenditionState, Role, ThumbnailMoment, UploadProtocol, UploadState, VideoStatus);

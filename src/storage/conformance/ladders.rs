@@ -45,7 +45,7 @@ fn rendition(name: &str, state: RenditionState) -> Rendition {
     }
 }
 
-fn new_ladder(video_id: &VideoId, generation: u32) -> NewLadder {
+pub(super) fn new_ladder(video_id: &VideoId, generation: u32) -> NewLadder {
     NewLadder {
         video_id: video_id.clone(),
         plan: plan(generation),

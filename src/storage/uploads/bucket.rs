@@ -14,8 +14,10 @@ use crate::domain::asset::Extent;
 use crate::domain::ids::UploadId;
 use crate::domain::ports::{BlobError, BlobStore, CatalogError, ExtentCatalog, UploadStore, UploadWriter};
 
+mod direct;
 mod slot;
 
+pub use direct::BucketParts;
 use slot::BucketSlot;
 
 /// Name of the object of an upload without bytes.

@@ -21,9 +21,17 @@ conformance_tests!(upload_store, local();
 /// In an object store, listed in a catalog.
 mod bucket {
     use super::*;
+    use std::time::Duration;
+
+    use object_store::{ObjectStore, ObjectStoreExt};
+
+    use crate::domain::ports::{ExtentCatalog, PartError, PartStore};
+    use crate::domain::upload::direct::PartPlan;
     use crate::storage::blobs::Area;
+    use crate::storage::blobs::buckets::{BucketOptions, UploadBucket};
     use crate::storage::catalog::CatalogStore;
     use crate::storage::catalog::sqlite::SqliteExecutor;
+    use crate::storage::conformance::Counting;
 
     fn stores() -> Made<UploadStores> {
         let dir = tempfile::tempdir().unwrap();
@@ -42,6 +50,66 @@ mod bucket {
         a_dropped_checked_append_never_was, a_discarded_append_never_was, a_newer_writer_fences_an_older_one,
         the_offset_of_a_living_writer_moves_on, many_short_appends_stay_a_short_list,
         removing_is_repeatable, creating_again_keeps_the_bytes, an_empty_upload_is_an_empty_blob);
+
+    /// Parts that clients store, in memory; URLs are signed as for a server of S3.
+    fn parts(catalog: Arc<CatalogStore>) -> (BucketParts, Arc<dyn ObjectStore>) {
+        let options = BucketOptions {
+            areas: Vec::new(),
+            s3_endpoint: Some("http://127.0.0.1:1".into()),
+            s3_region: "us-east-1".into(),
+            s3_credentials: Some(("id".into(), "secret".into())),
+            s3_public_endpoint: Some("https://s3.example.org".into()),
+            s3_path_style: true,
+            gcs_service_account: None,
+            stall_timeout: Duration::from_secs(1),
+            retry_timeout: Duration::from_secs(1),
+        };
+        let store: Arc<dyn ObjectStore> = Arc::new(object_store::memory::InMemory::new());
+        let bucket = UploadBucket { store: Arc::clone(&store), ..options.upload_bucket("s3://bucket/raw").unwrap() };
+        (BucketParts::new(bucket, catalog), store)
+    }
+
+    #[tokio::test]
+    async fn parts_are_taken_whole_and_as_often_as_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let executor = SqliteExecutor::open(&dir.path().join("catalog"), 2).unwrap();
+        let catalog = Arc::new(CatalogStore::new(Arc::new(executor)));
+        let (parts, store) = parts(Arc::clone(&catalog));
+        let (id, plan) = (UploadId::random(&Counting), PartPlan::new(10, 4));
+        catalog.open_extents(&id).await.unwrap();
+        let url = parts.part_url(&id, 2, Duration::from_secs(60)).await.unwrap();
+        assert!(url.starts_with(&format!("https://s3.example.org/bucket/raw/{id}/part-00002?")), "{url}");
+        assert!(url.contains("X-Amz-Expires=60&") && url.contains("X-Amz-Signature="), "{url}");
+        let put = async |part: u32, bytes: &'static [u8]| {
+            let path = object_store::path::Path::from(format!("{id}/part-{part:05}"));
+            store.put(&path, Bytes::from_static(bytes).into()).await.unwrap();
+        };
+        assert_eq!(parts.take_parts(&id, plan).await, Err(PartError::Missing { part: 1 }));
+        put(3, b"ij").await;
+        put(1, b"abcd").await;
+        put(2, b"efghi").await;
+        let too_long = PartError::Size { part: 2, expected: 4, found: 5 };
+        assert_eq!(parts.take_parts(&id, plan).await, Err(too_long));
+        assert_eq!(parts.stored_parts(&id).await.unwrap(), [(1, 4), (3, 2)].into());
+        put(2, b"efgh").await;
+        for round in 1..=2 {
+            parts.take_parts(&id, plan).await.unwrap();
+            let listed = catalog.extents(&id).await.unwrap().extents;
+            assert_eq!(listed.iter().map(|extent| extent.bytes).collect::<Vec<_>>(), [4, 4, 2], "round {round}");
+            // What is put afterwards changes nothing of what was taken.
+            put(1, b"ABCD").await;
+            let mut content = Vec::new();
+            for extent in listed {
+                let path = extent.key.as_str().strip_prefix("raw-uploads/").unwrap().into();
+                content.extend(store.get(&path).await.unwrap().bytes().await.unwrap());
+            }
+            assert_eq!(content, if round == 1 { b"abcdefghij" } else { b"ABCDefghij" });
+        }
+        parts.drop_parts(&id).await.unwrap();
+        assert_eq!(parts.stored_parts(&id).await.unwrap(), [].into());
+        assert_eq!(catalog.extents(&id).await.unwrap().extents.len(), 3);
+        assert_eq!(parts.take_parts(&id, plan).await, Err(PartError::Missing { part: 1 }));
+    }
 }
 
 /// The files as a killed process leaves them: its writer is neither dropped nor finished.

@@ -56,6 +56,7 @@ impl UploadMachine {
                 self.complete_for(token, None, effects);
             }
             Request::Inspect { .. } | Request::Report => self.answer_status(token, effects),
+            Request::Renew => self.renew(token, now, effects),
             Request::Complete => self.ask_to_complete(token, effects),
             Request::Terminate { reason } => self.end_for(token, reason, effects),
             Request::Expire if now < self.expires_at => self.answer_status(token, effects),
@@ -86,7 +87,9 @@ impl UploadMachine {
             Request::Append(_) => effects.push(UploadEffect::Answer(token, Err(UploadError::Complete))),
             Request::Terminate { reason } if self.is_partial => self.end_for(token, reason, effects),
             Request::Expire if self.is_partial => self.end_for(token, "expired", effects),
-            Request::Terminate { .. } => effects.push(UploadEffect::Answer(token, Err(UploadError::Complete))),
+            Request::Terminate { .. } | Request::Renew => {
+                effects.push(UploadEffect::Answer(token, Err(UploadError::Complete)));
+            }
             Request::Inspect { .. } | Request::Complete | Request::Report | Request::Expire => {
                 self.answer_status(token, effects);
             }
@@ -180,12 +183,18 @@ impl UploadMachine {
     }
 
     fn ask_to_complete(&mut self, token: Token, effects: &mut Effects) {
-        if self.has_all_bytes() {
+        if self.is_direct || self.has_all_bytes() {
             self.complete_for(token, None, effects);
         } else {
             let error = UploadError::Incomplete { offset: self.offset, length: self.length };
             effects.push(UploadEffect::Answer(token, Err(error)));
         }
+    }
+
+    fn renew(&mut self, token: Token, now: Timestamp, effects: &mut Effects) {
+        self.expires_at = now + self.rules.expiry;
+        effects.push(UploadEffect::MoveExpiry(self.expires_at));
+        self.answer_status(token, effects);
     }
 
     /// Starts completing; `token` is answered when it is done.
@@ -208,6 +217,7 @@ impl UploadMachine {
             Ok(()) => {
                 self.phase = Phase::Complete;
                 self.length = self.length.or(declares);
+                self.offset = self.length.unwrap_or(self.offset);
                 effects.push(UploadEffect::Announce);
                 self.take_up_parked(now, effects);
             }

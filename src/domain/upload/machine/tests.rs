@@ -39,6 +39,7 @@ fn upload(length: Option<u64>, protocol: UploadProtocol) -> Upload {
         file_type: None,
         expected_digest: None,
         raw_metadata: None,
+        part_bytes: None,
         extents: Vec::new(),
         created_at: at(0),
         expires_at: at(3_600_000),
@@ -424,4 +425,29 @@ fn it_leaves_memory_when_idle_and_never_while_somebody_is_there() {
     bench.end(grant, 3, AfterAppend::Continue, 200_000);
     assert!(matches!(bench.timer(UploadTimer::Idle, 230_000)[..], [UploadEffect::StartTimer(UploadTimer::Idle, _)]));
     assert_eq!(bench.timer(UploadTimer::Idle, 260_000), vec![UploadEffect::Leave]);
+}
+
+#[test]
+fn an_upload_whose_client_stores_it_is_complete_when_all_parts_could_be_taken() {
+    let direct = Upload { part_bytes: Some(4), ..upload(Some(10), UploadProtocol::Chunked) };
+    let mut bench = Bench::of(&direct, 0);
+    let (token, effects) = bench.ask(Request::Renew, 1000);
+    assert_eq!(effects.first(), Some(&UploadEffect::MoveExpiry(at(3_601_000))));
+    assert_eq!(status_of(&effects, token).unwrap().expires_at, at(3_601_000));
+    let (first, effects) = bench.ask(Request::Complete, 2000);
+    assert_eq!(effects, [UploadEffect::Complete { declares: None }]);
+    let (second, effects) = bench.ask(Request::Complete, 2001);
+    assert_eq!(effects, [], "it is being completed");
+    let missing = UploadFault::PartMissing { part: 2 };
+    let effects = bench.machine.step(UploadInput::Completed(Err(missing.clone())), at(2002));
+    assert_eq!(effects, [first, second].map(|token| refused(token, missing.clone().into())));
+    let (token, effects) = bench.ask(Request::Inspect { preempt: false }, 2003);
+    assert_eq!(status_of(&effects, token).unwrap().state, UploadState::Open);
+    let (token, _) = bench.ask(Request::Complete, 3000);
+    let effects = bench.machine.step(UploadInput::Completed(Ok(())), at(3001));
+    assert_eq!(effects.first(), Some(&UploadEffect::Announce));
+    let status = status_of(&effects, token).unwrap();
+    assert_eq!((status.state, status.offset), (UploadState::Complete, 10));
+    let (token, effects) = bench.ask(Request::Renew, 4000);
+    assert_eq!(effects, [refused(token, UploadError::Complete)]);
 }

@@ -23,7 +23,7 @@ fn claim_of(request: &Request) -> Claim {
         Request::Append(_) | Request::Complete => Claim::Place,
         Request::Terminate { .. } | Request::Inspect { preempt: true } => Claim::End,
         Request::Inspect { preempt: false } | Request::Report => Claim::Look,
-        Request::Expire => Claim::None,
+        Request::Expire | Request::Renew => Claim::None,
     }
 }
 

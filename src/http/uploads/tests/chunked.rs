@@ -226,3 +226,16 @@ async fn creation_is_rate_limited_by_account() {
     assert!(!field(&response, "retry-after").is_empty());
     expect(429, &response);
 }
+
+#[tokio::test]
+async fn urls_of_parts_are_refused_where_there_is_no_bucket() {
+    let world = World::new().await;
+    let refused = world.initiate(&json!({"title": "Clip", "file_size": 10, "direct": true})).await;
+    let refused = problem(422, refused).await;
+    let told = &refused["errors"][0];
+    assert_eq!((&told["pointer"], &told["code"]), (&"/direct".into(), &"not_available".into()));
+    assert!(refused.to_string().contains("no bucket of S3"), "{refused}");
+    let (id, _) = world.initiated(10).await;
+    let asked = world.ask(Who::Alice, Method::GET, &format!("/videos/upload/{id}/parts")).send().await.unwrap();
+    assert_eq!(problem(409, asked).await["code"], "not_a_direct_upload");
+}

@@ -195,6 +195,7 @@ async fn start_uploads(
     let context = Uploads {
         catalog: storage.catalog.clone(),
         store: storage.uploads.clone(),
+        direct: None,
         blobs: storage.blobs.clone(),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),

@@ -8,7 +8,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::upload::{Concatenation, Upload, UploadProtocol, UploadState};
 
 const UPLOAD_COLUMNS: &str = "id, user_id, video_id, protocol, state, length, reserved_bytes, concatenation, taken_by, \
-    details, file_name, file_type, expected_digest, raw_metadata, extents, created_at, expires_at";
+    details, file_name, file_type, expected_digest, raw_metadata, part_bytes, extents, created_at, expires_at";
 
 /// An upload with what only the catalog needs to know.
 pub(super) struct Stored {
@@ -61,6 +61,7 @@ pub(super) fn stored_from(row: &Row, parts: &[Row]) -> Result<Stored, CatalogErr
         file_type: row.optional_string("file_type")?,
         expected_digest: row.optional_string("expected_digest")?,
         raw_metadata: row.optional_string("raw_metadata")?,
+        part_bytes: row.optional_number("part_bytes")?,
         extents: row.json("extents")?,
         created_at: row.time("created_at")?,
         expires_at: row.time("expires_at")?,
@@ -70,9 +71,9 @@ pub(super) fn stored_from(row: &Row, parts: &[Row]) -> Result<Stored, CatalogErr
 
 pub(super) fn insert(upload: &Upload, reserved_bytes: u64) -> Result<Statement, CatalogError> {
     let insert = "INSERT INTO uploads (id, user_id, video_id, protocol, state, length, reserved_bytes, concatenation, \
-        may_expire, details, file_name, file_type, expected_digest, raw_metadata, extents, created_at, expires_at) \
+        may_expire, details, file_name, file_type, expected_digest, raw_metadata, part_bytes, extents, created_at, expires_at) \
         VALUES (:id, :user, :video, :protocol, 'open', :length, :reserved, :concatenation, 1, :details, :file_name, \
-        :file_type, :expected_digest, :raw_metadata, '[]', :created_at, :expires_at)";
+        :file_type, :expected_digest, :raw_metadata, :part_bytes, '[]', :created_at, :expires_at)";
     Ok(Statement::new(insert)
         .bind("id", &upload.id)
         .bind("user", &upload.user_id)
@@ -86,6 +87,7 @@ pub(super) fn insert(upload: &Upload, reserved_bytes: u64) -> Result<Statement, 
         .bind("file_type", upload.file_type.as_ref())
         .bind("expected_digest", upload.expected_digest.as_ref())
         .bind("raw_metadata", upload.raw_metadata.as_ref())
+        .bind("part_bytes", upload.part_bytes)
         .bind("created_at", upload.created_at)
         .bind("expires_at", upload.expires_at))
 }

@@ -4,7 +4,7 @@ use super::{rows, steps};
 use crate::domain::live::{Archive, Live};
 use crate::domain::ports::{CatalogError, VideoStep};
 use crate::domain::time::Timestamp;
-use crate::domain::video::{Video, VideoStatus};
+use crate::domain::video::{OriginalState, Video, VideoStatus};
 
 /// Makes the video of a stream's broadcast, playable at once.
 pub(in super::super) fn archive(live: &Live, archive: &Archive, now: Timestamp) -> Result<Transaction, CatalogError> {
@@ -52,6 +52,7 @@ fn recorded(live: &Live, archive: &Archive, now: Timestamp) -> Video {
         trim: None,
         storyboard: None,
         source: Vec::new(),
+        original: OriginalState::Stored,
         file_size: archive.blobs.iter().map(|blob| blob.bytes).sum(),
         file_name: None,
         expected_digest: None,

@@ -7,11 +7,11 @@ use crate::domain::ids::{PlaybackId, UserId, VideoId};
 use crate::domain::ports::CatalogError;
 use crate::domain::time::Timestamp;
 use crate::domain::video::{
-    Privacy, Rendition, RenditionState, Thumbnail, ThumbnailMoment, Video, VideoDetails, VideoStatus,
+    OriginalState, Privacy, Rendition, RenditionState, Thumbnail, ThumbnailMoment, Video, VideoDetails, VideoStatus,
 };
 
 pub(super) const VIDEO_COLUMNS: &str = "id, playback_id, user_id, channel_id, title, description, category, tags, \
-    privacy, status, progress_percent, ready_at, failure, non_standard, media, asset_generation, file_size, file_name, \
+    privacy, status, progress_percent, ready_at, failure, non_standard, media, asset_generation, original, file_size, file_name, \
     expected_digest, chosen_moment, storyboard, trim, view_count, like_count, dislike_count, comment_count, revision, created_at, published_at, \
     updated_at, deleted_at";
 
@@ -126,6 +126,7 @@ pub(super) fn video_from(row: &Row, children: &[Vec<Row>]) -> Result<Video, Cata
         storyboard: row.optional_json("storyboard")?,
         trim: row.optional_json("trim")?,
         asset_generation: row.number("asset_generation")?,
+        original: row.one_of("original", OriginalState::parse)?,
         file_size: row.number("file_size")?,
         file_name: row.optional_string("file_name")?,
         expected_digest: row.optional_string("expected_digest")?,
