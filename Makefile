@@ -74,11 +74,11 @@ bench: deps-bench web/dist/index.html ## Measure against others, as ratios of on
 fuzz: deps-test ## Feed mutated input to every parser (FUZZ_CASES of each, FUZZ_SEED, FUZZ_TARGET=RTMP for some)
 	FUZZ_CASES=$${FUZZ_CASES:-5000000} cargo test --locked --test fuzz -- --nocapture
 
-soak: deps-test web/dist/index.html ## Kill the server in the middle of 50 uploads (SOAK_KILLS), and it and its workers in the middle of a ladder (SOAK_LADDER_KILLS); simulate nodes that lose one another (SIM_ROUNDS); kill nodes of a cluster, cut them off and restart its stores while it works (SOAK_ROUNDS); publish by every program to every viewer (SOAK_PROGRAMS of each protocol); watch a live session (SOAK_LIVE_SECS), play one (SOAK_PLAYERS_SECS), publish twenty by SRT (SOAK_SRT_SECS), and twenty each by SRT and WHIP with two hundred viewers by WHEP (SOAK_WEBRTC_SECS)
+soak: deps-test web/dist/index.html ## Kill the server in the middle of 50 uploads (SOAK_KILLS), and it and its workers in the middle of a ladder (SOAK_LADDER_KILLS); simulate nodes that lose one another (SIM_ROUNDS); kill nodes of a cluster, cut them off and restart its stores while it works (SOAK_ROUNDS); have nodes encode with all they have (SOAK_BUSY_SECS); publish by every program to every viewer (SOAK_PROGRAMS of each protocol); watch a live session (SOAK_LIVE_SECS), play one (SOAK_PLAYERS_SECS), publish twenty by SRT (SOAK_SRT_SECS), and twenty each by SRT and WHIP with two hundred viewers by WHEP (SOAK_WEBRTC_SECS)
 	SOAK_KILLS=$${SOAK_KILLS:-50} cargo test --locked --test e2e uploads_survive_kills -- --nocapture
 	SOAK_KILLS=$${SOAK_LADDER_KILLS:-10} cargo test --locked --test e2e ladders_survive_kills -- --nocapture
 	SIM_ROUNDS=$${SIM_ROUNDS:-50} cargo test --locked --lib simulation:: -- --nocapture
-	SOAK_ROUNDS=$${SOAK_ROUNDS:-10} cargo test --locked --test e2e chaos:: -- --nocapture --test-threads=1
+	SOAK_ROUNDS=$${SOAK_ROUNDS:-10} SOAK_BUSY_SECS=$${SOAK_BUSY_SECS:-600} cargo test --locked --test e2e chaos:: -- --nocapture --test-threads=1
 	SOAK_PROGRAMS=$${SOAK_PROGRAMS:-2} cargo test --locked --test e2e matrix:: -- --nocapture --test-threads=1
 	SOAK_LIVE_SECS=$${SOAK_LIVE_SECS:-600} cargo test --locked --test e2e a_session_holds -- --nocapture
 	SOAK_PLAYERS_SECS=$${SOAK_PLAYERS_SECS:-300} cargo test --locked --test e2e live_players -- --nocapture --test-threads=1

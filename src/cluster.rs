@@ -234,6 +234,4 @@ impl Transport {
 }
 
 #[cfg(test)]
-mod simulation;
-#[cfg(test)]
 mod tests;

@@ -7,6 +7,8 @@ use super::identity::tests::{authority, node_in};
 use super::*;
 use crate::domain::cluster::Role;
 
+mod simulation;
+
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Says who it is, and what it was asked.

@@ -384,3 +384,36 @@ async fn broadcasts_survive_whatever_happens() {
         a_broadcast(seed).await;
     }
 }
+
+/// Nodes that encode with all they have are not taken for dead, by anybody.
+#[tokio::test(flavor = "multi_thread")]
+async fn busy_nodes_do_not_look_dead() {
+    let secs = from_environment("SOAK_BUSY_SECS", 15);
+    eprintln!("{secs} s of encoding (SOAK_BUSY_SECS)");
+    let options = |options: ServerOptions| options.set("workers.processes", "3").set("workers.nice", "0");
+    let cluster = Cluster::start(3, options).await;
+    let creator = cluster.nodes[0].account("creator").await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let clip = two_minutes_720p(dir.path());
+    let bytes = Bytes::from(std::fs::read(&clip).expect("a clip"));
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(secs) {
+        let upload = create(&creator, &clip).await;
+        creator.append(&upload.url, 0, bytes.clone()).await.expect("an append");
+        until("the nodes to encode it, or the time to be over", VERDICT_WITHIN, || async {
+            let video = creator.video(&upload.video_id).await.ok()?;
+            (video["status"] == "ready" || begun.elapsed() >= Duration::from_secs(secs)).then_some(())
+        })
+        .await;
+    }
+    for node in &cluster.nodes {
+        let log = node.log_text();
+        let wrong: Vec<&str> = ["no longer in the cluster", "is cut off", "is not renewed"]
+            .into_iter()
+            .flat_map(|sign| log.lines().filter(move |line| line.contains(sign)))
+            .collect();
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
+    let helped = |node: &&Server| node.log_text().contains("made a unit for another node");
+    assert!(secs < 60 || cluster.nodes.iter().any(|node| helped(&node)), "nobody was busy");
+}

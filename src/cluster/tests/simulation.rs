@@ -15,8 +15,8 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::members::{Gossip, GossipConfig, Links, Profile};
-use super::*;
+use super::super::members::{Gossip, GossipConfig, Links, Profile};
+use super::super::*;
 use crate::domain::cluster::{Lease, LeaseAnswer, Role};
 use crate::domain::events::NewEvent;
 use crate::domain::time::Timestamp;
