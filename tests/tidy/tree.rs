@@ -42,7 +42,7 @@ impl Source {
     /// Whether the whole file is test code.
     pub(crate) fn is_test(&self) -> bool {
         !["src/", "kernels/src/"].iter().any(|code| self.path.starts_with(code))
-            || ["/tests.rs", "/testing.rs"].iter().any(|end| self.path.ends_with(end))
+            || ["/tests.rs", "/testing.rs", "/simulation.rs"].iter().any(|end| self.path.ends_with(end))
             || self.path.contains("/tests/")
     }
 
