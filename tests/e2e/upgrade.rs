@@ -20,8 +20,8 @@ use crate::uploads::{VERDICT_WITHIN, create, manifest_url, playable};
 
 /// Wrong passwords for an account that are looked at in a minute.
 const LOGINS_MAX: usize = 4;
-/// An upload is sent in so many pieces at least: three at each of five stages, and the rest.
-const PIECES: usize = 20;
+/// An upload is sent in so many pieces at least: three at each of seven stages, and the rest.
+const PIECES: usize = 24;
 
 /// Where requests go: to nodes that are not about to stop, as a balancer sends them.
 #[derive(Default)]
@@ -127,19 +127,19 @@ impl World {
         }
     }
 
-    /// Stops a node as for an upgrade, and starts it as one of the new release.
-    async fn upgrade(&mut self, index: usize, traffic: &Traffic) {
+    /// Stops a node as for an upgrade, and starts it as one of the new release, or of the one before.
+    async fn restart_as(&mut self, (index, is_new): (usize, bool), traffic: &Traffic) {
         let others = self.cluster.nodes.iter().enumerate().filter(|(other, _)| *other != index);
         traffic.goes_to(others.map(|(_, node)| node));
         let node = &mut self.cluster.nodes[index];
         let stopped = node.stop();
         assert!(stopped.success(), "{stopped}");
-        node.set("cluster.protocol_max", "");
+        node.set("cluster.protocol_max", if is_new { "" } else { "1" });
         node.restart();
         self.cluster.until_all_know(3).await;
         let token = self.clients[index].token().expect("a token").to_owned();
         self.clients[index] = self.cluster.nodes[index].client().with_token(&token);
-        self.upgraded[index] = true;
+        self.upgraded[index] = is_new;
         traffic.goes_to(self.cluster.nodes.iter());
     }
 }
@@ -259,15 +259,16 @@ async fn nodes_are_upgraded_one_after_the_other_while_everything_goes_on() {
     let video = format!("/api/v1/videos/{}", world.watched.0);
     let paths = vec!["/api/v1/videos".into(), video, world.master.clone(), world.media()];
     let viewers: Vec<_> = (0..4).map(|_| tokio::spawn(Arc::clone(&traffic).run(paths.clone()))).collect();
-    for index in [0, 1] {
-        world.upgrade(index, &traffic).await;
+    // One of them goes back in between.
+    for change in [(0, true), (1, true), (1, false), (1, true)] {
+        world.restart_as(change, &traffic).await;
         world.works_everywhere().await;
     }
     // The publisher goes before its node does, to one of the new release.
     let _second = world.publish_to(0);
     first.ended().await;
     world.works_everywhere().await;
-    world.upgrade(2, &traffic).await;
+    world.restart_as((2, true), &traffic).await;
     world.works_everywhere().await;
     traffic.is_over.store(true, Ordering::Relaxed);
     for viewer in viewers {
