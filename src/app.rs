@@ -28,6 +28,7 @@ use crate::actors::transcode_peers;
 use crate::actors::transcode_worker::{PoolSettings, ProcessSettings, WorkerPoolHandle};
 use crate::actors::transcodes::TranscodesHandle;
 use crate::actors::uploads::{Uploads, UploadsHandle};
+use crate::cluster::wire::versions_up_to;
 use crate::cluster::{Cluster, Inbound};
 use crate::domain::events::Event;
 use crate::domain::ids::VideoId;
@@ -126,7 +127,7 @@ impl Node {
         let settings = Arc::new(settings);
         let metrics = http_metrics::install().context("metrics cannot be recorded")?;
         let storage = open_storage(&settings).await?;
-        let switchboard = Switchboard::default();
+        let switchboard = Switchboard::new(*versions_up_to(settings.cluster.protocol_max).end());
         let joining = cluster::join(&settings, (Arc::clone(&storage.catalog), &switchboard), ephemeral_ports);
         let Joined { nodes, cluster } = joining.await?;
 

@@ -53,7 +53,7 @@ pub struct ClusterConfig {
     pub gossip_interval: Duration,
     /// Largest message of actors.
     pub message_bytes_max: u64,
-    /// Versions of the protocol that it speaks: [`wire::VERSIONS`].
+    /// Versions of the protocol that it speaks: those of [`wire::VERSIONS`], as far as its operator wants.
     pub versions: RangeInclusive<u16>,
 }
 

@@ -76,6 +76,8 @@ mod srt_play;
 mod tls;
 #[path = "e2e/trim.rs"]
 mod trim;
+#[path = "e2e/upgrade.rs"]
+mod upgrade;
 #[path = "e2e/uploads.rs"]
 mod uploads;
 #[path = "e2e/whep.rs"]

@@ -1,5 +1,5 @@
 //! Limits on how often something is done that hold for all nodes together: each node tells the others now and then what was done
-//! there, and they count it as if it had been done at them. Between two tellings nobody knows of the others' last, so that what is
+//! there, and they count it as if it had been done at them; those of a release that does not know of this count for themselves. Between two tellings nobody knows of the others' last, so that what is
 //! spread over all nodes may exceed a limit by what they do in that time.
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::nodes::NodesHandle;
-use super::remote::Question;
-use crate::domain::cluster::NodeName;
+use super::remote::{Question, SHARED_SINCE};
 
 /// Time between two tellings.
 const TOLD_EVERY: Duration = Duration::from_millis(500);
@@ -39,8 +38,7 @@ pub async fn share(nodes: NodesHandle, limits: Arc<dyn SharedLimits>) {
     loop {
         tokio::time::sleep(TOLD_EVERY).await;
         let done = limits.done_here();
-        let members = nodes.members();
-        let others: Vec<&NodeName> = members.iter().filter(|it| it.is_connected).map(|it| &it.node).collect();
+        let others = nodes.that_speak(SHARED_SINCE);
         if done.is_empty() || others.is_empty() {
             continue;
         }

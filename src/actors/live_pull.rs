@@ -165,7 +165,11 @@ impl PullsHandle {
             Some(node) => {
                 self.change_here(live, false).await?;
                 let question = Question::PullChanged(live.id.clone());
-                self.context.nodes.ask(&node, &question, ASK_TIMEOUT).await?;
+                match self.context.nodes.ask(&node, &question, ASK_TIMEOUT).await {
+                    // It hears of it by the change feed, a little later.
+                    Err(AskNodeError::OtherRelease(_)) => {}
+                    answer => drop(answer?),
+                }
             }
             None => self.change_here(live, is_wanted(live)).await?,
         }
@@ -191,8 +195,21 @@ impl PullsHandle {
     /// The record of a stream that may be fetched here has changed.
     pub(super) async fn changed(&self, id: &LiveId) -> Result<(), PullFailure> {
         let Some(live) = self.context.catalog.live(id).await? else { return Ok(()) };
+        if live.pull.is_none() && self.family.find(id.clone()).await?.is_none() {
+            return Ok(());
+        }
         let is_here = self.place(&live).await?.is_none();
         Ok(self.change_here(&live, is_here && is_wanted(&live)).await?)
+    }
+
+    /// The record of a stream has changed, by whichever node; for those of a cluster that nobody tells.
+    pub async fn note_changed(&self, id: &LiveId) {
+        if !self.context.nodes.is_cluster() {
+            return;
+        }
+        if let Err(error) = self.changed(id).await {
+            tracing::debug!(live.id = %id, %error, "a pull is not as its record says yet");
+        }
     }
 
     async fn change_here(&self, live: &Live, is_wanted: bool) -> Result<(), ChildError> {
@@ -208,14 +225,15 @@ impl PullsHandle {
         Ok(post.ask(|reply| PullMessage::Change { live, reply }).await?)
     }
 
-    /// How the pull of a stream does, wherever that is; `None` when it is not fetched.
+    /// How the pull of a stream does, wherever that is; `None` when it is not fetched, or by a node that cannot be asked.
     pub async fn stats(&self, id: &LiveId) -> Result<Option<PullStats>, PullFailure> {
         let Some(node) = self.context.nodes.holder(&lease_key(id)).await? else {
             return Ok(self.stats_here(id).await?);
         };
-        match self.context.nodes.ask(&node, &Question::PullStats(id.clone()), ASK_TIMEOUT).await? {
-            Answer::PullStats(stats) => Ok(stats),
-            _ => Ok(None),
+        match self.context.nodes.ask(&node, &Question::PullStats(id.clone()), ASK_TIMEOUT).await {
+            Ok(Answer::PullStats(stats)) => Ok(stats),
+            Ok(_) | Err(AskNodeError::OtherRelease(_)) => Ok(None),
+            Err(error) => Err(error.into()),
         }
     }
 

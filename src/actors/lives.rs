@@ -23,6 +23,7 @@ use super::remote::{Answer, Question};
 use super::reply::{AskError, Post};
 use super::supervisor::{ChildError, Family, FamilyHandle};
 use super::transcode_worker::WorkerPoolHandle;
+use crate::cluster::AskNodeError;
 use crate::domain::cluster::Lease;
 use crate::domain::ids::{LiveId, PlaybackId};
 use crate::domain::live::machine::Refusal;
@@ -335,14 +336,16 @@ impl LivesHandle {
         post.ask(|reply| LiveMessage::Publish { reply }).await
     }
 
-    /// Whether somebody feeds a stream, at whatever node.
+    /// Whether somebody feeds a stream, at whatever node. What a node of the release before has is taken to be fed: publishers come first,
+    /// and whether one is there it cannot be asked.
     pub async fn is_fed(&self, live: &Live) -> bool {
         let nodes = &self.context.nodes;
         let Ok(Some(node)) = nodes.holder(&lease_key(&live.id)).await else {
             return self.is_fed_here(&live.playback_id);
         };
         let question = Question::IsFed(live.playback_id.clone());
-        matches!(nodes.ask(&node, &question, ASK_TIMEOUT).await, Ok(Answer::Fed(true)))
+        let answer = nodes.ask(&node, &question, ASK_TIMEOUT).await;
+        matches!(answer, Ok(Answer::Fed(true)) | Err(AskNodeError::OtherRelease(_)))
     }
 
     pub(super) fn is_fed_here(&self, id: &PlaybackId) -> bool {

@@ -59,6 +59,7 @@ impl NodesHandle {
             program: env!("CARGO_PKG_VERSION").to_owned(),
             load: 0.0,
             is_connected: false,
+            protocol: None,
         };
         Self(Arc::new(Nodes {
             me,
@@ -249,10 +250,17 @@ impl NodesHandle {
         self.open(node, StreamKind::Work).await
     }
 
-    /// Others with a role, to which there is a connection.
-    pub(super) fn others(&self, role: Role) -> Vec<NodeName> {
-        let is_other = |member: &&Member| member.node != self.0.me.node && member.is_connected && member.takes(role);
-        self.members().iter().filter(is_other).map(|member| member.node.clone()).collect()
+    /// Others to which there is a connection, and whose workers understand what those of this node do.
+    pub(super) fn able_to_work(&self) -> Vec<NodeName> {
+        let Some((cluster, _)) = &self.0.cluster else { return Vec::new() };
+        let is_able = |member: &&Member| member.takes(Role::Transcode) && cluster.peers().works_alike(&member.node);
+        self.members().iter().filter(is_able).map(|member| member.node.clone()).collect()
+    }
+
+    /// Others to which there is a connection, and that know questions of this version of the protocol.
+    pub(super) fn that_speak(&self, version: u16) -> Vec<NodeName> {
+        let speaks = |member: &&Member| member.protocol.is_some_and(|agreed| agreed >= version);
+        self.members().iter().filter(speaks).map(|member| member.node.clone()).collect()
     }
 
     async fn open(&self, node: &NodeName, kind: StreamKind) -> Result<PeerStream, OpenStreamError> {
@@ -262,10 +270,13 @@ impl NodesHandle {
         }
     }
 
-    /// Asks another node, which has so long to answer.
+    /// Asks another node, which has so long to answer; at once none, when it is of a release that does not know the question.
     pub async fn ask(&self, node: &NodeName, question: &Question, limit: Duration) -> Result<Answer, AskNodeError> {
         let refused = || AskNodeError::Refused(node.clone());
         let Some((cluster, _)) = &self.0.cluster else { return Err(AskNodeError::Unreachable(node.clone())) };
+        if cluster.peers().version_with(node).is_some_and(|agreed| agreed < question.since()) {
+            return Err(AskNodeError::OtherRelease(node.clone()));
+        }
         let question = codec::encode(question).map_err(|_| refused())?;
         let answer = cluster.ask(node, question.into(), limit).await?;
         codec::decode(&answer).map_err(|_| refused())

@@ -123,6 +123,6 @@ async fn config(
         },
         gossip_interval: settings.gossip_interval.0,
         message_bytes_max: settings.message_bytes_max.as_u64(),
-        versions: wire::VERSIONS,
+        versions: wire::versions_up_to(settings.protocol_max),
     })
 }

@@ -52,7 +52,7 @@ async fn nodes(args: &NodesArgs) -> Result<()> {
 
 fn table(answer: &Value) -> Option<String> {
     let me = answer["me"].as_str()?;
-    let mut out = format!("{:<20} {:<22} {:<28} {:>5}  state\n", "node", "address", "roles", "load");
+    let mut out = format!("{:<20} {:<22} {:<28} {:>5} {:>8}  state\n", "node", "address", "roles", "load", "protocol");
     for node in answer["data"].as_array()? {
         let name = node["node"].as_str()?;
         let roles: Vec<&str> = node["roles"].as_array()?.iter().filter_map(Value::as_str).collect();
@@ -65,7 +65,9 @@ fn table(answer: &Value) -> Option<String> {
             (_, false, false) => "up, heard of",
         };
         let (address, load) = (node["address"].as_str()?, node["load"].as_f64()?);
-        writeln!(out, "{name:<20} {address:<22} {:<28} {load:>5.1}  {state}", roles.join(",")).ok()?;
+        // With itself a node speaks none, and nodes of the first release do not say.
+        let protocol = node["protocol"].as_u64().map_or_else(|| "-".to_owned(), |version| version.to_string());
+        writeln!(out, "{name:<20} {address:<22} {:<28} {load:>5.1} {protocol:>8}  {state}", roles.join(",")).ok()?;
     }
     Some(out)
 }
@@ -77,15 +79,16 @@ mod tests {
     #[test]
     fn nodes_are_shown_as_a_table() {
         let answer = serde_json::json!({ "me": "a", "data": [
-            {"node": "a", "address": "192.0.2.1:4700", "roles": ["edge", "api"], "load": 0.25, "state": "up", "is_connected": false},
-            {"node": "b", "address": "192.0.2.2:4700", "roles": ["api"], "load": 1, "state": "draining", "is_connected": true},
+            {"node": "a", "address": "192.0.2.1:4700", "roles": ["edge", "api"], "load": 0.25, "state": "up", "is_connected": false, "protocol": null},
+            {"node": "b", "address": "192.0.2.2:4700", "roles": ["api"], "load": 1, "state": "draining", "is_connected": true, "protocol": 2},
         ]});
         let lines: Vec<String> = table(&answer).unwrap().lines().map(str::to_owned).collect();
         assert!(
             lines[1].starts_with("a ") && lines[1].contains("edge,api") && lines[1].ends_with("up, asked"),
             "{lines:?}"
         );
-        assert!(lines[2].starts_with("b ") && lines[2].ends_with("leaving"), "{lines:?}");
+        assert!(lines[1].contains("0.2        -  up"), "{lines:?}");
+        assert!(lines[2].starts_with("b ") && lines[2].ends_with("1.0        2  leaving"), "{lines:?}");
         assert_eq!(table(&Value::Null), None);
     }
 }

@@ -39,6 +39,9 @@ pub enum AskNodeError {
     /// It did not understand, or had too much to do.
     #[error("{0} has no answer")]
     Refused(NodeName),
+    /// The version of the protocol between the two does not have that question.
+    #[error("{0} cannot be asked that: it speaks an older version of the cluster's protocol")]
+    OtherRelease(NodeName),
 }
 
 /// Bytes, as they come; the framework asks for no more.

@@ -88,6 +88,8 @@ pub struct Member {
     pub load: f64,
     /// Whether this node has a connection with it.
     pub is_connected: bool,
+    /// Version of the protocol between it and this node, while they are connected.
+    pub protocol: Option<u16>,
 }
 
 impl Member {
@@ -151,15 +153,15 @@ impl Members {
 
 /// Connections with other nodes.
 pub(super) trait Links: Send + Sync {
-    /// With whom there is one.
-    fn connected(&self) -> Vec<NodeLife>;
+    /// With whom there is one, and the version of the protocol on each.
+    fn connected(&self) -> Vec<(NodeLife, u16)>;
     /// Moves when somebody comes or goes.
     fn changed(&self) -> watch::Receiver<u64>;
 }
 
 impl Links for Peers {
-    fn connected(&self) -> Vec<NodeLife> {
-        Peers::connected(self).into_iter().map(|peer| peer.life).collect()
+    fn connected(&self) -> Vec<(NodeLife, u16)> {
+        Peers::connected(self).into_iter().map(|peer| (peer.life, peer.version)).collect()
     }
 
     fn changed(&self) -> watch::Receiver<u64> {
@@ -317,33 +319,40 @@ async fn follow(
 /// Everybody who is heard of, each in its latest life, and those that only connections say are still there.
 fn view_of(heard: &BTreeMap<ChitchatId, NodeState>, links: &dyn Links, before: &[Member]) -> Arc<[Member]> {
     let connected = links.connected();
-    let is_connected = |member: &Member| connected.contains(&member.life());
+    let protocol = |member: &Member| {
+        let life = member.life();
+        connected.iter().find(|(connected, _)| *connected == life).map(|(_, version)| *version)
+    };
     let mut found: BTreeMap<NodeName, Member> = BTreeMap::new();
     let mut add = |mut member: Member| {
-        member.is_connected = is_connected(&member);
+        member.protocol = protocol(&member);
+        member.is_connected = member.protocol.is_some();
         let is_newer = found.get(&member.node).is_none_or(|known| known.epoch < member.epoch);
         if is_newer {
             found.insert(member.node.clone(), member);
         }
     };
-    heard.iter().filter_map(|(id, state)| member_of(id, state)).for_each(&mut add);
-    before.iter().filter(|member| is_connected(member)).cloned().for_each(add);
+    heard.iter().filter_map(|(id, state)| member_of(id, |key| state.get(key))).for_each(&mut add);
+    before.iter().filter(|member| protocol(member).is_some()).cloned().for_each(add);
     found.into_values().collect()
 }
 
-fn member_of(id: &ChitchatId, state: &NodeState) -> Option<Member> {
+/// A node as it tells of itself. What this program does not know, of a later one, is left out: keys, roles, and how it stands. One that
+/// is to stand in a new way for programs that know of it says so by a key of its own.
+fn member_of<'a>(id: &ChitchatId, told: impl Fn(&str) -> Option<&'a str>) -> Option<Member> {
     let role = |name: &str| Role::ALL.into_iter().find(|role| role.as_str() == name);
     Some(Member {
         node: id.node_id.parse().ok()?,
         epoch: i64::try_from(id.generation_id).ok()?,
         address: id.gossip_advertise_addr,
-        roles: state.get(KEY_ROLES)?.split(',').filter_map(role).collect(),
-        zone: state.get(KEY_ZONE).unwrap_or_default().to_owned(),
-        public_url: state.get(KEY_PUBLIC_URL).unwrap_or_default().to_owned(),
-        state: State::ALL.into_iter().find(|one| state.get(KEY_STATE) == Some(one.as_str())).unwrap_or_default(),
-        program: state.get(KEY_PROGRAM).unwrap_or_default().to_owned(),
-        load: state.get(KEY_LOAD).and_then(|load| load.parse().ok()).unwrap_or(0.0),
+        roles: told(KEY_ROLES)?.split(',').filter_map(role).collect(),
+        zone: told(KEY_ZONE).unwrap_or_default().to_owned(),
+        public_url: told(KEY_PUBLIC_URL).unwrap_or_default().to_owned(),
+        state: State::ALL.into_iter().find(|one| told(KEY_STATE) == Some(one.as_str())).unwrap_or_default(),
+        program: told(KEY_PROGRAM).unwrap_or_default().to_owned(),
+        load: told(KEY_LOAD).and_then(|load| load.parse().ok()).unwrap_or(0.0),
         is_connected: false,
+        protocol: None,
     })
 }
 
@@ -404,5 +413,26 @@ impl Socket for PeerSocket {
                 Err(error) => tracing::warn!(%from, %error, "gossip that cannot be understood"),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_later_programs_tell_besides_is_left_out() {
+        let id = ChitchatId::new("later", 7, ([192, 0, 2, 1], 4700).into());
+        let told = |key: &str| match key {
+            KEY_ROLES => Some("edge,dream,api"),
+            KEY_STATE => Some("thinking"),
+            KEY_LOAD => Some("not much"),
+            _ => None,
+        };
+        let member = member_of(&id, told).unwrap();
+        assert_eq!((member.node.as_str(), member.epoch), ("later", 7));
+        assert_eq!((member.roles.as_slice(), member.state), (&[Role::Edge, Role::Api][..], State::Up));
+        assert_eq!(member.load, 0.0);
+        assert_eq!(member_of(&id, |_| None), None, "nothing is placed where it is not known what is done");
     }
 }

@@ -34,6 +34,7 @@ mod tests {
             program: String::new(),
             load: 0.0,
             is_connected: true,
+            protocol: None,
         };
         (0..count).map(member).collect()
     }

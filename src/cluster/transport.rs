@@ -78,6 +78,8 @@ pub struct PeerInfo {
     pub version: u16,
     /// Its program's version.
     pub program: String,
+    /// Version of what its workers are told; 0 for a program that does not say.
+    pub work: u32,
 }
 
 struct Peer {
@@ -147,6 +149,7 @@ impl Transport {
             oldest: *versions.start(),
             newest: *versions.end(),
             program: env!("CARGO_PKG_VERSION").to_owned(),
+            work: crate::media::work::PROTOCOL_VERSION,
         };
         let inner = Inner {
             me,
@@ -207,6 +210,20 @@ impl Peers {
     /// Everybody there is a connection with.
     pub fn connected(&self) -> Vec<PeerInfo> {
         lock(&self.0.peers).values().filter(|peer| peer.is_open()).map(|peer| peer.info.clone()).collect()
+    }
+
+    /// Version of the protocol between a node and this one, while there is a connection.
+    pub fn version_with(&self, node: &NodeName) -> Option<u16> {
+        self.info(node).map(|info| info.version)
+    }
+
+    /// Whether the workers of a node understand what those of this one do.
+    pub fn works_alike(&self, node: &NodeName) -> bool {
+        self.info(node).is_some_and(|info| info.work == self.0.me.work)
+    }
+
+    fn info(&self, node: &NodeName) -> Option<PeerInfo> {
+        lock(&self.0.peers).get(node).filter(|peer| peer.is_open()).map(|peer| peer.info.clone())
     }
 
     /// Moves when somebody comes or goes.
@@ -283,7 +300,8 @@ impl Peers {
             }
             known.connection.close(CLOSED_REPLACED, b"there is another connection");
         }
-        let info = PeerInfo { life: hello.life, address: hello.address, version, program: hello.program };
+        let Hello { life, address, program, work, .. } = hello;
+        let info = PeerInfo { life, address, version, program, work };
         peers.insert(node, Peer { info: info.clone(), connection: connection.clone(), is_preferred });
         drop(peers);
         self.0.changed.send_modify(|count| *count += 1);
@@ -446,7 +464,7 @@ async fn keep_dialling(peers: Peers, target: String) {
 
 /// For as long as a connection lasts.
 async fn attend(peers: Peers, connection: Connection, info: PeerInfo, is_dialled: bool) {
-    let PeerInfo { life, address, version, program } = &info;
+    let PeerInfo { life, address, version, program, .. } = &info;
     tracing::info!(node = %life.node, %address, version, program, "connected to a node");
     metrics::gauge!("playhouse_cluster_connections").increment(1.0);
     if is_dialled && let Ok(stream) = open_for_actors(&connection).await {

@@ -10,7 +10,17 @@ use serde::{Deserialize, Serialize};
 use crate::domain::cluster::NodeLife;
 
 /// Versions of everything between nodes that this program speaks: that of the release before it, too.
-pub const VERSIONS: RangeInclusive<u16> = 1..=1;
+///
+/// 1. What is said in `Hello`, kinds of streams 1 to 6, gossip, and of questions between actors all up to `ReleaseSession`.
+/// 2. The questions `CountDone`, `PullStats`, `PullChanged` and `IsFed`.
+pub const VERSIONS: RangeInclusive<u16> = 1..=2;
+
+/// The versions that this program is to speak when an operator wants none above this one; 0: all.
+pub fn versions_up_to(protocol_max: u16) -> RangeInclusive<u16> {
+    let newest = if protocol_max == 0 { *VERSIONS.end() } else { protocol_max.min(*VERSIONS.end()) };
+    *VERSIONS.start()..=newest
+}
+
 /// Longest of the messages below.
 const MESSAGE_BYTES_MAX: u32 = 8 * 1024;
 
@@ -27,6 +37,9 @@ pub(super) struct Hello {
     pub(super) newest: u16,
     /// Version of the program.
     pub(super) program: String,
+    /// Version of what its workers are told. Units of ladders are made for those alone whose workers understand the same by them.
+    #[serde(default)]
+    pub(super) work: u32,
 }
 
 /// What a node that was gone to answers.
@@ -129,7 +142,7 @@ mod tests {
 
     fn hello(oldest: u16, newest: u16) -> Hello {
         let life = NodeLife { node: "one".parse().unwrap(), epoch: 7 };
-        Hello { life, address: "192.0.2.1:4700".parse().unwrap(), oldest, newest, program: "0.1.0".into() }
+        Hello { life, address: "192.0.2.1:4700".parse().unwrap(), oldest, newest, program: "0.1.0".into(), work: 8 }
     }
 
     #[test]
@@ -144,13 +157,23 @@ mod tests {
     }
 
     #[test]
+    fn an_operator_may_want_an_older_version() {
+        assert_eq!([0, 1, 2].map(versions_up_to), [1..=2, 1..=1, 1..=2]);
+        assert_eq!(hello(1, 2).common(&versions_up_to(1)), Ok(1));
+        assert_eq!(hello(1, 2).common(&versions_up_to(0)), Ok(2));
+    }
+
+    #[test]
     fn later_programs_may_say_more() {
         let mut said = serde_json::to_value(hello(1, 2)).unwrap();
         said["mood"] = "good".into();
-        assert_eq!(serde_json::from_value::<Hello>(said).unwrap(), hello(1, 2));
+        assert_eq!(serde_json::from_value::<Hello>(said.clone()).unwrap(), hello(1, 2));
+        // The first releases said nothing of work.
+        said.as_object_mut().unwrap().remove("work");
+        assert_eq!(serde_json::from_value::<Hello>(said).unwrap(), Hello { work: 0, ..hello(1, 2) });
         for code in 1..=6 {
             assert_eq!(StreamKind::of(code).map(StreamKind::code), Some(code));
         }
-        assert_eq!(StreamKind::of(0), None);
+        assert_eq!([0, 7, 255].map(StreamKind::of), [None; 3]);
     }
 }

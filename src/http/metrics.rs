@@ -160,6 +160,7 @@ fn describe_cluster() {
     }
     let counters = [
         ("playhouse_cluster_questions_refused_total", "Questions of other nodes for which there was no room"),
+        ("playhouse_cluster_questions_unknown_total", "Questions of other nodes that this program does not know"),
         ("playhouse_cluster_streams_refused_total", "Streams of other nodes that nobody took"),
         ("playhouse_live_relays_total", "Streams of other nodes that were begun to be watched through this one"),
         ("playhouse_live_relay_bytes_total", "Bytes that other nodes have told of such streams"),

@@ -211,6 +211,9 @@ impl HttpState {
             self.delivery.forget(&playback).await;
             self.actors.lives.relays().note_changed(&playback).await;
         }
+        if let Some(live) = id("live_id").and_then(|id| id.parse().ok()) {
+            self.actors.pulls.note_changed(&live).await;
+        }
     }
 }
 

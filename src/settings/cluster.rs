@@ -7,6 +7,7 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
 use super::{HumanDuration, SettingsError};
+use crate::cluster::wire::VERSIONS;
 use crate::domain::cluster::{NodeName, Role};
 
 section!(
@@ -207,6 +208,8 @@ section!(
         gossip_interval: HumanDuration = HumanDuration::millis(200),
         /// Largest request that nodes send one another as a message.
         message_bytes_max: ByteSize = ByteSize::mib(4),
+        /// Newest version of the protocol between nodes that this one speaks; 0: the newest that it knows.
+        protocol_max: u16 = 0,
     }
 );
 
@@ -220,6 +223,13 @@ impl ClusterSettings {
         let refuse = |key, message: String| Err(SettingsError::OutOfRange { key, message });
         if self.node.is_empty() {
             return Ok(());
+        }
+        if self.protocol_max != 0 && !VERSIONS.contains(&self.protocol_max) {
+            let (oldest, newest) = (VERSIONS.start(), VERSIONS.end());
+            return refuse(
+                "cluster.protocol_max",
+                format!("must be 0, or a version that this program speaks: {oldest} to {newest}"),
+            );
         }
         if let Err(error) = self.node.parse::<NodeName>() {
             return refuse("cluster.node", error.to_string());
@@ -281,6 +291,17 @@ mod tests {
         }
         assert!(refused(&[("presigned_ttl", "8d")]).unwrap().starts_with("blobs.presigned_ttl"));
         assert!(refused(&[("presigned_part_size", "1 KiB")]).unwrap().starts_with("blobs.presigned_part_size"));
+    }
+
+    #[test]
+    fn the_protocol_is_one_that_this_program_speaks() {
+        let refused = |protocol_max| {
+            let settings = ClusterSettings { node: "one".into(), protocol_max, ..ClusterSettings::default() };
+            let refusal = settings.validate(false, false).unwrap_err().to_string();
+            refusal.starts_with("cluster.protocol_max").then_some(refusal)
+        };
+        assert_eq!([0, 1, 2].map(refused), [None, None, None]);
+        assert!(refused(3).unwrap().contains("a version that this program speaks: 1 to 2"));
     }
 
     #[test]

@@ -18,14 +18,14 @@ use playhouse::cli::client::Client;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-async fn signed_in(node: &Server) -> Client {
+pub(crate) async fn signed_in(node: &Server) -> Client {
     let mut client = node.client();
     client.login("creator", PASSWORD).await.expect("a sign-in");
     client
 }
 
 /// The same path at another node.
-fn at(node: &Server, url: &str) -> String {
+pub(crate) fn at(node: &Server, url: &str) -> String {
     let path = url.split_once("/api/").map(|(_, path)| path).expect("an API path");
     format!("{}/api/{path}", node.url())
 }
@@ -200,7 +200,7 @@ async fn chunks_of_one_video_are_made_on_all_nodes() {
 }
 
 /// Numbers of the segments that a media playlist lists, and how many of its parts.
-fn listed(playlist: &str) -> (u64, usize, usize) {
+pub(crate) fn listed(playlist: &str) -> (u64, usize, usize) {
     let sequence = playlist.lines().find_map(|line| line.strip_prefix("#EXT-X-MEDIA-SEQUENCE:"));
     let count = |tag: &str| playlist.lines().filter(|line| line.starts_with(tag)).count();
     (sequence.and_then(|text| text.parse().ok()).expect("a number"), count("#EXTINF"), count("#EXT-X-PART:"))

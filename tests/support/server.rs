@@ -183,6 +183,14 @@ impl Server {
         }
     }
 
+    /// Has it started with this setting from its next start on; empty: with the default.
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
+        self.options.settings.retain(|(set, _)| set != key);
+        if !value.is_empty() {
+            self.options.settings.push((key.to_owned(), value.to_owned()));
+        }
+    }
+
     /// Starts it (again) on the same data; its ports are new ones.
     pub(crate) fn restart(&mut self) {
         self.kill9();

@@ -11,7 +11,7 @@ use super::source::LadderSource;
 use crate::actors::transcode_peers::{self, Asked};
 use crate::actors::transcode_worker::{Urgency, WorkError};
 use crate::domain::asset::{BlobKey, Extent};
-use crate::domain::cluster::{NodeName, Role};
+use crate::domain::cluster::NodeName;
 use crate::domain::ids::PlaybackId;
 use crate::domain::ladder::machine::{AttemptOutcome, Precedence};
 use crate::domain::ladder::{LadderPlan, MadeRung, MadeTile, MadeTiles, Pass, Rung, Unit, UnitEnd, UnitResult};
@@ -209,7 +209,7 @@ impl UnitWork {
     pub(super) fn others(&self, unit: Unit) -> Vec<NodeName> {
         let dependencies = &self.shared.dependencies;
         let mut others = match dependencies.door {
-            Some(_) => dependencies.nodes.others(Role::Transcode),
+            Some(_) => dependencies.nodes.able_to_work(),
             // What is on this machine's disk is nobody else's.
             None => Vec::new(),
         };

@@ -123,10 +123,10 @@ struct End {
 }
 
 impl Links for End {
-    fn connected(&self) -> Vec<NodeLife> {
+    fn connected(&self) -> Vec<(NodeLife, u16)> {
         let is_there = |wires: &Wires, other: SocketAddr| other != self.at && !wires.ended.contains(&(self.at, other));
         self.net.with(|wires| {
-            wires.nodes.iter().filter(|(at, _)| is_there(wires, **at)).map(|(_, (life, _))| life.clone()).collect()
+            wires.nodes.iter().filter(|(at, _)| is_there(wires, **at)).map(|(_, (life, _))| (life.clone(), 1)).collect()
         })
     }
 

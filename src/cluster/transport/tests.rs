@@ -106,18 +106,23 @@ async fn strangers_and_other_releases_are_not_let_in() {
     let friend = node(dir.path(), "friend");
     let stranger = node(elsewhere.path(), "stranger");
     let newer = node_of(node_in(dir.path(), "newer"), (1, 0), 8..=9);
-    let neighbour = node_of(node_in(dir.path(), "neighbour"), (1, 0), 1..=2);
-    for node in [&stranger, &newer, &neighbour, &friend] {
+    let before = node_of(node_in(dir.path(), "the-one-before"), (1, 0), wire::versions_up_to(1));
+    let next = node_of(node_in(dir.path(), "the-next"), (1, 0), 2..=3);
+    for node in [&stranger, &newer, &before, &next, &friend] {
         node.look_for(&[&host]);
     }
-    host.until("its friends", |peers| names(peers) == ["friend", "neighbour"]).await;
+    host.until("its friends", |peers| names(peers) == ["friend", "the-next", "the-one-before"]).await;
     friend.until("the host", |peers| names(peers) == ["host"]).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(names(&host.peers().connected()), ["friend", "neighbour"]);
+    let agreed: Vec<u16> = host.peers().connected().iter().map(|peer| peer.version).collect();
+    assert_eq!(agreed, [2, 2, 1], "the newest that both speak");
     assert!(stranger.peers().connected().is_empty() && newer.peers().connected().is_empty());
     let Err(refused) = dial(newer.peers(), &host.peers().address().to_string()).await else { panic!("it is let in") };
     assert!(refused.contains("speaks versions 8 to 9"), "{refused}");
-    assert_eq!(host.peers().connected()[1].version, 1, "the newest that both speak");
+    let with = |node: &str| host.peers().version_with(&node.parse().unwrap());
+    assert_eq!(["friend", "the-one-before", "newer"].map(with), [Some(2), Some(1), None]);
+    let Err(refused) = dial(before.peers(), &next.peers().address().to_string()).await else { panic!("it is let in") };
+    assert!(refused.contains("speaks versions 1 to 1"), "{refused}");
 }
 
 /// What a certificate says counts, and garbage costs nothing but its connection.

@@ -1,5 +1,5 @@
-//! The tables, as an ordered list of migrations. A database is brought up to date when it is opened; one that a newer
-//! program has touched is refused.
+//! The tables, as an ordered list of migrations. A database is brought up to date when it is opened. One that a newer program has brought
+//! further is used as it is, as long as its tables suit this program, too; otherwise it is refused.
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, TransactionBehavior};
@@ -7,15 +7,19 @@ use rusqlite::{Connection, TransactionBehavior};
 /// One step of the tables' history. Never edited once released: a change is a new step.
 pub(super) struct Migration {
     pub(super) version: i64,
+    /// The oldest version that a program must know to work with the tables behind this step. One that only adds what programs may leave
+    /// alone has that of the step before it, or a still older one; one that takes something away has its own, or that of the first
+    /// release that does without.
+    pub(super) needs: i64,
     pub(super) name: &'static str,
     pub(super) sqlite: &'static str,
     /// Where PostgreSQL needs more than other words.
     pub(super) postgres: Option<&'static str>,
 }
 
-/// The same tables in both databases.
+/// The same tables in both databases, for programs that know this step; `Migration { needs, ..alike(…) }` for older ones, too.
 const fn alike(version: i64, name: &'static str, sqlite: &'static str) -> Migration {
-    Migration { version, name, sqlite, postgres: None }
+    Migration { version, needs: version, name, sqlite, postgres: None }
 }
 
 const MIGRATIONS: &[Migration] = &[
@@ -33,6 +37,7 @@ const MIGRATIONS: &[Migration] = &[
     alike(12, "pulls", include_str!("migrations/0012_pulls.sqlite.sql")),
     Migration {
         version: 13,
+        needs: 13,
         name: "partitions",
         sqlite: "",
         postgres: Some(include_str!("migrations/0013_partitions.postgres.sql")),
@@ -40,6 +45,7 @@ const MIGRATIONS: &[Migration] = &[
     alike(14, "cluster", include_str!("migrations/0014_cluster.sqlite.sql")),
     Migration {
         version: 15,
+        needs: 15,
         name: "clock",
         sqlite: "",
         postgres: Some(include_str!("migrations/0015_clock.postgres.sql")),
@@ -54,17 +60,25 @@ pub(super) const CREATE_HISTORY: &str = "CREATE TABLE IF NOT EXISTS schema_migra
     name       TEXT NOT NULL,
     applied_at INTEGER NOT NULL
 ) STRICT";
+/// What the first releases did not say of their steps; they leave it out.
+pub(super) const ADD_NEEDS: &str = "ALTER TABLE schema_migrations ADD COLUMN needs INTEGER";
+/// Where the tables are; a step of which it is not said what it needs needs itself to be known.
+pub(super) const SELECT_STANDING: &str =
+    "SELECT COALESCE(MAX(version), 0), COALESCE(MAX(COALESCE(needs, version)), 0) FROM schema_migrations";
 
 /// The tables cannot be brought up to date.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
-    /// A newer program has written this database.
+    /// A newer program has changed this database in a way that this one cannot live with.
     #[error(
-        "the catalog has schema version {found}, this program knows up to {known}: run the newer program, or restore a backup"
+        "the catalog has schema version {found} and needs a program that knows version {needs}, this one knows up to {known}: \
+        run the newer program, or restore a backup"
     )]
     Newer {
         /// Version found.
         found: i64,
+        /// Oldest version that a program must know.
+        needs: i64,
         /// Newest version known.
         known: i64,
     },
@@ -81,35 +95,86 @@ pub enum SchemaError {
     Unreadable(String),
 }
 
-/// The version of the tables that this program knows.
-pub(super) fn newest() -> i64 {
-    MIGRATIONS.last().map_or(0, |migration| migration.version)
+/// Where tables are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// Their version.
+    pub(super) found: i64,
+    /// The oldest version that a program must know to work with them.
+    pub(super) needs: i64,
 }
 
-/// The migration that comes after this version.
-pub(super) fn next_after(found: i64) -> Result<Option<&'static Migration>, SchemaError> {
-    let known = newest();
-    if found > known {
-        return Err(SchemaError::Newer { found, known });
+/// Steps of the tables' history, those that a program knows.
+#[derive(Clone, Copy)]
+pub(super) struct Steps(&'static [Migration]);
+
+impl Steps {
+    /// All that this program knows.
+    pub(super) const ALL: Self = Self(MIGRATIONS);
+
+    /// The version of the tables that the program knows.
+    pub(super) fn newest(self) -> i64 {
+        self.0.last().map_or(0, |migration| migration.version)
     }
-    Ok(MIGRATIONS.iter().find(|migration| migration.version > found))
+
+    /// Refuses tables that are no longer for a program with these steps.
+    pub(super) fn check(self, Standing { found, needs }: Standing) -> Result<(), SchemaError> {
+        let known = self.newest();
+        if needs > known { Err(SchemaError::Newer { found, needs, known }) } else { Ok(()) }
+    }
+
+    /// The step that such tables are to take next.
+    pub(super) fn next_after(self, standing: Standing) -> Result<Option<&'static Migration>, SchemaError> {
+        self.check(standing)?;
+        Ok(self.0.iter().find(|migration| migration.version > standing.found))
+    }
+
+    /// Says so when tables are further than the program.
+    pub(super) fn tell_of_newer(self, Standing { found, needs }: Standing) {
+        let known = self.newest();
+        if found > known {
+            tracing::warn!(
+                found,
+                needs,
+                known,
+                "the catalog is used with tables of a newer program, which suit this one"
+            );
+        }
+    }
 }
 
 /// Applies each migration that is missing, each in a transaction of its own.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), SchemaError> {
-    let mut found = version(connection).map_err(|error| SchemaError::Unreadable(error.to_string()))?;
-    while let Some(migration) = next_after(found)? {
+    migrate_by(Steps::ALL, connection)
+}
+
+fn migrate_by(steps: Steps, connection: &mut Connection) -> Result<(), SchemaError> {
+    let unreadable = |error: rusqlite::Error| SchemaError::Unreadable(error.to_string());
+    begin_history(connection).map_err(unreadable)?;
+    loop {
+        let standing = standing(connection).map_err(unreadable)?;
+        let Some(migration) = steps.next_after(standing)? else {
+            steps.tell_of_newer(standing);
+            return Ok(());
+        };
         let version = migration.version;
         apply(connection, migration).map_err(|error| SchemaError::Failed { version, reason: error.to_string() })?;
         tracing::info!(version, name = migration.name, "catalog migrated");
-        found = version;
+    }
+}
+
+fn begin_history(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute(CREATE_HISTORY, [])?;
+    let columns = "SELECT COUNT(*) FROM pragma_table_info('schema_migrations') WHERE name = 'needs'";
+    let has_needs: i64 = connection.query_row(columns, [], |row| row.get(0))?;
+    if has_needs == 0 {
+        connection.execute(ADD_NEEDS, [])?;
     }
     Ok(())
 }
 
-fn version(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.execute(CREATE_HISTORY, [])?;
-    connection.query_row("SELECT COALESCE(MAX(version), 0) FROM schema_migrations", [], |row| row.get(0))
+fn standing(connection: &Connection) -> rusqlite::Result<Standing> {
+    connection.query_row(SELECT_STANDING, [], |row| Ok(Standing { found: row.get(0)?, needs: row.get(1)? }))
 }
 
 fn apply(connection: &mut Connection, migration: &Migration) -> rusqlite::Result<()> {
@@ -117,11 +182,11 @@ fn apply(connection: &mut Connection, migration: &Migration) -> rusqlite::Result
     transaction.execute_batch(migration.sqlite)?;
     let applied_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     transaction.execute(
-        "INSERT INTO schema_migrations (version, name, applied_at) VALUES (?1, ?2, ?3)",
-        (migration.version, migration.name, i64::try_from(applied_at).unwrap_or(i64::MAX)),
+        "INSERT INTO schema_migrations (version, name, applied_at, needs) VALUES (?1, ?2, ?3, ?4)",
+        (migration.version, migration.name, i64::try_from(applied_at).unwrap_or(i64::MAX), migration.needs),
     )?;
     transaction.commit()
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

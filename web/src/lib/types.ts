@@ -43,6 +43,8 @@ export interface ClusterNode {
   zone: string;
   state: 'up' | 'without_catalog' | 'aside' | 'draining';
   is_connected: boolean;
+  /** Version of the protocol between it and the node that answers, while they are connected. */
+  protocol: number | null;
   program: string;
   /** 0 to 1, and above when work waits. */
   load: number;

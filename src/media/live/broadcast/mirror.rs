@@ -303,6 +303,7 @@ mod tests {
     use crate::media::live::broadcast::Visit;
     use crate::media::live::testing::{audio, video};
     use crate::media::live::timeline::{IngestClock, Stamp};
+    use crate::storage::codec::{self, Versioned};
 
     fn settings() -> BroadcastSettings {
         BroadcastSettings::new(Duration::from_secs(20), 3)
@@ -364,6 +365,45 @@ mod tests {
         origin.end(&mut Vec::new());
         take_all(&mut mirror, origin.tell(&mut listener));
         assert!(mirror.has_ended() && seen(&mirror) == seen(&origin));
+    }
+
+    /// As relays send it.
+    #[derive(Serialize, Deserialize)]
+    struct Line(Told);
+
+    impl Versioned for Line {
+        const VERSION: u8 = 1;
+        const BYTES_MAX: usize = 1 << 20;
+    }
+
+    impl Line {
+        fn parse(hex: &str) -> Self {
+            let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+            codec::decode(&(0..hex.len()).step_by(2).map(byte).collect::<Vec<_>>()).unwrap()
+        }
+
+        fn hex(&self) -> String {
+            codec::encode(self).unwrap().iter().map(|byte| format!("{byte:02x}")).collect()
+        }
+    }
+
+    /// Something of each kind as version 1 of the protocol between nodes has it, in the order in which the kinds came. Lines are added
+    /// and never changed: relays of a release in use understand nothing else.
+    const FORMS: &str = include_str!("mirror/forms.txt");
+
+    #[test]
+    fn what_is_told_has_the_form_that_it_came_with() {
+        let told: Vec<Line> = FORMS.lines().map(Line::parse).collect();
+        assert_eq!(told.iter().map(Line::hex).collect::<Vec<_>>(), FORMS.lines().collect::<Vec<_>>());
+        let kind = |Line(told): &Line| match told {
+            Told::Head(_) => 0,
+            Told::Segment { .. } => 1,
+            Told::Part { .. } => 2,
+            Told::Whole { .. } => 3,
+            Told::Stored { .. } => 4,
+        };
+        let kinds: Vec<u8> = told.iter().map(kind).collect();
+        assert_eq!(kinds, [0, 1, 2, 3, 4]);
     }
 
     #[test]

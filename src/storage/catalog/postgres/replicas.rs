@@ -244,7 +244,7 @@ impl Replica {
             Some(false) => return Err(STRANGER.into()),
             None => return Ok(None),
         }
-        schema::expect_newest(&watcher.get().await?).await?;
+        schema::expect_suitable(&watcher.get().await?).await?;
         Ok(replayed.and_then(|replayed| locked(&self.history).reached(replayed)))
     }
 }

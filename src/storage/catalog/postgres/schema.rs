@@ -2,8 +2,9 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use deadpool_postgres::Object;
+use tokio_postgres::Row;
 
-use super::super::schema::{Migration, SchemaError, newest, next_after};
+use super::super::schema::{ADD_NEEDS, CREATE_HISTORY, Migration, SELECT_STANDING, SchemaError, Standing, Steps};
 use super::in_full;
 
 /// Makes tables for months to come.
@@ -11,42 +12,67 @@ pub(super) const MONTHS: &str = include_str!("../migrations/months.postgres.sql"
 /// Whoever holds this lock brings the tables up to date, until its transaction has ended.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7812)";
 
+/// Whether it is kept what steps need.
+const HAS_NEEDS: &str = "SELECT EXISTS (SELECT FROM pg_attribute
+    WHERE attrelid = 'schema_migrations'::regclass AND attname = 'needs' AND NOT attisdropped)";
+
 /// Applies each migration that is missing, each in a transaction of its own; of several programs that do so at a time one does.
 pub(super) async fn migrate(connection: &mut Object) -> Result<(), SchemaError> {
-    while let Some(applied) = step(connection).await? {
+    migrate_by(Steps::ALL, connection).await
+}
+
+pub(super) async fn migrate_by(steps: Steps, connection: &mut Object) -> Result<(), SchemaError> {
+    while let Some(applied) = step(steps, connection).await? {
         tracing::info!(version = applied.version, name = applied.name, "catalog migrated");
     }
     connection.batch_execute(MONTHS).await.map_err(|error| SchemaError::Unreadable(in_full(&error)))
 }
 
-/// Refuses tables of another version than this program's, as a replica has that is behind, or ahead with its primary.
-pub(super) async fn expect_newest(connection: &Object) -> Result<(), String> {
+/// Refuses tables that this program cannot work with, as a replica may have that is behind, or ahead with its primary.
+pub(super) async fn expect_suitable(connection: &Object) -> Result<(), String> {
     let read = async {
-        let version = connection.prepare_cached("SELECT COALESCE(MAX(version), 0) FROM schema_migrations").await?;
-        connection.query_one(&version, &[]).await?.try_get(0)
+        let standing = connection.prepare_cached(SELECT_STANDING).await?;
+        standing_of(&connection.query_one(&standing, &[]).await?)
     };
-    let found: i64 = read.await.map_err(|error: tokio_postgres::Error| in_full(&error))?;
-    let known = newest();
-    if found == known { Ok(()) } else { Err(format!("it has tables of version {found}, this program wants {known}")) }
+    let standing = read.await.map_err(|error: tokio_postgres::Error| in_full(&error))?;
+    let (found, known) = (standing.found, Steps::ALL.newest());
+    if found < known {
+        return Err(format!("it has tables of version {found}, this program wants {known}"));
+    }
+    Steps::ALL.check(standing).map_err(|error| error.to_string())
+}
+
+fn standing_of(row: &Row) -> Result<Standing, tokio_postgres::Error> {
+    Ok(Standing { found: row.try_get(0)?, needs: row.try_get(1)? })
 }
 
 /// Applies the next one, if one is missing.
-async fn step(connection: &mut Object) -> Result<Option<&'static Migration>, SchemaError> {
+async fn step(steps: Steps, connection: &mut Object) -> Result<Option<&'static Migration>, SchemaError> {
     let unreadable = |error: tokio_postgres::Error| SchemaError::Unreadable(in_full(&error));
     let transaction = connection.transaction().await.map_err(unreadable)?;
     transaction.batch_execute(LOCK).await.map_err(unreadable)?;
-    transaction.batch_execute(&translated(super::super::schema::CREATE_HISTORY)).await.map_err(unreadable)?;
-    let found = transaction.query_one("SELECT COALESCE(MAX(version), 0) FROM schema_migrations", &[]).await;
-    let found: i64 = found.and_then(|row| row.try_get(0)).map_err(unreadable)?;
-    let Some(migration) = next_after(found)? else { return Ok(None) };
+    transaction.batch_execute(&translated(CREATE_HISTORY)).await.map_err(unreadable)?;
+    let has_needs = transaction.query_one(HAS_NEEDS, &[]).await.and_then(|row| row.try_get(0));
+    let has_needs: bool = has_needs.map_err(unreadable)?;
+    if !has_needs {
+        transaction.batch_execute(&translated(ADD_NEEDS)).await.map_err(unreadable)?;
+    }
+    let found = transaction.query_one(SELECT_STANDING, &[]).await;
+    let standing = found.and_then(|row| standing_of(&row)).map_err(unreadable)?;
+    let Some(migration) = steps.next_after(standing)? else {
+        steps.tell_of_newer(standing);
+        transaction.commit().await.map_err(unreadable)?;
+        return Ok(None);
+    };
     let failed =
         |error: tokio_postgres::Error| SchemaError::Failed { version: migration.version, reason: in_full(&error) };
     let text = migration.postgres.map_or_else(|| translated(migration.sqlite), str::to_owned);
     transaction.batch_execute(&text).await.map_err(failed)?;
     let applied_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let applied_at = i64::try_from(applied_at).unwrap_or(i64::MAX);
-    let insert = "INSERT INTO schema_migrations (version, name, applied_at) VALUES ($1, $2, $3)";
-    transaction.execute(insert, &[&migration.version, &migration.name, &applied_at]).await.map_err(failed)?;
+    let Migration { version, needs, name, .. } = migration;
+    let insert = "INSERT INTO schema_migrations (version, name, applied_at, needs) VALUES ($1, $2, $3, $4)";
+    transaction.execute(insert, &[version, name, &applied_at, needs]).await.map_err(failed)?;
     transaction.commit().await.map_err(failed)?;
     Ok(Some(migration))
 }

@@ -4,6 +4,8 @@ use futures::StreamExt;
 use serde_json::json;
 
 use super::super::CatalogStore;
+use super::super::schema::Steps;
+use super::super::schema::tests::steps_of_a_later_release;
 use super::*;
 use crate::domain::events::NewEvent;
 use crate::domain::ports::{AccountCatalog, Catalog, ChangeFeed};
@@ -268,4 +270,39 @@ async fn servers_are_examined_before_they_are_used() {
     let options = PostgresOptions { replicas: several, ..alone(primary.address("postgres"), 1) };
     let refused = PostgresExecutor::open(&options).await;
     assert!(matches!(refused, Err(PostgresOpenError::Replica { number: 2, .. })));
+}
+
+/// Nodes of a release go on, and are started again, behind one of the next, until that takes something away.
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_of_a_newer_program_are_used_until_something_is_taken_away() {
+    let server = Postgres::start();
+    // As an earlier release has left them, which did not say what its steps need.
+    drop(store(&server, "postgres").await);
+    server.ask("ALTER TABLE schema_migrations DROP COLUMN needs");
+    let shared = PostgresOptions { is_shared: true, ..alone(server.address("postgres"), 4) };
+    let open = || PostgresExecutor::open(&shared);
+    let begun = std::time::Instant::now();
+    let running = loop {
+        // Whoever was alone may not be gone yet.
+        match open().await {
+            Ok(executor) => break executor,
+            Err(error) => assert!(begun.elapsed() < PATIENCE, "{error}"),
+        }
+    };
+    assert_eq!(server.ask("SELECT COUNT(*) FROM schema_migrations WHERE needs IS NOT NULL"), "0");
+    let running = CatalogStore::new(Arc::new(running));
+    registered(&running, "before").await;
+    let config = config_of(&server.address("postgres")).unwrap();
+    let connections = Connections::new((config, Tls::new().unwrap()), 1).unwrap();
+    let mut connection = connections.get().await.unwrap();
+    schema::migrate_by(steps_of_a_later_release(2), &mut connection).await.unwrap();
+    registered(&running, "running").await;
+    let again = CatalogStore::new(Arc::new(open().await.expect("tables that suit this program, too")));
+    registered(&again, "again").await;
+    server.ask("DROP INDEX videos_by_original");
+    schema::migrate_by(steps_of_a_later_release(3), &mut connection).await.unwrap();
+    let refused = open().await.err().expect("tables that are not for this program any more");
+    let newer = SchemaError::Newer { found: 1003, needs: 1003, known: Steps::ALL.newest() };
+    assert_eq!(refused.to_string(), newer.to_string());
+    assert_eq!(events(&running, "user.registered").await.len(), 3);
 }

@@ -18,20 +18,71 @@ fn migrating_again_changes_nothing() {
     migrate(&mut connection).unwrap();
     let after = texts(&connection, "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name");
     assert_eq!(before, after);
-    assert_eq!(version(&connection).unwrap(), MIGRATIONS.last().unwrap().version);
+    let newest = Steps::ALL.newest();
+    assert_eq!(standing(&connection).unwrap(), Standing { found: newest, needs: newest });
+}
+
+/// What releases to come may do: one only adds, one changes the shape of what it has added, one takes away what this release reads.
+const TO_COME: [Migration; 3] = [
+    Migration { needs: 18, ..alike(1001, "expand", "ALTER TABLE videos ADD COLUMN made_up TEXT NOT NULL DEFAULT ''") },
+    Migration { needs: 18, ..alike(1002, "expand_more", "CREATE INDEX videos_made_up ON videos (made_up)") },
+    alike(1003, "contract", "ALTER TABLE videos DROP COLUMN original_at"),
+];
+
+/// The steps of a release that knows so many of these.
+pub(in super::super) fn steps_of_a_later_release(to_come: usize) -> Steps {
+    let known = MIGRATIONS.iter().chain(&TO_COME[..to_come]);
+    let copied = known.map(|&Migration { version, needs, name, sqlite, postgres }| Migration {
+        version,
+        needs,
+        name,
+        sqlite,
+        postgres,
+    });
+    Steps(copied.collect::<Vec<_>>().leak())
 }
 
 #[test]
-fn a_newer_database_is_refused() {
+fn tables_of_a_newer_program_are_used_until_something_is_taken_away() {
     let mut connection = migrated();
-    connection.execute("INSERT INTO schema_migrations VALUES (999, 'from the future', 0)", []).unwrap();
+    for expanded in [1, 2] {
+        migrate_by(steps_of_a_later_release(expanded), &mut connection).unwrap();
+        migrate(&mut connection).expect("tables that suit this program, too");
+        assert_eq!(standing(&connection).unwrap(), Standing { found: 1000 + expanded as i64, needs: 18 });
+    }
+    migrate_by(steps_of_a_later_release(3), &mut connection).unwrap_err();
+    connection.execute("DROP INDEX videos_by_original", []).unwrap();
+    migrate_by(steps_of_a_later_release(3), &mut connection).unwrap();
+    for older in [Steps::ALL, steps_of_a_later_release(2)] {
+        let refused = migrate_by(older, &mut connection).unwrap_err();
+        assert!(matches!(refused, SchemaError::Newer { found: 1003, needs: 1003, .. }), "{refused}");
+        assert!(refused.to_string().contains("run the newer program"), "{refused}");
+    }
+}
+
+/// The first releases did not say what their steps need, and go on to write what they did.
+#[test]
+fn histories_of_the_first_releases_are_gone_on_with() {
+    let mut connection = Connection::open_in_memory().unwrap();
+    connection.execute(CREATE_HISTORY, []).unwrap();
+    for migration in &MIGRATIONS[..5] {
+        connection.execute_batch(migration.sqlite).unwrap();
+        let insert = "INSERT INTO schema_migrations (version, name, applied_at) VALUES (?1, ?2, 0)";
+        connection.execute(insert, (migration.version, migration.name)).unwrap();
+    }
+    migrate(&mut connection).unwrap();
+    let newest = Steps::ALL.newest();
+    assert_eq!(standing(&connection).unwrap(), Standing { found: newest, needs: newest });
+    let insert = "INSERT INTO schema_migrations (version, name, applied_at) VALUES (1999, 'untold', 0)";
+    connection.execute(insert, []).unwrap();
     let refused = migrate(&mut connection).unwrap_err();
-    assert!(matches!(refused, SchemaError::Newer { found: 999, .. }), "{refused}");
+    assert!(matches!(refused, SchemaError::Newer { found: 1999, needs: 1999, .. }), "{refused}");
 }
 
 #[test]
 fn versions_increase() {
     assert!(MIGRATIONS.is_sorted_by(|earlier, later| earlier.version < later.version));
+    assert!(MIGRATIONS.iter().all(|migration| migration.needs <= migration.version));
 }
 
 /// A foreign key without an index on its own side makes every deletion of the other side walk the whole table.
