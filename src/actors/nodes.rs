@@ -215,6 +215,14 @@ impl NodesHandle {
         !is_leaving && !self.is_aside()
     }
 
+    /// Whether requests are better sent to other nodes, as far as the catalog goes: it has not answered this one for a term, and
+    /// answers others.
+    pub fn is_outdone(&self) -> bool {
+        let members = self.members();
+        let is_lost = |member: &Member| member.node == self.0.me.node && member.state == State::WithoutCatalog;
+        members.iter().any(is_lost) && members.iter().any(|member| member.is_connected && member.state == State::Up)
+    }
+
     /// Whether this node may have anything; moves when that changes, or may have changed. `None` for one that is alone.
     pub fn standing(&self) -> Option<watch::Receiver<Standing>> {
         self.0.cluster.as_ref().map(|(_, tenure)| tenure.standing())

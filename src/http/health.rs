@@ -16,7 +16,8 @@ pub(super) async fn live() -> Response {
     ([(CACHE_CONTROL, "no-store")], "ok\n").into_response()
 }
 
-/// `GET /readyz`: the node may be sent requests; 503 while it drains or is cut off from others, or when the catalog does not answer.
+/// `GET /readyz`: the node may be sent requests; 503 while it drains or is cut off from others, or when the catalog does not answer. Of a
+/// cluster all nodes stay ready while the catalog answers nobody: what is watched goes on.
 pub(super) async fn ready(State(state): State<HttpState>) -> Result<Response, Problem> {
     if state.draining().is_cancelled() {
         return Err(Problem::unavailable("This node is stopping.", Duration::from_secs(5)));
@@ -24,9 +25,14 @@ pub(super) async fn ready(State(state): State<HttpState>) -> Result<Response, Pr
     if state.actors.nodes.is_aside() {
         return Err(Problem::unavailable("This node is cut off from the others.", Duration::from_secs(5)));
     }
-    match tokio::time::timeout(PING_TIMEOUT, state.ports.catalog.ping()).await {
-        Ok(answer) => answer?,
-        Err(_) => return Err(Problem::unavailable("The catalog does not answer in time.", PING_TIMEOUT)),
+    if state.actors.nodes.is_outdone() {
+        return Err(Problem::unavailable("The catalog answers other nodes, and not this one.", PING_TIMEOUT));
+    }
+    if !state.actors.nodes.is_cluster() {
+        match tokio::time::timeout(PING_TIMEOUT, state.ports.catalog.ping()).await {
+            Ok(answer) => answer?,
+            Err(_) => return Err(Problem::unavailable("The catalog does not answer in time.", PING_TIMEOUT)),
+        }
     }
     Ok(([(CACHE_CONTROL, "no-store")], "ready\n").into_response())
 }

@@ -24,7 +24,7 @@ use playhouse::cli::client::Client;
 /// Longest wait for a cluster that has lost something to answer again.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Longest wait for one answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 
 /// An encoder that was cut off comes back after this.
 const COMES_BACK_AFTER: Duration = Duration::from_secs(1);
