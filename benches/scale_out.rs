@@ -29,7 +29,7 @@ use support::clips::half_minute_720p;
 use support::cluster::{Cluster, Wiring};
 use support::proxy::Line;
 use support::server::Server;
-use support::tools::run;
+use support::tools::{run, until};
 
 /// Share of one core that a node has.
 const CORES: f64 = 0.5;
@@ -113,8 +113,17 @@ async fn nodes(count: usize) -> Option<Nodes> {
 async fn ladder(nodes: &Nodes, clip: &Path) -> f64 {
     let id = uploads::upload(&nodes.creator, clip).await;
     let started = Instant::now();
-    viewing::ready(&nodes.creator, &id, PATIENCE).await;
-    started.elapsed().as_secs_f64()
+    let creator = &nodes.creator;
+    until("all renditions", PATIENCE, || async {
+        let video = creator.video(&id).await.expect("the video's record");
+        assert_ne!(video["status"], "failed", "{video}");
+        let renditions = video["renditions"].as_array().filter(|all| !all.is_empty())?;
+        renditions.iter().all(|rendition| rendition["state"] == "ready").then_some(())
+    })
+    .await;
+    let seconds = started.elapsed().as_secs_f64();
+    viewing::ready(creator, &id, PATIENCE).await;
+    seconds
 }
 
 /// Bytes per second of segments that viewers of all nodes get together.

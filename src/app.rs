@@ -359,6 +359,7 @@ async fn lives_context(
         picture_interval: settings.live.thumbnail_interval.0,
         grace: settings.live.reconnect_grace.0,
         linger: settings.live.linger.0,
+        relay_fan_out: settings.cluster.relay_fan_out,
         streams: Streams::default(),
     })
 }

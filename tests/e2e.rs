@@ -62,6 +62,8 @@ mod privacy;
 mod pull;
 #[path = "e2e/push.rs"]
 mod push;
+#[path = "e2e/relays.rs"]
+mod relays;
 #[path = "e2e/replicas.rs"]
 mod replicas;
 #[path = "e2e/slate.rs"]

@@ -38,10 +38,14 @@ pub(super) fn measure(streams: impl Iterator<Item = Watched>) {
     let (mut publishing, mut away, mut ended) = (0u32, 0u32, 0u32);
     let (mut viewers, mut bits_per_sec) = (0u64, 0u64);
     let (mut encoding, mut given_up, mut added_ms) = (0usize, 0usize, 0i64);
-    for Watched { stream, viewers: its, ladder, .. } in streams {
+    for Watched { stream, viewers: its, ladder, is_relayed, .. } in streams {
+        viewers += its.count();
+        if is_relayed {
+            // The node that has it counts it.
+            continue;
+        }
         let (vitals, has_ended, stats) =
             stream.look(|broadcast| (Vitals::of(broadcast), Broadcast::has_ended(broadcast), ladder.stats(broadcast)));
-        viewers += its.count();
         match (has_ended, vitals.connected) {
             (true, _) => ended += 1,
             (false, true) => publishing += 1,

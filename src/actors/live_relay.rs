@@ -1,29 +1,35 @@
 //! Relays: live streams of other nodes that are watched through this one. A relay is told of everything of its stream once, however many
-//! watch here, and makes a stream of it that is like the one where it comes from, to the numbers of its segments. When the node that
-//! has the stream is gone, it looks who has it now.
+//! watch here, and makes a stream of it that is like the one where it comes from, to the numbers of its segments; frames it is told of
+//! while somebody here reads them. Many relays of one stream are a tree: a node tells so many others, and sends the next to one of
+//! these. When the node that has the stream is gone, relays look who has it now.
+mod branch;
+mod listening;
+mod speech;
+mod telling;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use moka::sync::Cache;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
 use ractor_cluster::RactorMessage;
-use serde::{Deserialize, Serialize};
-use tokio::io::AsyncWriteExt;
+use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
+pub use branch::Branch;
+use listening::Relayed;
+use telling::tell_peer;
+
 use super::describe::{DescribeReply, Description};
-use super::live_picture::{NewestPicture, Picture};
 use super::lives::{Lives, Streams, Watched};
-use super::nodes::{PeerRequest, PeerStream};
-use super::peer_frames::{self, in_time};
+use super::nodes::PeerRequest;
 use super::supervisor::{Family, FamilyHandle};
 use crate::domain::cluster::NodeName;
 use crate::domain::ids::PlaybackId;
 use crate::domain::live::{Live, LiveState};
-use crate::media::live::broadcast::{Broadcast, BroadcastSettings, Listener, Told};
+use crate::media::live::broadcast::{Broadcast, BroadcastSettings};
 use crate::media::live::stream::{Forgetful, LiveStream};
-use crate::storage::codec::{self, Versioned};
 
 /// Most relays of a node.
 pub const RELAYS_MAX: usize = 10_000;
@@ -37,31 +43,8 @@ const ABSENT_MAX: u64 = 10_000;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// A relay that nobody watches through ends after this long.
 const UNWATCHED_MAX: Duration = Duration::from_secs(30);
-/// What is new is looked for at least so often.
-const TELL_EVERY: Duration = Duration::from_secs(1);
-/// Longest name of a stream that is asked for.
-const NAME_BYTES_MAX: usize = 64;
 /// Longest wait for a peer that takes or sends nothing: streams are never silent for so long.
 const STALL_MAX: Duration = Duration::from_secs(15);
-
-/// What relays are told. Variants are only ever added.
-#[derive(Debug, Serialize, Deserialize)]
-enum Piece {
-    /// Of the stream itself.
-    Told(Told),
-    /// What it looks like.
-    Picture {
-        /// JPEG.
-        body: bytes::Bytes,
-        /// The segment that it was taken from.
-        segment: u64,
-    },
-}
-
-impl Versioned for Piece {
-    const VERSION: u8 = 1;
-    const BYTES_MAX: usize = 64 << 20;
-}
 
 /// What a relay is told by others of this node.
 #[derive(RactorMessage)]
@@ -137,6 +120,11 @@ impl RelaysHandle {
         Some(watched)
     }
 
+    /// Whether viewers of frames are served here of streams that this node has; by a node of an older release they are by itself.
+    pub fn have_frames_of(&self, node: &NodeName) -> bool {
+        self.context.nodes.speaks(node, speech::TREES_SINCE)
+    }
+
     /// The record of the stream played under this id has changed.
     pub async fn note_changed(&self, playback: &PlaybackId) {
         if let Ok(Some(relay)) = self.family.find(playback.clone()).await {
@@ -151,9 +139,9 @@ impl RelaysHandle {
             tokio::select! {
                 request = asked.recv() => {
                     let Some(PeerRequest { from, stream }) = request else { return };
-                    let streams = self.context.streams.clone();
+                    let context = Arc::clone(&self.context);
                     served.spawn(async move {
-                        if let Err(reason) = tell_peer(&streams, stream).await {
+                        if let Err(reason) = tell_peer(&context, &from.node, stream).await {
                             tracing::debug!(node = %from.node, reason, "a relay ended");
                         }
                     });
@@ -177,6 +165,12 @@ struct RelayState {
 struct RelaySnapshot {
     viewers: u64,
     has_ended: bool,
+    /// Nodes from the one that has the stream to the one that tells this one.
+    above: Vec<NodeName>,
+    /// Nodes that this one tells.
+    below: Vec<NodeName>,
+    /// Whether frames are read here.
+    has_frames: bool,
 }
 
 impl Actor for RelayActor {
@@ -211,9 +205,7 @@ impl Actor for RelayActor {
             RelayMessage::Changed => state.look_up(),
             RelayMessage::Over => me.stop(None),
             RelayMessage::Describe { reply } => {
-                let viewers = state.watched().map_or(0, |watched| watched.viewers.count());
-                let has_ended = state.stream.look(Broadcast::has_ended);
-                let snapshot = RelaySnapshot { viewers, has_ended };
+                let snapshot = state.snapshot();
                 reply.send(Ok(Description::leaf("live_relay", &state.live.playback_id, &snapshot)));
             }
         }
@@ -233,6 +225,15 @@ impl RelayState {
     fn watched(&self) -> Option<Watched> {
         let watched = self.context.streams.find(&self.live.playback_id)?;
         Arc::ptr_eq(&watched.stream, &self.stream).then_some(watched)
+    }
+
+    fn snapshot(&self) -> RelaySnapshot {
+        let watched = self.watched();
+        let (above, below) = watched.as_ref().map(|watched| watched.branch.around()).unwrap_or_default();
+        let viewers = watched.map_or(0, |watched| watched.viewers.count());
+        let look = |broadcast: &Broadcast| (broadcast.has_ended(), broadcast.tap().is_read());
+        let (has_ended, has_frames) = self.stream.look(look);
+        RelaySnapshot { viewers, has_ended, above, below, has_frames }
     }
 
     /// Reads the stream's record again: who may watch may have changed.
@@ -256,7 +257,8 @@ fn note_unless_own(streams: &Streams, live: &Live, stream: &Arc<LiveStream>) {
 
 /// Keeps a stream like the one of whoever has it, for as long as somebody watches and it goes on.
 async fn follow(live: Live, context: Arc<Lives>, stream: Arc<LiveStream>) {
-    let mut listened = tokio::spawn(listen_always(live.clone(), Arc::clone(&context), Arc::clone(&stream)));
+    let relayed = Relayed { live: live.clone(), context: Arc::clone(&context), stream: Arc::clone(&stream) };
+    let mut listened = tokio::spawn(async move { relayed.listen_always().await });
     let mut unwatched = Duration::ZERO;
     let mut looks = tokio::time::interval(LOOK_EVERY);
     loop {
@@ -277,83 +279,4 @@ async fn follow(live: Live, context: Arc<Lives>, stream: Arc<LiveStream>) {
         }
     }
     listened.abort();
-}
-
-/// Until the stream has ended.
-async fn listen_always(live: Live, context: Arc<Lives>, stream: Arc<LiveStream>) {
-    loop {
-        match context.nodes.holder(&super::lives::lease_key(&live.id)).await.ok().flatten() {
-            Some(node) => {
-                if let Err(reason) = listen(&node, (&live, &context), &stream).await {
-                    tracing::debug!(live.id = %live.id, %node, reason, "a stream is not relayed now");
-                }
-            }
-            None if is_over(&live, &context).await => {
-                stream.end();
-                return;
-            }
-            None => {}
-        }
-        if stream.look(Broadcast::has_ended) {
-            return;
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
-}
-
-async fn is_over(live: &Live, context: &Lives) -> bool {
-    let found = context.catalog.live(&live.id).await;
-    found.is_ok_and(|live| live.is_none_or(|live| live.state != LiveState::Live))
-}
-
-/// Takes what a node tells of a stream.
-async fn listen(node: &NodeName, (live, context): (&Live, &Lives), stream: &LiveStream) -> Result<(), String> {
-    let PeerStream { mut send, mut receive } = in_time(STALL_MAX, context.nodes.open_relay(node)).await?;
-    in_time(STALL_MAX, peer_frames::write(&mut send, live.playback_id.as_str().as_bytes())).await?;
-    let picture = context.streams.find(&live.playback_id).map(|watched| watched.picture).unwrap_or_default();
-    loop {
-        let bytes = in_time(STALL_MAX, peer_frames::read(&mut receive, Piece::BYTES_MAX)).await?;
-        metrics::counter!("playhouse_live_relay_bytes_total").increment(bytes.len() as u64);
-        match codec::decode(&bytes).map_err(|error| error.to_string())? {
-            Piece::Told(told) => stream.take_told(vec![told]).map_err(|error| error.to_string())?,
-            Piece::Picture { body, segment } => picture.set(Picture { body, segment }),
-        }
-    }
-}
-
-/// Tells a node of a stream, until that is over or nobody wants to hear of it.
-async fn tell_peer(streams: &Streams, stream: PeerStream) -> Result<(), String> {
-    let PeerStream { mut send, mut receive } = stream;
-    let name = in_time(STALL_MAX, peer_frames::read(&mut receive, NAME_BYTES_MAX)).await?;
-    let name = std::str::from_utf8(&name).map_err(|error| error.to_string())?;
-    let playback = PlaybackId::parse(name).map_err(|error| error.to_string())?;
-    let Watched { stream, picture, .. } = streams.find(&playback).ok_or("there is no such stream here")?;
-    let (mut listener, mut moved, mut shown) = (Listener::default(), stream.moved(), None);
-    loop {
-        moved.mark_unchanged();
-        for told in stream.tell(&mut listener) {
-            send_piece(&mut send, &Piece::Told(told)).await?;
-        }
-        if let Some(Picture { body, segment }) = newer(&picture, &mut shown) {
-            send_piece(&mut send, &Piece::Picture { body, segment }).await?;
-        }
-        // It may have been a relay's, of a stream that goes on here by now.
-        let is_current = streams.find(&playback).is_some_and(|now| Arc::ptr_eq(&now.stream, &stream));
-        if stream.look(Broadcast::has_ended) || stream.is_retired() || !is_current {
-            return in_time(STALL_MAX, send.shutdown()).await;
-        }
-        // Whatever else changes is seen by looking.
-        let _ = tokio::time::timeout(TELL_EVERY, moved.changed()).await;
-    }
-}
-
-fn newer(picture: &NewestPicture, shown: &mut Option<u64>) -> Option<Picture> {
-    let now = picture.get().filter(|picture| Some(picture.segment) != *shown)?;
-    *shown = Some(now.segment);
-    Some(now)
-}
-
-async fn send_piece(send: &mut (impl AsyncWriteExt + Unpin), piece: &Piece) -> Result<(), String> {
-    let bytes = codec::encode(piece).map_err(|error| error.to_string())?;
-    in_time(STALL_MAX, peer_frames::write(send, &bytes)).await
 }

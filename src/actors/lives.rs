@@ -16,7 +16,7 @@ use super::live_ladder::LadderState;
 use super::live_metrics::measure;
 use super::live_picture::NewestPicture;
 pub use super::live_push::{PushConditions, PushStats};
-use super::live_relay::RelaysHandle;
+use super::live_relay::{Branch, RelaysHandle};
 use super::media_tokens::MediaTokens;
 use super::nodes::{ASK_TIMEOUT, NodesHandle, Placed};
 use super::remote::{Answer, Question};
@@ -88,6 +88,8 @@ pub struct Lives {
     pub grace: Duration,
     /// How long a stream that is over stays in memory, so that viewers see its end.
     pub linger: Duration,
+    /// Nodes that are told of one stream; more are sent to these.
+    pub relay_fan_out: usize,
     /// What can be watched.
     pub streams: Streams,
 }
@@ -141,8 +143,10 @@ pub struct Watched {
     pub ladder: LadderState,
     /// What is sent of it by SRT is encrypted with this.
     pub passphrase: Option<SealedPassphrase>,
-    /// Whether another node has it: then there are segments of it here, and no frames.
+    /// Whether another node has it.
     pub is_relayed: bool,
+    /// Which nodes are told of it, and by which ones this one is.
+    pub branch: Branch,
 }
 
 impl Default for Streams {
@@ -168,8 +172,11 @@ impl Streams {
 
     fn note_as(&self, live: &Live, (stream, ladder): (Option<&Arc<LiveStream>>, &LadderState), is_relayed: bool) {
         if let Some(stream) = stream {
-            let (viewers, picture) =
-                self.find(&live.playback_id).map(|known| (known.viewers, known.picture)).unwrap_or_default();
+            let known = self.find(&live.playback_id).map(|known| (known.viewers, known.picture, known.branch));
+            let (viewers, picture, branch) = known.unwrap_or_default();
+            if !is_relayed {
+                branch.root();
+            }
             let watched = Watched {
                 privacy: live.details.privacy,
                 stream: Arc::clone(stream),
@@ -178,6 +185,7 @@ impl Streams {
                 ladder: ladder.clone(),
                 passphrase: live.passphrase.clone(),
                 is_relayed,
+                branch,
             };
             self.0.insert(live.playback_id.clone(), watched);
         }
@@ -436,7 +444,16 @@ impl Gate for LivesHandle {
     }
 }
 
+#[async_trait]
 impl Audience for LivesHandle {
+    async fn seek(&self, ticket: &Ticket) {
+        if let Ok(playback) = PlaybackId::parse(&ticket.playback)
+            && self.find(&playback).is_none()
+        {
+            self.relays.watch(&playback).await;
+        }
+    }
+
     fn admit(&self, ticket: &Ticket) -> Result<Seat, NotAdmitted> {
         let playback = PlaybackId::parse(&ticket.playback).map_err(|_| NotAdmitted::NotFound)?;
         let watched = self.find(&playback).ok_or(NotAdmitted::NotFound)?;
@@ -447,7 +464,7 @@ impl Audience for LivesHandle {
         if watched.stream.look(Broadcast::has_ended) {
             return Err(NotAdmitted::NotFound);
         }
-        if watched.is_relayed {
+        if watched.is_relayed && !watched.branch.has_frames() {
             return Err(NotAdmitted::Elsewhere);
         }
         let opened = watched.passphrase.map(|sealed| self.context.keys.open_passphrase(&sealed));

@@ -271,6 +271,12 @@ impl NodesHandle {
         self.members().iter().filter(speaks).map(|member| member.node.clone()).collect()
     }
 
+    /// Whether there is a connection with a node, and that of this version of the protocol.
+    pub(super) fn speaks(&self, node: &NodeName, version: u16) -> bool {
+        let agreed = self.0.cluster.as_ref().and_then(|(cluster, _)| cluster.peers().version_with(node));
+        agreed.is_some_and(|agreed| agreed >= version)
+    }
+
     async fn open(&self, node: &NodeName, kind: StreamKind) -> Result<PeerStream, OpenStreamError> {
         match &self.0.cluster {
             Some((cluster, _)) => cluster.peers().open(node, kind).await,

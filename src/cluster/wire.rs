@@ -13,7 +13,8 @@ use crate::domain::cluster::NodeLife;
 ///
 /// 1. What is said in `Hello`, kinds of streams 1 to 6, gossip, and of questions between actors all up to `ReleaseSession`.
 /// 2. The questions `CountDone`, `PullStats`, `PullChanged` and `IsFed`.
-pub const VERSIONS: RangeInclusive<u16> = 1..=2;
+/// 3. Relays may ask for frames, and are sent on to other relays.
+pub const VERSIONS: RangeInclusive<u16> = 1..=3;
 
 /// The versions that this program is to speak when an operator wants none above this one; 0: all.
 pub fn versions_up_to(protocol_max: u16) -> RangeInclusive<u16> {
@@ -158,7 +159,7 @@ mod tests {
 
     #[test]
     fn an_operator_may_want_an_older_version() {
-        assert_eq!([0, 1, 2].map(versions_up_to), [1..=2, 1..=1, 1..=2]);
+        assert_eq!([0, 1, 3].map(versions_up_to), [1..=3, 1..=1, 1..=3]);
         assert_eq!(hello(1, 2).common(&versions_up_to(1)), Ok(1));
         assert_eq!(hello(1, 2).common(&versions_up_to(0)), Ok(2));
     }

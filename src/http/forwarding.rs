@@ -68,7 +68,8 @@ impl Subject {
             Self::Live(id) => holder(state, id).await,
             Self::Frames(playback) => {
                 let live = state.ports.catalog.live_by_playback(playback).await;
-                holder(state, &live.ok().flatten()?.id).await
+                let holder = holder(state, &live.ok().flatten()?.id).await;
+                holder.filter(|node| !state.actors.lives.relays().have_frames_of(node))
             }
             Self::Session(node) => {
                 let is_there = nodes.members().iter().any(|member| member.node == *node);
@@ -84,7 +85,8 @@ async fn holder(state: &HttpState, id: &LiveId) -> Option<NodeName> {
     holder.inspect_err(|error| tracing::warn!(%error, "which node has a stream is not known")).ok().flatten()
 }
 
-/// Viewers by WHEP are served by the node that has the stream: media go between the two, whoever has passed the offer on.
+/// Viewers by WHEP are served by the node that they have come to. Where that cannot be told of frames, because the node that has the stream
+/// is of an older release, that one serves them: media go between the two, whoever has passed the offer on.
 fn frames_in(path: &str) -> Option<PlaybackId> {
     let base = path.strip_suffix("/whep")?;
     let playback = match base.strip_prefix("/t/") {

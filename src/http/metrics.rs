@@ -164,6 +164,10 @@ fn describe_cluster() {
         ("playhouse_cluster_streams_refused_total", "Streams of other nodes that nobody took"),
         ("playhouse_live_relays_total", "Streams of other nodes that were begun to be watched through this one"),
         ("playhouse_live_relay_bytes_total", "Bytes that other nodes have told of such streams"),
+        (
+            "playhouse_live_relay_frames_opened_total",
+            "Times that another node was asked for the frames of such a stream",
+        ),
         ("playhouse_http_forwarded_total", "Requests that another node has answered"),
         ("playhouse_http_forward_failures_total", "Requests that did not get to the node that they were for"),
     ];

@@ -135,6 +135,7 @@ pub(super) async fn idle_lives(storage: &Storage) -> LivesHandle {
         picture_interval: Duration::from_secs(60),
         grace: Duration::from_secs(1),
         linger: Duration::from_secs(1),
+        relay_fan_out: 1,
         streams: Streams::default(),
     }))
 }

@@ -12,7 +12,7 @@ pub use super::movie::Colour;
 use crate::domain::asset::{AudioProperties, TrackKind, VideoProperties};
 
 /// One access unit: a coded picture or a packet of sound. Times are in ticks of the track's timescale.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frame {
     /// Decode time.
     pub dts: i64,

@@ -3,6 +3,7 @@
 pub mod broadcast;
 pub mod cadence;
 pub mod chronicle;
+pub mod frame_relay;
 pub mod gate;
 pub mod lineup;
 pub mod listing;

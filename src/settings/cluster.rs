@@ -208,6 +208,8 @@ section!(
         gossip_interval: HumanDuration = HumanDuration::millis(200),
         /// Largest request that nodes send one another as a message.
         message_bytes_max: ByteSize = ByteSize::mib(4),
+        /// Nodes that one node tells of a live stream which is watched there; it sends more to these.
+        relay_fan_out: usize = 8,
         /// Newest version of the protocol between nodes that this one speaks; 0: the newest that it knows.
         protocol_max: u16 = 0,
     }
@@ -230,6 +232,9 @@ impl ClusterSettings {
                 "cluster.protocol_max",
                 format!("must be 0, or a version that this program speaks: {oldest} to {newest}"),
             );
+        }
+        if self.relay_fan_out == 0 {
+            return refuse("cluster.relay_fan_out", "must be 1 or more".into());
         }
         if let Err(error) = self.node.parse::<NodeName>() {
             return refuse("cluster.node", error.to_string());
@@ -300,8 +305,8 @@ mod tests {
             let refusal = settings.validate(false, false).unwrap_err().to_string();
             refusal.starts_with("cluster.protocol_max").then_some(refusal)
         };
-        assert_eq!([0, 1, 2].map(refused), [None, None, None]);
-        assert!(refused(3).unwrap().contains("a version that this program speaks: 1 to 2"));
+        assert_eq!([0, 1, 3].map(refused), [None, None, None]);
+        assert!(refused(4).unwrap().contains("a version that this program speaks: 1 to 3"));
     }
 
     #[test]

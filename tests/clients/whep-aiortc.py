@@ -60,8 +60,10 @@ async def watch(options):
             await asyncio.wait_for(ended.wait(), options.seconds)
         except asyncio.TimeoutError:
             pass
+    now = asyncio.get_running_loop().time()
     for kind, track in decoded.items():
-        results[kind] = {"frames": track.frames - before[kind], "loud": track.loud, "sizes": track.sizes}
+        idle = now - track.last if track.last is not None else None
+        results[kind] = {"frames": track.frames - before[kind], "loud": track.loud, "sizes": track.sizes, "idle": idle}
     flashes, beeps = (decoded[kind].times(kind) for kind in ("video", "audio"))
     apart = [min((beep - flash for flash in flashes), key=abs, default=1) for beep in beeps]
     apart = sorted(skew for skew in apart if abs(skew) < 0.5)

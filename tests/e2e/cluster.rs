@@ -13,7 +13,6 @@ use crate::support::cluster::Cluster;
 use crate::support::server::{PASSWORD, Server};
 use crate::support::tools::{ffmpeg_complaints, output, until};
 use crate::uploads::{VERDICT_WITHIN, create, manifest_url, playable};
-use crate::whep::{Viewer, plays};
 use playhouse::cli::client::Client;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -257,11 +256,6 @@ async fn a_broadcast_is_watched_on_every_node() {
         let said = String::from_utf8_lossy(&watched.stderr).into_owned();
         assert!(watched.status.success() && complaints(&said).is_empty(), "through {}: {said}", node.url());
     }
-    // A viewer by WebRTC is served by the node that has the stream, wherever it asks.
-    let told =
-        Viewer::start(&of_node(&cluster.nodes[2]).replace("master.m3u8", "whep"), &["--seconds", "4"]).told().await;
-    plays(&told);
-    assert!(text(&told, "/location").contains("/whep/sessions/node-2."), "{told}");
     let change = clients[2].request(Method::PATCH, &format!("/api/v1/live/{}", text(&live, "/id")));
     ask(&clients[2], change.json(&json!({"privacy": "private"}))).await;
     let closed = Instant::now();

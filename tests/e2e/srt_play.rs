@@ -45,10 +45,10 @@ async fn readable(creator: &Client, live: &Value) -> String {
 }
 
 /// A reader that writes what it gets, as it is.
-struct Recorder(Child, tempfile::NamedTempFile);
+pub(crate) struct Recorder(Child, tempfile::NamedTempFile);
 
 impl Recorder {
-    fn start(url: &str) -> Self {
+    pub(crate) fn start(url: &str) -> Self {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let mut ffmpeg = Command::new("ffmpeg");
         ffmpeg.args(["-nostdin", "-v", "error", "-y", "-i", url, "-map", "0", "-c", "copy", "-flush_packets", "1"]);
@@ -56,11 +56,11 @@ impl Recorder {
         Self(ffmpeg.spawn().expect("ffmpeg"), file)
     }
 
-    fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.1.as_file().metadata().expect("its size").len()
     }
 
-    async fn grows(&self, bytes: u64) {
+    pub(crate) async fn grows(&self, bytes: u64) {
         let aim = self.len() + bytes;
         until("a reader to get more", PATIENCE, || async { (self.len() >= aim).then_some(()) }).await;
     }

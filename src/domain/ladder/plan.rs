@@ -20,6 +20,8 @@ pub(super) const STEP: f64 = 0.9;
 const USEFUL_SHORT_SIDE: u32 = 360;
 /// Longest chunk that is decoded from the source's start, milliseconds.
 const CHUNK_FROM_START_MS_MAX: u32 = 600_000;
+/// Chunks at the end that are half as long as the others.
+const HALVED_MAX: usize = 4;
 /// Most tracks of sound that are encoded.
 const SOUND_TRACKS_MAX: usize = 16;
 
@@ -271,7 +273,7 @@ fn first_rung(rungs: &[Rung]) -> usize {
 
 /// Whole segments, as many as come nearest to the length aimed at. Where each chunk is decoded from the source's start, each
 /// is twice as long as the last one, so that no more is decoded in vain than is encoded; up to a length that one can afford
-/// to make again.
+/// to make again. The last ones are half as long elsewhere: workers then have nothing left to do at about the same time.
 fn chunks(grid: &Grid, chunk_ms: u32) -> Vec<Chunk> {
     let ticks = |ms: u32| i64::from(ms) * i64::from(grid.timescale) / 1000;
     let (mut target, target_max) = (ticks(chunk_ms), ticks(chunk_ms.max(CHUNK_FROM_START_MS_MAX)));
@@ -298,7 +300,19 @@ fn chunks(grid: &Grid, chunk_ms: u32) -> Vec<Chunk> {
             }
         }
     }
+    if grid.reading == Reading::Sought {
+        let halved = HALVED_MAX.min(chunks.len() / 2);
+        let last = chunks.split_off(chunks.len() - halved);
+        chunks.extend(last.into_iter().flat_map(halves));
+    }
     chunks
+}
+
+fn halves(chunk: Chunk) -> impl Iterator<Item = Chunk> {
+    let Chunk { first_segment, segments } = chunk;
+    let first = segments.div_ceil(2);
+    let second = Chunk { first_segment: first_segment + first, segments: segments - first };
+    [Chunk { first_segment, segments: first }, second].into_iter().filter(|half| half.segments > 0)
 }
 
 fn sound(request: PlanRequest) -> Vec<SoundRung> {

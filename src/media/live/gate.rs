@@ -2,6 +2,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use serde::Serialize;
@@ -126,9 +127,60 @@ pub struct Seat {
 
 /// Decides who may watch what is live, from memory alone. Asked again while somebody watches: what was public may not be any
 /// more, and tokens end.
+#[async_trait]
 pub trait Audience: Send + Sync {
+    /// Looks for a stream at other nodes: one that they have is admitted to from then on.
+    async fn seek(&self, ticket: &Ticket);
     /// Lets a reader in, or says why not, and counts it as a viewer.
     fn admit(&self, ticket: &Ticket) -> Result<Seat, NotAdmitted>;
+}
+
+/// How long a reader waits for a stream that goes on at another node, while nobody knows at which.
+const MOVES_WITHIN: Duration = Duration::from_secs(10);
+
+/// The right of a reader to watch a stream, which may move from node to node meanwhile.
+pub struct Pass {
+    ticket: Ticket,
+    audience: Arc<dyn Audience>,
+    stream: Arc<LiveStream>,
+    /// Since when it is not here.
+    gone: Option<Instant>,
+}
+
+impl Pass {
+    /// For whoever was admitted to this stream.
+    pub fn new(ticket: Ticket, audience: Arc<dyn Audience>, stream: Arc<LiveStream>) -> Self {
+        Self { ticket, audience, stream, gone: None }
+    }
+
+    /// Why it is over, if it is; the stream as it is now, when that is another one than before.
+    pub fn check(&mut self, now: Instant) -> Result<Option<Arc<LiveStream>>, NotAdmitted> {
+        let seat = match self.audience.admit(&self.ticket) {
+            Err(NotAdmitted::NotFound) if self.stream.is_retired() => {
+                let since = *self.gone.get_or_insert(now);
+                let (audience, ticket) = (Arc::clone(&self.audience), self.ticket.clone());
+                tokio::spawn(async move { audience.seek(&ticket).await });
+                let is_late = now.duration_since(since) > MOVES_WITHIN;
+                return if is_late { Err(NotAdmitted::NotFound) } else { Ok(None) };
+            }
+            admitted => admitted?,
+        };
+        self.gone = None;
+        let is_same = Arc::ptr_eq(&seat.stream, &self.stream);
+        self.stream = seat.stream;
+        Ok((!is_same).then(|| Arc::clone(&self.stream)))
+    }
+}
+
+/// Lets a reader in to what this node has, or another one.
+pub async fn admit_anywhere(audience: &dyn Audience, ticket: &Ticket) -> Result<Seat, NotAdmitted> {
+    match audience.admit(ticket) {
+        Err(NotAdmitted::NotFound) => {
+            audience.seek(ticket).await;
+            audience.admit(ticket)
+        }
+        known => known,
+    }
 }
 
 /// Why what a publisher sends is not taken.

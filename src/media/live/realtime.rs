@@ -26,6 +26,9 @@ pub enum Unfit {
     /// Some viewers do not decode this codec.
     #[error("the source is {0}, which not every viewer's browser takes")]
     Codec(&'static str),
+    /// Viewers at other nodes say so.
+    #[error("viewers at other nodes cannot be sent the source as it is")]
+    Elsewhere,
 }
 
 /// What a viewer needs to be encoded.
@@ -186,6 +189,27 @@ impl Realtime {
         }
     }
 
+    /// The next picture of a rung that another node tells of.
+    pub(super) fn push_told_rung(&self, name: &str, frame: &Frame) {
+        let epoch = self.made().rungs.iter().find(|(known, _)| known == name).and_then(|(_, tap)| tap.epoch());
+        if let Some(epoch) = epoch {
+            self.push_rung((name, epoch), frame);
+        }
+    }
+
+    /// How many rungs are made.
+    pub(super) fn rungs(&self) -> usize {
+        self.made().rungs.len()
+    }
+
+    /// Nothing of what was made is of use any more.
+    pub(super) fn forget(&self) {
+        self.end_pictures();
+        let mut made = self.made();
+        made.sound.clear();
+        made.rungs.clear();
+    }
+
     /// No other rungs than these are made.
     pub(super) fn give_up_rungs_but(&self, made: &[String]) {
         self.made().rungs.retain(|(name, _)| made.contains(name));
@@ -218,17 +242,27 @@ impl Realtime {
     }
 }
 
-/// A viewer among those who see the stream at once, until it is dropped.
+/// A viewer among those who see the stream at once, or those of another node, until it is dropped.
 pub struct Attendance {
     stream: Arc<LiveStream>,
+    viewers: usize,
     needs: Needs,
 }
 
 impl Attendance {
     /// One more, who needs nothing yet.
     pub fn new(stream: Arc<LiveStream>) -> Self {
-        stream.realtime().wanted.send_modify(|wanted| wanted.viewers += 1);
-        Self { stream, needs: Needs::default() }
+        let mut attendance = Self { stream, viewers: 0, needs: Needs::default() };
+        attendance.count(1);
+        attendance
+    }
+
+    /// So many, from now on.
+    pub fn count(&mut self, viewers: usize) {
+        let before = std::mem::replace(&mut self.viewers, viewers);
+        if before != viewers {
+            self.stream.realtime().wanted.send_modify(|wanted| wanted.viewers = wanted.viewers + viewers - before);
+        }
     }
 
     /// What it needs from now on.
@@ -249,7 +283,7 @@ impl Attendance {
 impl Drop for Attendance {
     fn drop(&mut self) {
         self.need(Needs::default());
-        self.stream.realtime().wanted.send_modify(|wanted| wanted.viewers -= 1);
+        self.count(0);
     }
 }
 

@@ -55,6 +55,7 @@ pub struct LiveStream {
     fed: Mutex<Fed>,
     moved: watch::Sender<u64>,
     tapped: watch::Sender<u64>,
+    joined: watch::Sender<u64>,
     /// Whether the broadcast goes on elsewhere.
     is_retired: AtomicBool,
     shared: Mutex<HashMap<TypeId, Weak<dyn Any + Send + Sync>>>,
@@ -69,6 +70,7 @@ impl LiveStream {
             fed: Mutex::new(fed),
             moved: watch::Sender::new(0),
             tapped: watch::Sender::new(0),
+            joined: watch::Sender::new(0),
             is_retired: AtomicBool::new(false),
             shared: Mutex::default(),
             realtime: Realtime::default(),
@@ -230,6 +232,27 @@ impl LiveStream {
         taken
     }
 
+    /// What is told of from now on are frames of these tracks.
+    pub(super) fn begin_frames(&self, epoch: u32, configs: Vec<TrackConfig>) {
+        self.change(|fed, _| fed.broadcast.begin_told_frames(epoch, configs));
+    }
+
+    /// The next frame that was told.
+    pub(super) fn push_frame(&self, track: usize, frame: &Frame) {
+        self.change(|fed, _| fed.broadcast.push_told_frame(track, frame));
+    }
+
+    /// No more frames are told of.
+    pub(super) fn forget_frames(&self) {
+        self.change(|fed, _| fed.broadcast.forget_told_frames());
+        self.realtime.forget();
+    }
+
+    /// Moves when somebody begins to read frames.
+    pub fn joined(&self) -> watch::Receiver<u64> {
+        self.joined.subscribe()
+    }
+
     /// What is new to this listener.
     pub fn tell(&self, listener: &mut Listener) -> Vec<Told> {
         self.fed().broadcast.tell(listener)
@@ -260,6 +283,7 @@ impl LiveStream {
         let made = Arc::new(make(Arc::clone(self)));
         let weak: Weak<T> = Arc::downgrade(&made);
         shared.insert(TypeId::of::<T>(), weak);
+        self.joined.send_modify(|count| *count += 1);
         made
     }
 

@@ -204,7 +204,7 @@ impl Call {
         let Taken { connection, clock: (clock, accepted), caller, receiving } = Taken::by(url, conditions).await?;
         let watch = Box::new(move |sent: super::sender::Sent| {
             tell(sent.bytes);
-            Ok(())
+            Ok(None)
         });
         let reading = Reading { programme, watch, clock, accepted };
         Ok(Self { reader: Reader::new(caller, (connection, None), reading), _receiving: receiving })

@@ -14,6 +14,7 @@ use super::server::{BATCH, Caller, Ended, GONE_AFTER, PAUSE, PROTOCOL, TOLD_EVER
 use super::wire::{FromReader, Head};
 use crate::media::live::gate::Counted;
 use crate::media::live::programme::{Chunk, Programme};
+use crate::media::live::stream::LiveStream;
 use crate::media::live::tape::Found;
 
 /// Longest time without a packet to a reader: it takes a silent peer for gone.
@@ -29,8 +30,8 @@ pub(super) struct Reading {
     pub(super) accepted: Instant,
 }
 
-/// Looks after a reader.
-pub(super) type Watch = Box<dyn FnMut(Sent) -> Result<(), Ended> + Send>;
+/// Looks after a reader: the stream as it is now, when that has moved.
+pub(super) type Watch = Box<dyn FnMut(Sent) -> Result<Option<Arc<LiveStream>>, Ended> + Send>;
 
 /// A reader.
 pub(super) struct Reader {
@@ -157,7 +158,11 @@ impl Reader {
             self.checked = now;
             self.sender.tick(now);
             self.count();
-            (self.watch)(self.counted)?;
+            if let Some(stream) = (self.watch)(self.counted)? {
+                self.programme = Programme::of(&stream);
+                self.moved = self.programme.moved();
+                self.sender.move_on();
+            }
         }
         Ok(())
     }

@@ -88,6 +88,12 @@ impl Sender {
         self.again.clear();
     }
 
+    /// The chunks that come are others: it has to begin again.
+    pub(super) fn move_on(&mut self) {
+        self.run = None;
+        self.again.clear();
+    }
+
     /// Number of the next chunk, once it has begun.
     pub(super) fn next_chunk(&self) -> Option<u64> {
         let run = self.run?;

@@ -15,7 +15,7 @@ use super::receiver::{Receiver, Receiving};
 use super::wire::{InvalidStreamId, Mode, StreamRequest};
 use crate::domain::live::machine::Refusal;
 use crate::domain::ports::Clock;
-use crate::media::live::gate::{Audience, Feed, Gate, Knock, NotAdmitted, Ticket, TurnedAway};
+use crate::media::live::gate::{Audience, Feed, Gate, Knock, NotAdmitted, Pass, Ticket, TurnedAway, admit_anywhere};
 use crate::media::live::programme::Programme;
 use crate::media::mpegts::mux::NotCarried;
 
@@ -166,12 +166,12 @@ async fn let_in(
         let (latency, now) = (context.latency, Instant::now());
         if mode == Mode::Read {
             let ticket = Ticket { playback: key, token, address: caller.address, number: 0 };
-            let seat = context.audience.admit(&ticket)?;
+            let seat = admit_anywhere(&*context.audience, &ticket).await?;
             let programme = Programme::of(&seat.stream);
             programme.pull(now)?;
             let (connection, reply) = conclusion.accept(seat.passphrase.as_ref(), latency, now)?;
-            let audience = Arc::clone(&context.audience);
-            let watch = Box::new(move |_| audience.admit(&ticket).map(drop).map_err(Ended::from));
+            let mut pass = Pass::new(ticket, Arc::clone(&context.audience), seat.stream);
+            let watch = Box::new(move |_| pass.check(Instant::now()).map_err(Ended::from));
             let reading = Reading { programme, watch, clock: conclusion.sent_at(), accepted: now };
             return Ok((connection, reply, Role::Reader(Box::new(reading))));
         }

@@ -16,7 +16,7 @@ use super::sessions::{Opening, Sessions};
 use super::watching::{Outgoing, Viewer, WatchContext, Watcher, lane, needs, serve as serve_viewer};
 use super::wire::offer::{Choice, Codec, Direction, InvalidOffer, Media, Offer};
 use crate::domain::ports::Entropy;
-use crate::media::live::gate::{NotAdmitted, Ticket, TurnedAway};
+use crate::media::live::gate::{NotAdmitted, Pass, Ticket, TurnedAway, admit_anywhere};
 use crate::media::live::realtime::Attendance;
 
 /// How long sessions have to be told goodbye when the node stops.
@@ -200,7 +200,7 @@ impl WebrtcHandle {
     /// Answers a viewer's offer, when it may watch.
     pub async fn watch(&self, viewing: Viewing, offer: &[u8]) -> Result<Begun, NotAnswered> {
         let shared = &self.0;
-        let seat = shared.contexts.watch.audience.admit(&viewing.ticket)?;
+        let seat = admit_anywhere(&*shared.contexts.watch.audience, &viewing.ticket).await?;
         let offer = Offer::read(offer)?.to_receive();
         let programme = RtpProgramme::of(&seat.stream);
         let source = first_media(&programme).await?;
@@ -215,11 +215,13 @@ impl WebrtcHandle {
         let most = shared.contexts.sessions_max.1;
         let (line, begun) =
             self.open((&shared.viewers, most), offer, (choices, Flow::Send(sources)), (viewing.key, None))?;
-        let mut attendance = Attendance::new(seat.stream);
+        let stream = seat.stream;
+        let mut attendance = Attendance::new(Arc::clone(&stream));
         // Whoever encodes begins while the viewer still connects.
         attendance.need(needs(&source, &outgoing));
         let WatchContext { audience, clock } = shared.contexts.watch.clone();
-        let (address, watcher) = (viewing.ticket.address.ip(), Watcher::Guest(viewing.ticket, audience));
+        let (address, watcher) =
+            (viewing.ticket.address.ip(), Watcher::Guest(Pass::new(viewing.ticket, audience, stream)));
         let viewer = Viewer { line, programme, attendance, watcher, clock, outgoing };
         self.spawn(serve_viewer(viewer, address, shared.stopping.clone()));
         Ok(begun)

@@ -16,7 +16,7 @@ use super::sessions::Command;
 use super::wire::offer::{Codec, Media};
 use crate::domain::ports::Clock;
 use crate::media::codecs::opus::packet_samples;
-use crate::media::live::gate::{Audience, Counted, LinkStats, NotAdmitted, Ticket};
+use crate::media::live::gate::{Audience, Counted, LinkStats, NotAdmitted, Pass};
 use crate::media::live::realtime::{Attendance, Needs, Unfit};
 
 mod outgoing;
@@ -91,7 +91,7 @@ pub enum Ended {
 /// Who is sent the stream.
 pub(super) enum Watcher {
     /// Somebody who has come, and is asked for a ticket again and again.
-    Guest(Ticket, Arc<dyn Audience>),
+    Guest(Pass),
     /// A server that this side has called; it is told how many bytes were sent, once media can flow.
     Called(Box<dyn FnMut(u64) + Send>),
 }
@@ -110,7 +110,7 @@ pub(super) struct Viewer {
 impl Watcher {
     fn protocol(&self) -> &'static str {
         match self {
-            Self::Guest(..) => PROTOCOL,
+            Self::Guest(_) => PROTOCOL,
             Self::Called(_) => PUSH_PROTOCOL,
         }
     }
@@ -238,10 +238,8 @@ impl Session {
         if now.duration_since(self.told) >= TOLD_EVERY {
             self.told = now;
             // Of a stream that is over the rest is sent.
-            if let Watcher::Guest(ticket, audience) = &self.viewer.watcher
-                && !self.viewer.programme.has_ended()
-            {
-                audience.admit(ticket)?;
+            if !self.viewer.programme.has_ended() {
+                self.check(now)?;
             }
             self.hold(now);
             self.choose(now);
@@ -254,6 +252,20 @@ impl Session {
         };
         self.flush();
         Ok(due)
+    }
+
+    /// Whether who has come may still watch; it goes on with the stream where that is now.
+    fn check(&mut self, now: Instant) -> Result<(), Ended> {
+        let Viewer { programme, attendance, watcher, outgoing, .. } = &mut self.viewer;
+        let Watcher::Guest(pass) = watcher else { return Ok(()) };
+        if let Some(stream) = pass.check(now)? {
+            *programme = RtpProgramme::of(&stream);
+            self.moved = (programme.moved(), stream.realtime().moved());
+            *attendance = Attendance::new(stream);
+            self.chosen = None;
+            outgoing.iter_mut().for_each(Outgoing::move_on);
+        }
+        Ok(())
     }
 
     /// Viewers on a line that loses packets see pictures a little later.

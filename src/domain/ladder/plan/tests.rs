@@ -85,12 +85,14 @@ fn rotation_and_pixel_shape_are_applied() {
 fn chunks_are_whole_segments_without_gap() {
     let plan = planned(video(1280, 720), false);
     let chunks: Vec<_> = plan.chunks.iter().map(|chunk| (chunk.first_segment, chunk.segments)).collect();
-    assert_eq!(chunks, [(0, 2), (2, 2), (4, 2), (6, 2)]);
-    assert_eq!(plan.cuts_of(3).unwrap(), [25_000, 29_000, 31_000]);
-    assert_eq!((plan.chunk_ms(3), plan.chunk_ms(4), plan.pictures_ms()), (6000, 0, 30_000));
-    assert_eq!([0, 1, 2, 7].map(|segment| plan.chunk_of(segment)), [Some(0), Some(0), Some(1), Some(3)]);
-    let long = Grid { cuts: vec![0, 10_000, 20_000, 21_000, 22_000], ..grid(0) };
-    assert_eq!(super::chunks(&long, 8000).len(), 3, "a long segment is a chunk of its own");
+    assert_eq!(chunks, [(0, 2), (2, 2), (4, 1), (5, 1), (6, 1), (7, 1)], "half as long at the end");
+    assert_eq!(plan.cuts_of(1).unwrap(), [9000, 13_000, 17_000]);
+    assert_eq!((plan.chunk_ms(1), plan.chunk_ms(5), plan.chunk_ms(6), plan.pictures_ms()), (8000, 2000, 0, 30_000));
+    assert_eq!([0, 1, 2, 7].map(|segment| plan.chunk_of(segment)), [Some(0), Some(0), Some(1), Some(5)]);
+    let long = Grid { cuts: vec![0, 10_000, 20_000, 21_000, 22_000, 32_000], ..grid(0) };
+    assert_eq!(super::chunks(&long, 8000).len(), 4, "a long segment is a chunk of its own");
+    let one = Grid { cuts: vec![0, 4000, 8000], ..grid(0) };
+    assert_eq!(super::chunks(&one, 8000).len(), 1);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::{Broadcast, BroadcastSettings, Epoch, Rendition};
 use crate::domain::asset::{Ticks, TrackKind};
 use crate::domain::cues::Cue;
 use crate::domain::time::Timestamp;
+use crate::media::frames::{Frame, TrackConfig};
 use crate::media::live::part::{Part, PartTarget};
 use crate::media::live::periods::Period;
 use crate::media::live::ring::{Beginning, LiveSegment, MICROS, Ring, Stored};
@@ -183,6 +184,21 @@ impl Broadcast {
             Told::Stored { rendition, number, stored } => self.told_ring(rendition)?.note_stored(number, stored),
         }
         Ok(())
+    }
+
+    /// What comes from now on are frames of these tracks.
+    pub(in crate::media::live) fn begin_told_frames(&mut self, epoch: u32, configs: Vec<TrackConfig>) {
+        self.tap.begin(epoch, configs);
+    }
+
+    /// The next frame that was told.
+    pub(in crate::media::live) fn push_told_frame(&mut self, track: usize, frame: &Frame) {
+        self.tap.push(track, frame);
+    }
+
+    /// No more frames are told of.
+    pub(in crate::media::live) fn forget_told_frames(&mut self) {
+        self.tap.clear();
     }
 
     fn told_ring(&mut self, rendition: usize) -> Result<&mut Ring, Nonsense> {

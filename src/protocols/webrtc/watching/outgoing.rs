@@ -127,6 +127,11 @@ impl Outgoing {
         }
     }
 
+    /// The stream goes on elsewhere: with the newest key frame there.
+    pub(super) fn move_on(&mut self) {
+        (self.lane, self.next) = (None, None);
+    }
+
     /// Sends what is due of this lane, and says when the next is, if anything is.
     pub(super) fn send_due(
         &mut self,

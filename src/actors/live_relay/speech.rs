@@ -1,0 +1,126 @@
+//! What relays ask, and what they are told.
+use serde::{Deserialize, Serialize};
+
+use crate::domain::cluster::NodeName;
+use crate::domain::ids::PlaybackId;
+use crate::media::live::broadcast::Told;
+use crate::media::live::frame_relay::ToldFrame;
+use crate::storage::codec::Versioned;
+
+/// The version of the protocol since which nodes tell of frames, and send one another on.
+pub(super) const TREES_SINCE: u16 = 3;
+/// Longest request.
+pub(super) const REQUEST_BYTES_MAX: usize = 96;
+
+/// What is asked for: the id of a stream, and behind a space what of it. The first version of the protocol has the id alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Request {
+    pub(super) playback: PlaybackId,
+    pub(super) wants: Wants,
+}
+
+/// What of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wants {
+    /// All but its frames, from whoever is best asked for it.
+    Stream,
+    /// The same, from this very node: another one that it has named did not do.
+    StreamHere,
+    /// Its frames.
+    Frames,
+}
+
+impl Wants {
+    const ALL: [Self; 3] = [Self::Stream, Self::StreamHere, Self::Frames];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Stream => "",
+            Self::StreamHere => "here",
+            Self::Frames => "frames",
+        }
+    }
+}
+
+impl Request {
+    pub(super) fn text(&self) -> String {
+        format!("{} {}", self.playback, self.wants.word()).trim_end().to_owned()
+    }
+
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let (id, word) = text.split_once(' ').unwrap_or((text, ""));
+        let wants = Wants::ALL.into_iter().find(|wants| wants.word() == word)?;
+        Some(Self { playback: PlaybackId::parse(id).ok()?, wants })
+    }
+}
+
+/// What relays are told. Variants are only ever added.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Piece {
+    /// Of the stream itself.
+    Told(Told),
+    /// What it looks like.
+    Picture {
+        /// JPEG.
+        body: bytes::Bytes,
+        /// The segment that it was taken from.
+        segment: u64,
+    },
+    /// Nothing more comes: this node is better asked. Since version 3.
+    Ask(NodeName),
+    /// The nodes from the one that has the stream to the one that tells of it. Since version 3.
+    Path(Vec<NodeName>),
+}
+
+impl Versioned for Piece {
+    const VERSION: u8 = 1;
+    const BYTES_MAX: usize = 64 << 20;
+}
+
+impl Versioned for ToldFrame {
+    const VERSION: u8 = 1;
+    const BYTES_MAX: usize = 64 << 20;
+}
+
+/// What viewers of frames need. Variants are only ever added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Wish {
+    /// As it is now.
+    Now {
+        /// Viewers who see the stream at once.
+        viewers: u32,
+        /// Whether some of them need encoded pictures.
+        pictures: bool,
+        /// Whether some need encoded sound.
+        sound: bool,
+        /// Key frames that were asked for.
+        keys: u64,
+    },
+}
+
+impl Versioned for Wish {
+    const VERSION: u8 = 1;
+    const BYTES_MAX: usize = 1024;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_understood_and_the_plain_one_is_as_ever() {
+        let playback = PlaybackId::random(&crate::system::SystemEntropy);
+        assert_eq!(Request { playback: playback.clone(), wants: Wants::Stream }.text(), playback.to_string());
+        for wants in Wants::ALL {
+            let request = Request { playback: playback.clone(), wants };
+            let text = request.text();
+            assert!(text.len() <= REQUEST_BYTES_MAX);
+            assert_eq!(Request::parse(text.as_bytes()), Some(request));
+        }
+        for nonsense in ["", "frames", &format!("{playback} sound"), &format!("{playback}  frames")] {
+            assert_eq!(Request::parse(nonsense.as_bytes()), None, "{nonsense}");
+        }
+        assert_eq!(Request::parse(&[0xff]), None);
+    }
+}
