@@ -31,8 +31,9 @@ use support::proxy::Line;
 use support::server::Server;
 use support::tools::{run, until};
 
-/// Share of one core that a node has.
+/// Share of one core that a node has to encode, and to deliver: who fetches needs the rest.
 const CORES: f64 = 0.5;
+const DELIVERY_CORES: f64 = 0.1;
 const PERIOD_MICROS: u64 = 100_000;
 /// Longest wait for a ladder.
 const PATIENCE: Duration = Duration::from_secs(1200);
@@ -44,23 +45,30 @@ const AT_ONCE: usize = 1000;
 const ZIPF_REQUESTS: usize = 5000;
 
 /// A share of the processor, for the processes of one node.
-struct Share(PathBuf);
+struct Share {
+    dir: PathBuf,
+    is_first: bool,
+}
 
 impl Share {
     fn new(name: &str) -> Option<Self> {
-        let quota = (CORES * PERIOD_MICROS as f64) as u64;
         let (first, second) = (Path::new("/sys/fs/cgroup/cpu"), Path::new("/sys/fs/cgroup"));
         let is_first = first.join("cpu.cfs_quota_us").exists() || first.join("cpu.shares").exists();
         let dir =
             (if is_first { first } else { second }).join(format!("playhouse-bench-{}-{name}", std::process::id()));
         std::fs::create_dir(&dir).ok()?;
-        let share = Self(dir);
-        let (file, text) = match is_first {
+        let share = Self { dir, is_first };
+        share.set(CORES).ok()?;
+        Some(share)
+    }
+
+    fn set(&self, cores: f64) -> std::io::Result<()> {
+        let quota = (cores * PERIOD_MICROS as f64) as u64;
+        let (file, text) = match self.is_first {
             true => ("cpu.cfs_quota_us", quota.to_string()),
             false => ("cpu.max", format!("{quota} {PERIOD_MICROS}")),
         };
-        std::fs::write(share.0.join(file), text).ok()?;
-        Some(share)
+        std::fs::write(self.dir.join(file), text)
     }
 
     /// Takes a node's processes in, workers and all.
@@ -76,21 +84,21 @@ impl Share {
         }
         for pid in found {
             // One that has ended meanwhile needs no share.
-            let _ = std::fs::write(self.0.join("cgroup.procs"), pid.to_string());
+            let _ = std::fs::write(self.dir.join("cgroup.procs"), pid.to_string());
         }
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir(&self.0);
+        let _ = std::fs::remove_dir(&self.dir);
     }
 }
 
 struct Nodes {
     cluster: Cluster,
     creator: Client,
-    _shares: Vec<Share>,
+    shares: Vec<Share>,
 }
 
 /// So many nodes, each with its share.
@@ -106,7 +114,7 @@ async fn nodes(count: usize) -> Option<Nodes> {
         share.take(node);
         shares.push(share);
     }
-    Some(Nodes { cluster, creator, _shares: shares })
+    Some(Nodes { cluster, creator, shares })
 }
 
 /// Seconds from the last byte of a minute of 720p until all of its ladder is there.
@@ -160,7 +168,9 @@ async fn segments(client: &Client, id: &str) -> Vec<String> {
 }
 
 async fn scale(clip: &Path) {
-    println!("nodes of {CORES} cores each: a minute of 720p as a ladder of three, and segments delivered");
+    println!(
+        "nodes of {CORES} cores each: a minute of 720p as a ladder of three; of {DELIVERY_CORES} cores: segments delivered"
+    );
     let mut first: Option<(f64, f64)> = None;
     for count in 1..=3 {
         let Some(nodes) = nodes(count).await else {
@@ -177,6 +187,7 @@ async fn scale(clip: &Path) {
             .await
             .expect("videos");
         let path = segments(creator, videos["data"][0]["id"].as_str().expect("an id")).await.remove(0);
+        nodes.shares.iter().try_for_each(|share| share.set(DELIVERY_CORES)).expect("another share");
         let rate = throughput(&nodes, &path).await;
         let (one_seconds, one_rate) = *first.get_or_insert((seconds, rate));
         println!(

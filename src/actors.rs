@@ -30,6 +30,7 @@ pub mod nodes;
 mod peer_frames;
 pub mod playback;
 mod playback_copies;
+pub mod playback_derived;
 pub mod playback_session;
 pub mod remote;
 pub mod reply;

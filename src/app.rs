@@ -182,6 +182,7 @@ impl Node {
         if let Some(inbound) = inbound {
             serve_peers(&mut server, inbound, (&families.lives, edge), (dependencies, settings.workers.processes()));
             tokio::spawn(share(nodes.clone(), limits));
+            tokio::spawn(families.playback.clone().tell_fetched());
             tokio::spawn(cluster::let_go(nodes.clone(), families.clone(), Arc::clone(&resume_all)));
             tokio::spawn(cluster::take_up(nodes.clone(), settings.cluster.lease_term.0, resume_all));
         }

@@ -1,5 +1,4 @@
-//! The playback family: opens viewer sessions, derives them for players that only fetch manifests, and leads beacons to
-//! them.
+//! The playback family: opens viewer sessions, and leads beacons to them.
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use ractor::{Actor, ActorCell, ActorRef, SpawnErr};
 use super::describe::DescribeReply;
 use super::nodes::{ASK_TIMEOUT, NodesHandle};
 use super::playback_copies::Copies;
+use super::playback_derived::Players;
 use super::playback_session::{PlaybackActor, PlaybackArguments, PlaybackMessage};
 use super::remote::{Answer, Question};
 use super::reply::AskError;
@@ -20,8 +20,6 @@ use crate::storage::codec::{self, Versioned};
 
 /// The journal's tree of open sessions.
 pub(crate) const JOURNAL_TREE: &str = "playback";
-/// Players without beacons remembered at most; beyond that the longest unseen is forgotten and opens a new session.
-const DERIVED_MAX: u64 = 100_000;
 
 /// As journalled; a record of another version is dropped.
 impl Versioned for PlaybackMachine {
@@ -103,15 +101,14 @@ pub struct PlaybackHandle {
     pub(super) family: FamilyHandle<Playback>,
     pub(super) context: Arc<Playback>,
     pub(super) copies: Copies,
-    derived: moka::sync::Cache<u64, PlaybackSessionId>,
+    pub(super) players: Players,
 }
 
 impl PlaybackHandle {
     /// A handle to the family that will be started with `context`.
     pub fn new(context: Arc<Playback>) -> Self {
         let idle = Duration::from_millis(context.limits.idle_ms);
-        let derived = moka::sync::Cache::builder().max_capacity(DERIVED_MAX).time_to_idle(idle).build();
-        Self { family: FamilyHandle::default(), context, copies: Copies::new(idle), derived }
+        Self { family: FamilyHandle::default(), context, copies: Copies::new(idle), players: Players::new(idle) }
     }
 
     /// The family behind it, for its supervisor.
@@ -186,34 +183,6 @@ impl PlaybackHandle {
         let post = self.family.find(session).await.ok().flatten()?;
         let found: Result<Option<u64>, AskError> = post.ask(|reply| PlaybackMessage::FindThroughput { reply }).await;
         found.ok().flatten()
-    }
-
-    /// A bare manifest was fetched by the player with this fingerprint: derives a session unless it has one.
-    pub async fn manifest_fetched(
-        &self,
-        video_id: &VideoId,
-        duration_ms: u64,
-        fingerprint: u64,
-    ) -> Result<(), PlaybackError> {
-        if self.is_derived(fingerprint) {
-            return Ok(());
-        }
-        let id = self.open(video_id, duration_ms, None).await?;
-        self.derived.insert(fingerprint, id);
-        Ok(())
-    }
-
-    /// Whether the player with this fingerprint has a derived session.
-    pub fn is_derived(&self, fingerprint: u64) -> bool {
-        self.derived.contains_key(&fingerprint)
-    }
-
-    /// The player with this fingerprint fetched a segment; players with sessions of their own are not known here.
-    pub async fn segment_fetched(&self, fingerprint: u64, media_ms: u64) {
-        let Some(session) = self.derived.get(&fingerprint) else { return };
-        if let Ok(Some(post)) = self.family.find(session).await {
-            let _ = post.tell(PlaybackMessage::SegmentFetched { media_ms });
-        }
     }
 
     /// Takes up the sessions that were open when the process died; returns how many.

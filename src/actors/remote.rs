@@ -11,6 +11,7 @@ use super::limits::{Done, SharedLimits};
 use super::live_pull::{PullStats, PullsHandle};
 use super::lives::LivesHandle;
 use super::playback::{PlaybackError, PlaybackHandle};
+use super::playback_derived::Fetch;
 use super::transcodes::TranscodesHandle;
 use crate::cluster::Answerer;
 use crate::domain::ids::{LiveId, PlaybackId, PlaybackSessionId, VideoId};
@@ -19,6 +20,8 @@ use crate::storage::codec::{self, Versioned};
 
 /// The version of the protocol since which limits and pulls are shared by nodes.
 pub(super) const SHARED_SINCE: u16 = 2;
+/// The one since which players without beacons belong to one node.
+pub(super) const FETCHED_SINCE: u16 = 3;
 
 /// A question to another node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,6 +60,8 @@ pub enum Question {
     PullChanged(LiveId),
     /// Does somebody feed the stream that is played under this id?
     IsFed(PlaybackId),
+    /// Count what was fetched elsewhere by players without sessions of their own.
+    CountFetched(Vec<Fetch>),
 }
 
 impl Question {
@@ -70,6 +75,7 @@ impl Question {
             | Self::KeepSession(_)
             | Self::ReleaseSession(_) => 1,
             Self::CountDone(_) | Self::PullStats(_) | Self::PullChanged(_) | Self::IsFed(_) => SHARED_SINCE,
+            Self::CountFetched(_) => FETCHED_SINCE,
         }
     }
 }
@@ -176,6 +182,14 @@ impl Switchboard {
                 limits.count(&done);
                 Answer::Done
             }
+            Question::CountFetched(fetches) => {
+                for fetch in fetches {
+                    if let Err(error) = playback.fetched_here(fetch).await {
+                        tracing::debug!(%error, "no session for a bare player");
+                    }
+                }
+                Answer::Done
+            }
             Question::PullStats(id) => match pulls.stats_here(&id).await {
                 Ok(stats) => Answer::PullStats(stats),
                 Err(_) => Answer::Unavailable,
@@ -217,12 +231,13 @@ impl Answerer for Switchboard {
 mod tests {
     use super::*;
     use crate::actors::live_pull::PullState;
+    use crate::actors::playback_derived::Fetched;
     use crate::domain::playback::machine::{PlaybackLimits, PlaybackOpening, PlayerEvent};
     use crate::domain::time::Timestamp;
 
     #[tokio::test]
     async fn nothing_is_answered_that_is_not_understood() {
-        let switchboard = Switchboard::new(2);
+        let switchboard = Switchboard::new(*crate::cluster::wire::VERSIONS.end());
         let session = PlaybackSessionId::random(&crate::system::SystemEntropy);
         let question = codec::encode(&Question::Throughput(session)).unwrap();
         assert_eq!(switchboard.answer(question.into()).await, None, "nobody is connected yet");
@@ -269,6 +284,10 @@ mod tests {
             Question::PullStats(live.clone()),
             Question::PullChanged(live),
             Question::IsFed(id(PlaybackId::PREFIX).parse().unwrap()),
+            Question::CountFetched(vec![
+                Fetch { player: u64::MAX, what: Fetched::Manifest { video_id, duration_ms: 90_000 } },
+                Fetch { player: 7, what: Fetched::Segment { media_ms: 4000 } },
+            ]),
         ]
     }
 
@@ -312,7 +331,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_node_that_speaks_an_older_version_does_not_know_later_questions() {
-        let (older, newest) = (Switchboard::new(1), Switchboard::new(2));
+        let (older, newest) = (Switchboard::new(1), Switchboard::new(*crate::cluster::wire::VERSIONS.end()));
         for question in questions() {
             let bytes = Bytes::from(codec::encode(&question).unwrap());
             assert_eq!(older.knows(&bytes).is_ok(), question.since() == 1, "{question:?}");

@@ -13,7 +13,7 @@ use crate::domain::cluster::NodeLife;
 ///
 /// 1. What is said in `Hello`, kinds of streams 1 to 6, gossip, and of questions between actors all up to `ReleaseSession`.
 /// 2. The questions `CountDone`, `PullStats`, `PullChanged` and `IsFed`.
-/// 3. Relays may ask for frames, and are sent on to other relays.
+/// 3. Relays may ask for frames, and are sent on to other relays; the question `CountFetched`.
 pub const VERSIONS: RangeInclusive<u16> = 1..=3;
 
 /// The versions that this program is to speak when an operator wants none above this one; 0: all.

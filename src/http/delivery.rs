@@ -28,6 +28,7 @@ use crate::actors::lives::{LivesHandle, Watched};
 use crate::actors::media_tokens::MediaTokens;
 use crate::actors::nodes::NodesHandle;
 use crate::actors::playback::PlaybackHandle;
+use crate::actors::playback_derived::{Fetch, Fetched};
 use crate::domain::asset::Ticks;
 use crate::domain::cluster::NodeName;
 use crate::domain::ids::PlaybackId;
@@ -354,8 +355,9 @@ impl Delivery {
         let (playback, watchable, fingerprint) =
             (self.0.context.playback.clone(), Arc::clone(watchable), request.fingerprint());
         tokio::spawn(async move {
-            let opened = playback.manifest_fetched(&watchable.video_id, watchable.duration_ms, fingerprint).await;
-            if let Err(error) = opened {
+            let (video_id, duration_ms) = (watchable.video_id.clone(), watchable.duration_ms);
+            let what = Fetched::Manifest { video_id, duration_ms };
+            if let Err(error) = playback.fetched(Fetch { player: fingerprint, what }).await {
                 tracing::debug!(%error, "no session for a bare player");
             }
         });
@@ -366,7 +368,7 @@ impl Delivery {
         let fingerprint = request.fingerprint();
         self.0.context.segments.look_ahead(fingerprint, &watchable.asset, track, number);
         let playback = &self.0.context.playback;
-        if request.method != Method::GET || !playback.is_derived(fingerprint) {
+        if request.method != Method::GET || !playback.is_followed(fingerprint) {
             return;
         }
         let Some(track) = watchable.asset.track(track).filter(|track| is_counted(watchable, track)) else { return };
@@ -374,7 +376,8 @@ impl Delivery {
         let duration = Ticks { value: i64::from(segment.duration), timescale: track.timescale };
         let media_ms = u64::try_from(duration.rescale(1000)).unwrap_or(0);
         let playback = playback.clone();
-        tokio::spawn(async move { playback.segment_fetched(fingerprint, media_ms).await });
+        let fetch = Fetch { player: fingerprint, what: Fetched::Segment { media_ms } };
+        tokio::spawn(async move { playback.fetched(fetch).await });
     }
 }
 

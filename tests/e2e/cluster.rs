@@ -148,6 +148,45 @@ async fn sessions_outlive_their_nodes_and_count_one_view_each() {
     assert_eq!(told.json::<Value>().await.expect("the video")["view_count"], VIEWERS);
 }
 
+/// A player that tells nothing of itself is one viewer, though a balancer spreads what it fetches over all nodes.
+#[tokio::test(flavor = "multi_thread")]
+async fn players_that_fetch_from_all_nodes_are_one_viewer_each() {
+    const PLAYERS: usize = 6;
+    // Much longer than what any node alone delivers to a player.
+    let cluster =
+        Cluster::start(3, |options| options.set("transcode.rungs", "[90]").set("playback.view_after", "20s")).await;
+    let creator = cluster.nodes[0].account("creator").await;
+    let video = playable(&creator, &half_minute_720p()).await;
+    let manifest = manifest_url(&creator, &video);
+    let path = manifest.rsplit_once("/v/").map(|(_, path)| path.replace("/master.m3u8", "")).expect("a path");
+    let fetch = async |player: usize, node: usize, file: &str| -> String {
+        let url = format!("{}/v/{path}/{file}", cluster.nodes[node % 3].url());
+        let request = reqwest::Client::new().get(&url).header("user-agent", format!("player {player}"));
+        let answer = request.send().await.expect("an answer").error_for_status().expect("media");
+        String::from_utf8_lossy(&answer.bytes().await.expect("a body")).into_owned()
+    };
+    let listed = |playlist: String| -> Vec<String> {
+        playlist.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
+    };
+    for player in 0..PLAYERS {
+        let renditions = listed(fetch(player, player, "master.m3u8").await);
+        let media = renditions.first().expect("a rendition");
+        let base = media.split_once('/').expect("a playlist in a folder").0;
+        let segments = listed(fetch(player, player + 1, media).await);
+        assert!(segments.len() > 5, "{segments:?}");
+        for (number, segment) in segments.iter().enumerate() {
+            fetch(player, player + number, &format!("{base}/{segment}")).await;
+        }
+    }
+    let views = async || {
+        let url = format!("{}/api/v1/videos/{}", cluster.nodes[1].url(), text(&video, "/id"));
+        reqwest::get(url).await.ok()?.json::<Value>().await.ok()?["view_count"].as_u64()
+    };
+    until("all views", PATIENCE, || async { views().await.filter(|views| *views >= PLAYERS as u64) }).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(views().await, Some(PLAYERS as u64));
+}
+
 /// The node that works on a video dies: another one takes the video up.
 #[tokio::test(flavor = "multi_thread")]
 async fn work_goes_on_elsewhere_when_its_node_dies() {

@@ -20,9 +20,9 @@ use crate::uploads::{manifest_url, upload};
 const READY_WITHIN: Duration = Duration::from_secs(240);
 /// Kills of each kind when `SOAK_KILLS` does not say otherwise.
 const KILLS: u64 = 3;
-/// Pictures and chunks of the clip.
+/// Pictures and chunks of the clip: six, the last three of which are halved.
 const FRAMES: u64 = 300;
-const CHUNKS: usize = 6;
+const CHUNKS: usize = 9;
 
 fn clip() -> PathBuf {
     let args = "-f lavfi -i testsrc2=size=400x300:rate=25:duration=12 -c:v libx265 -preset ultrafast -x265-params \

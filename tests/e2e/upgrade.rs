@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use playhouse::cli::client::{Client, CreatedUpload};
+use playhouse::cluster::wire::VERSIONS;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -117,7 +118,9 @@ impl World {
         for (index, node) in self.cluster.nodes.iter().enumerate() {
             let members = self.cluster.members(node).await.expect("who is there");
             let agreed: Vec<Option<u64>> = members.iter().map(|member| member["protocol"].as_u64()).collect();
-            let both = |other: usize| 1 + u64::from(self.upgraded[index] && self.upgraded[other]);
+            let both = |other: usize| {
+                if self.upgraded[index] && self.upgraded[other] { u64::from(*VERSIONS.end()) } else { 1 }
+            };
             let expected: Vec<Option<u64>> = (0..3).map(|other| (other != index).then(|| both(other))).collect();
             assert_eq!(agreed, expected, "at node {index}, of {:?}", self.upgraded);
             let metrics = reqwest::get(format!("{}/metrics", node.url())).await.expect("metrics").text().await;
