@@ -74,7 +74,7 @@ fn far(cluster: &Cluster) -> &Proxy {
 async fn start(shield_timeout: &str) -> (Cluster, Client) {
     // What is fetched ahead would be counted, too.
     let options = |options: ServerOptions| {
-        let options = options.set("transcode.rungs", "[240, 144]").set("edge.look_ahead", "0");
+        let options = options.set("transcode.rungs", "[144, 90]").set("edge.look_ahead", "0");
         options.set("edge.shield_timeout", shield_timeout)
     };
     let cluster = Cluster::start_over(3, Wiring { buckets: Some(FAR), ..Wiring::default() }, options).await;
@@ -85,7 +85,7 @@ async fn start(shield_timeout: &str) -> (Cluster, Client) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cold_segment_is_read_once_however_many_want_it_wherever_they_are() {
     let (mut cluster, creator) = start("30s").await;
-    let (video, tracks) = ready(&creator, (&cluster.nodes[0], &half_minute_720p())).await;
+    let (video, tracks) = ready(&creator, (&cluster.nodes[0], &standard())).await;
     let [cold, other, ..] = &tracks.last().expect("a rung")[1..] else { panic!("{tracks:?}") };
     let urls: Vec<String> = cluster.nodes.iter().map(Server::url).collect();
     for url in &urls {
@@ -148,7 +148,7 @@ async fn a_cold_segment_is_read_once_however_many_want_it_wherever_they_are() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shield_that_is_gone_is_gone_around() {
     let (cluster, creator) = start("2s").await;
-    let (_, tracks) = ready(&creator, (&cluster.nodes[0], &half_minute_720p())).await;
+    let (_, tracks) = ready(&creator, (&cluster.nodes[0], &standard())).await;
     cluster.nodes[1].signal(Signal::SIGSTOP);
     // Before the others miss it, and after.
     for segment in tracks.iter().flatten() {
