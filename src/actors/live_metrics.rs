@@ -39,11 +39,11 @@ pub(super) fn measure(streams: impl Iterator<Item = Watched>) {
     let (mut viewers, mut bits_per_sec) = (0u64, 0u64);
     let (mut encoding, mut given_up, mut added_ms) = (0usize, 0usize, 0i64);
     for Watched { stream, viewers: its, ladder, is_relayed, .. } in streams {
-        viewers += its.count();
         if is_relayed {
-            // The node that has it counts it.
+            // The node that has it counts it, and who watches it anywhere.
             continue;
         }
+        viewers += its.count();
         let (vitals, has_ended, stats) =
             stream.look(|broadcast| (Vitals::of(broadcast), Broadcast::has_ended(broadcast), ladder.stats(broadcast)));
         match (has_ended, vitals.connected) {

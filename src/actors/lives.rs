@@ -1,6 +1,7 @@
 //! The live family: lets publishers of every protocol in by their stream key, and leads viewers to the media of what is live.
+use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -103,28 +104,50 @@ const WATCHING: Duration = Duration::from_secs(15);
 /// Most viewers of a stream that are told apart.
 const VIEWERS_MAX: u64 = 1_000_000;
 
-/// Who watches a stream: everyone who fetched something of it lately.
+/// Who watches a stream: everyone who fetched something of it lately, here or where this node tells of it.
 #[derive(Clone)]
-pub struct Viewers(Cache<u64, ()>);
+pub struct Viewers {
+    all: Cache<u64, ()>,
+    /// Who did so since this was last taken, while somebody takes it.
+    fresh: Arc<Mutex<Option<HashSet<u64>>>>,
+}
 
 impl Default for Viewers {
     fn default() -> Self {
-        Self(Cache::builder().max_capacity(VIEWERS_MAX).time_to_idle(WATCHING).build())
+        let all = Cache::builder().max_capacity(VIEWERS_MAX).time_to_idle(WATCHING).build();
+        Self { all, fresh: Arc::default() }
     }
 }
 
 impl Viewers {
     /// Somebody told apart by this fingerprint fetches something.
     pub fn note(&self, fingerprint: u64) {
-        if self.0.get(&fingerprint).is_none() {
-            self.0.insert(fingerprint, ());
+        if self.all.get(&fingerprint).is_none() {
+            self.all.insert(fingerprint, ());
+        }
+        if let Some(fresh) = &mut *self.fresh() {
+            fresh.insert(fingerprint);
         }
     }
 
     /// How many there are.
     pub fn count(&self) -> u64 {
-        self.0.run_pending_tasks();
-        self.0.entry_count()
+        self.all.run_pending_tasks();
+        self.all.entry_count()
+    }
+
+    /// Who was noted since this was last called.
+    pub(super) fn take_fresh(&self) -> HashSet<u64> {
+        self.fresh().replace(HashSet::new()).unwrap_or_default()
+    }
+
+    /// Nobody calls that any more.
+    pub(super) fn forget_fresh(&self) {
+        *self.fresh() = None;
+    }
+
+    fn fresh(&self) -> MutexGuard<'_, Option<HashSet<u64>>> {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

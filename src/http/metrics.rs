@@ -283,7 +283,7 @@ fn describe_live() {
         ("playhouse_live_streams", Unit::Count, "Streams in memory, by state: publishing, away, ended"),
         ("playhouse_rtmp_connections", Unit::Count, "Open connections by RTMP, publishing or not"),
         ("playhouse_live_publishers", Unit::Count, "Publishers that were let in, by protocol"),
-        ("playhouse_live_viewers", Unit::Count, "Players that fetched something of a live stream lately"),
+        ("playhouse_live_viewers", Unit::Count, "Viewers, at any node, of live streams of this one"),
         ("playhouse_live_ingest_bits_per_second", Unit::Count, "What publishers send, over their newest segments"),
         ("playhouse_live_rungs", Unit::Count, "Rungs of live ladders, by state: encoding, given_up"),
         (

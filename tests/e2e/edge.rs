@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::live::text;
 use crate::support::clients::client;
-use crate::support::clips::{half_minute_720p, standard, two_minutes_720p};
+use crate::support::clips::{standard, two_minutes_720p};
 use crate::support::cluster::{Cluster, Wiring, free_port};
 use crate::support::proxy::{Line, Proxy};
 use crate::support::server::{Server, ServerOptions};

@@ -121,6 +121,15 @@ async fn frames_are_read_at_every_node_and_told_from_node_to_node() {
     for reader in &readers {
         reader.grows(200_000).await;
     }
+    // A reader at each of two nodes and a player that fetches from all are three, once those who have gone are forgotten.
+    until("viewers of all nodes to be counted", PATIENCE, || async {
+        for node in 0..3 {
+            reqwest::get(stage.url(node, "master.m3u8")).await.ok()?;
+        }
+        let viewers = show(&stage.clients[1], &stage.live).await["viewers"].as_u64()?;
+        (viewers == 3).then_some(())
+    })
+    .await;
     let relay = stage.relay(far).await.expect("a relay");
     assert_eq!(relay["state"]["has_frames"], true, "{relay}");
     // The node between dies: who is behind it goes on by another way.

@@ -7,10 +7,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::branch::DEPTH_MAX;
-use super::speech::{Piece, Request, TREES_SINCE, Wants, Wish};
+use super::speech::{Piece, Request, Said, TREES_SINCE, WATCHED_MAX, Wants};
 use super::{LOOK_EVERY, STALL_MAX};
 use crate::actors::live_picture::Picture;
-use crate::actors::lives::{Lives, lease_key};
+use crate::actors::lives::{Lives, Viewers, Watched, lease_key};
 use crate::actors::nodes::PeerStream;
 use crate::actors::peer_frames::{self, in_time};
 use crate::domain::cluster::NodeName;
@@ -23,6 +23,8 @@ use crate::storage::codec::{self, Versioned};
 
 /// How long frames are told of that nobody reads any more: viewers come back, and the next is served at once.
 const LINGER: Duration = Duration::from_secs(10);
+/// How often it is told who watches here: well within the time for which somebody is remembered who has fetched something.
+const WATCHED_EVERY: Duration = Duration::from_secs(3);
 
 /// A stream, and what it is to be like.
 pub(super) struct Relayed {
@@ -109,11 +111,24 @@ impl Relayed {
 
     /// Takes what a node tells of the stream; the node that it names instead, if it does.
     async fn take_stream(&self, (node, wants): (&NodeName, Wants), is_told: &mut bool) -> Result<NodeName, String> {
-        let PeerStream { send: _send, mut receive } = self.open(node, wants).await?;
-        let me = &self.context.nodes.me().node;
+        let PeerStream { mut send, mut receive } = self.open(node, wants).await?;
         let known = self.context.streams.find(&self.live.playback_id).ok_or("nobody watches it")?;
+        let has_trees = self.context.nodes.speaks(node, TREES_SINCE);
+        tokio::select! {
+            ended = self.take_pieces(&known, &mut receive, is_told) => ended,
+            Err(reason) = tell_watched(&known.viewers, &mut send), if has_trees => Err(reason),
+        }
+    }
+
+    async fn take_pieces(
+        &self,
+        known: &Watched,
+        receive: &mut (impl AsyncRead + Unpin),
+        is_told: &mut bool,
+    ) -> Result<NodeName, String> {
+        let me = &self.context.nodes.me().node;
         loop {
-            match hear::<Piece>(&mut receive, STALL_MAX).await? {
+            match hear::<Piece>(receive, STALL_MAX).await? {
                 Piece::Told(told) => self.stream.take_told(vec![told]).map_err(|error| error.to_string())?,
                 Piece::Picture { body, segment } => known.picture.set(Picture { body, segment }),
                 Piece::Ask(other) if other != *me => return Ok(other),
@@ -179,23 +194,22 @@ impl Relayed {
         };
         tokio::select! {
             ended = taking => ended,
-            ended = self.tell_wishes(&mut send) => ended,
+            ended = self.tell_needs(&mut send) => ended,
         }
     }
 
     /// Tells what viewers here need.
-    async fn tell_wishes(&self, send: &mut (impl AsyncWrite + Unpin)) -> Result<(), String> {
+    async fn tell_needs(&self, send: &mut (impl AsyncWrite + Unpin)) -> Result<(), String> {
         let (mut wanted, mut keys) = (self.stream.realtime().wanted(), self.stream.realtime().keys_asked());
         loop {
             let Wanted { viewers, pictures, sound, .. } = *wanted.borrow_and_update();
-            let wish = Wish::Now {
+            let needs = Said::Needs {
                 viewers: u32::try_from(viewers).unwrap_or(u32::MAX),
                 pictures: pictures > 0,
                 sound: sound > 0,
                 keys: *keys.borrow_and_update(),
             };
-            let bytes = codec::encode(&wish).map_err(|error| error.to_string())?;
-            in_time(STALL_MAX, peer_frames::write(send, &bytes)).await?;
+            say(send, &needs).await?;
             // The senders live as long as the stream.
             tokio::select! {
                 Ok(()) = wanted.changed() => {}
@@ -203,6 +217,32 @@ impl Relayed {
             }
         }
     }
+}
+
+/// Tells who watches here.
+async fn tell_watched(viewers: &Viewers, send: &mut (impl AsyncWrite + Unpin)) -> Result<(), String> {
+    let _forgets = Forgets(viewers);
+    loop {
+        let fresh: Vec<u64> = viewers.take_fresh().into_iter().collect();
+        for some in fresh.chunks(WATCHED_MAX) {
+            say(send, &Said::Watched(some.to_vec())).await?;
+        }
+        tokio::time::sleep(WATCHED_EVERY).await;
+    }
+}
+
+/// Nobody tells any more.
+struct Forgets<'a>(&'a Viewers);
+
+impl Drop for Forgets<'_> {
+    fn drop(&mut self) {
+        self.0.forget_fresh();
+    }
+}
+
+async fn say(send: &mut (impl AsyncWrite + Unpin), said: &Said) -> Result<(), String> {
+    let bytes = codec::encode(said).map_err(|error| error.to_string())?;
+    in_time(STALL_MAX, peer_frames::write(send, &bytes)).await
 }
 
 /// The next that is told.

@@ -83,11 +83,11 @@ impl Versioned for ToldFrame {
     const BYTES_MAX: usize = 64 << 20;
 }
 
-/// What viewers of frames need. Variants are only ever added.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Wish {
-    /// As it is now.
-    Now {
+/// What those who are told answer. Variants are only ever added.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Said {
+    /// What viewers of frames need, as it is now.
+    Needs {
         /// Viewers who see the stream at once.
         viewers: u32,
         /// Whether some of them need encoded pictures.
@@ -97,11 +97,16 @@ pub(super) enum Wish {
         /// Key frames that were asked for.
         keys: u64,
     },
+    /// Who has fetched something of the stream since this was last said.
+    Watched(Vec<u64>),
 }
 
-impl Versioned for Wish {
+/// Viewers that are told of at once.
+pub(super) const WATCHED_MAX: usize = 50_000;
+
+impl Versioned for Said {
     const VERSION: u8 = 1;
-    const BYTES_MAX: usize = 1024;
+    const BYTES_MAX: usize = 1 << 20;
 }
 
 #[cfg(test)]

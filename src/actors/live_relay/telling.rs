@@ -6,9 +6,9 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::STALL_MAX;
 use super::branch::Branch;
-use super::speech::{Piece, REQUEST_BYTES_MAX, Request, TREES_SINCE, Wants, Wish};
+use super::speech::{Piece, REQUEST_BYTES_MAX, Request, Said, TREES_SINCE, Wants};
 use crate::actors::live_picture::{NewestPicture, Picture};
-use crate::actors::lives::{Lives, Streams, Watched};
+use crate::actors::lives::{Lives, Streams, Viewers, Watched};
 use crate::actors::nodes::PeerStream;
 use crate::actors::peer_frames::{self, in_time};
 use crate::domain::cluster::NodeName;
@@ -32,7 +32,7 @@ pub(super) async fn tell_peer(context: &Lives, from: &NodeName, stream: PeerStre
     if wants == Wants::Frames {
         return tokio::select! {
             ended = told.tell_frames(&mut send) => ended,
-            ended = hear_wishes(&watched.stream, &mut receive) => ended,
+            ended = hear_needs(&watched.stream, &mut receive) => ended,
         };
     }
     let Watched { branch, picture, .. } = &watched;
@@ -41,7 +41,10 @@ pub(super) async fn tell_peer(context: &Lives, from: &NodeName, stream: PeerStre
     }
     let insists = wants == Wants::StreamHere;
     match branch.enter((from, insists), context.relay_fan_out, &context.nodes.members()) {
-        Ok(_place) => told.tell((picture, Some((branch, &context.nodes.me().node))), &mut send).await,
+        Ok(_place) => tokio::select! {
+            ended = told.tell((picture, Some((branch, &context.nodes.me().node))), &mut send) => ended,
+            ended = hear_watched(&watched.viewers, &mut receive) => ended,
+        },
         Err(other) => {
             send_piece(&mut send, &Piece::Ask(other)).await?;
             in_time(STALL_MAX, send.shutdown()).await
@@ -114,18 +117,31 @@ impl OneTold<'_> {
 }
 
 /// What viewers of another node need is needed here.
-async fn hear_wishes(stream: &Arc<LiveStream>, receive: &mut (impl AsyncRead + Unpin)) -> Result<(), String> {
+async fn hear_needs(stream: &Arc<LiveStream>, receive: &mut (impl AsyncRead + Unpin)) -> Result<(), String> {
     let mut attendance = Attendance::new(Arc::clone(stream));
     let mut asked = 0;
     loop {
-        let bytes = peer_frames::read(receive, Wish::BYTES_MAX).await?;
-        let Wish::Now { viewers, pictures, sound, keys } = codec::decode(&bytes).map_err(|error| error.to_string())?;
+        let Said::Needs { viewers, pictures, sound, keys } = hear(receive).await? else { continue };
         attendance.count(viewers as usize);
         attendance.need(Needs { pictures: pictures.then_some(Unfit::Elsewhere), sound });
         if keys > std::mem::replace(&mut asked, keys) {
             stream.realtime().ask_for_key_frame();
         }
     }
+}
+
+/// Who watches at another node watches this stream, too.
+async fn hear_watched(viewers: &Viewers, receive: &mut (impl AsyncRead + Unpin)) -> Result<(), String> {
+    loop {
+        if let Said::Watched(fingerprints) = hear(receive).await? {
+            fingerprints.into_iter().for_each(|fingerprint| viewers.note(fingerprint));
+        }
+    }
+}
+
+async fn hear(receive: &mut (impl AsyncRead + Unpin)) -> Result<Said, String> {
+    let bytes = peer_frames::read(receive, Said::BYTES_MAX).await?;
+    codec::decode(&bytes).map_err(|error| error.to_string())
 }
 
 fn newer(picture: &NewestPicture, shown: &mut Option<u64>) -> Option<Picture> {
