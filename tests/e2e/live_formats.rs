@@ -41,11 +41,8 @@ async fn every_kind_of_stream_follows_the_letter_and_decodes() {
     let creator = server.account("creator").await;
     let mut faults = Vec::new();
     for formats in FORMATS.chunks(AT_ONCE) {
-        let mut streams = Vec::new();
-        for format in formats {
-            streams.push(Watched::start(&creator, format).await);
-        }
-        for stream in streams {
+        let starting = formats.iter().map(|format| Watched::start(&creator, format));
+        for stream in futures::future::join_all(starting).await {
             faults.extend(stream.faults());
         }
     }
