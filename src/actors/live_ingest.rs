@@ -111,8 +111,10 @@ pub enum LiveMessage {
         /// What viewers see.
         clip: Arc<SlateClip>,
     },
-    /// A publisher has come to another node: let the broadcast go.
+    /// The broadcast goes on at another node: let it go.
     HandOver {
+        /// What its publisher is told.
+        refusal: Refusal,
         /// Answered once another node can go on.
         reply: Reply<(), AskError>,
     },
@@ -270,7 +272,7 @@ impl Actor for LiveIngestActor {
             LiveMessage::Ask { reply } => reply.send(Ok(state.stats())),
             LiveMessage::Tick => state.tick(&me),
             LiveMessage::LingerOver { generation } => state.linger_over(&me, generation),
-            LiveMessage::HandOver { reply } => state.hand_over(&me, reply),
+            LiveMessage::HandOver { refusal, reply } => state.hand_over(&me, refusal, reply),
             LiveMessage::HandedOver => me.stop(None),
             LiveMessage::Slate { key, clip } => state.take_slate((key, clip)),
             LiveMessage::Describe { reply } => reply.send(Ok(state.describe())),
@@ -359,9 +361,9 @@ impl LiveIngestState {
     }
 
     /// Lets go of the broadcast, as it is, for another node to go on with.
-    fn hand_over(&mut self, me: &ActorRef<LiveMessage>, reply: Reply<(), AskError>) {
+    fn hand_over(&mut self, me: &ActorRef<LiveMessage>, refusal: Refusal, reply: Reply<(), AskError>) {
         if let Some((_, fence)) = self.fence.take() {
-            fence.send_replace(Some(Refusal::TakenOver));
+            fence.send_replace(Some(refusal));
         }
         if let Some(stream) = self.stream.take() {
             self.context.streams.remove(&self.live.playback_id, &stream);

@@ -386,7 +386,8 @@ impl LivesHandle {
     /// Lets go of a broadcast for another node to go on with; nothing when it is not here.
     pub(super) async fn hand_over(&self, id: &LiveId) -> Result<(), AskError> {
         let Ok(Some(post)) = self.running(id).await else { return Ok(()) };
-        post.ask_within(HAND_OVER_TIMEOUT, |reply| LiveMessage::HandOver { reply }).await?
+        let refusal = Refusal::TakenOver;
+        post.ask_within(HAND_OVER_TIMEOUT, |reply| LiveMessage::HandOver { refusal, reply }).await?
     }
 
     /// Lets go of broadcasts that another node has by now, or may have: their publishers are to come back, to whichever node.
@@ -396,7 +397,8 @@ impl LivesHandle {
             if self.context.nodes.has_lost(&lease_key(&id)).await {
                 tracing::warn!(live.id = %id, "a broadcast is to go on at another node");
                 going.push(async move {
-                    post.ask_within(HAND_OVER_TIMEOUT, |reply| LiveMessage::HandOver { reply }).await.flatten()
+                    let refusal = Refusal::Leaving;
+                    post.ask_within(HAND_OVER_TIMEOUT, |reply| LiveMessage::HandOver { refusal, reply }).await.flatten()
                 });
             }
         }

@@ -161,6 +161,10 @@ impl PlaybackHandle {
         video_id: VideoId,
         beat: Heartbeat,
     ) -> Result<(), PlaybackError> {
+        if self.context.nodes.is_aside() {
+            // Others may go on with it: what was acknowledged here they would never hear of.
+            return Err(AskError::Gone.into());
+        }
         let post = self.find_or_adopt(&session).await?;
         let taken = post.ask(|reply| PlaybackMessage::TakeHeartbeat { video_id, beat, reply }).await?;
         self.copy(taken).await;

@@ -98,6 +98,9 @@ pub enum Refusal {
     /// The stream has another key now.
     #[error("the stream key has changed")]
     KeyChanged,
+    /// The node that it has come to leaves the stream to others.
+    #[error("this node takes no streams now, connect again")]
+    Leaving,
     /// The catalog does not answer.
     #[error("the server cannot take streams right now, try again")]
     Unavailable,

@@ -129,7 +129,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Woken::Deadline => {}
                 Woken::Fenced(refusal) => {
                     self.publishing = None;
-                    self.session.end(&Rejection::new(code::PUBLISH_BAD_NAME, sentence(&refusal)));
+                    match refusal {
+                        Refusal::Leaving => self.session.send_on(&sentence(&refusal)),
+                        _ => self.session.end(&Rejection::new(code::PUBLISH_BAD_NAME, sentence(&refusal))),
+                    }
                 }
                 Woken::Silent => return Err(ConnectionError::Silent(self.context.silence_max)),
             }

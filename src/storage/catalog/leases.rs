@@ -60,7 +60,7 @@ impl LeaseCatalog for CatalogStore {
         let renew = "INSERT INTO nodes (name, epoch, renewed_at, reaches) VALUES (:node, :epoch, now_ms(), :reaches) \
             ON CONFLICT (name) DO UPDATE SET epoch = excluded.epoch, renewed_at = excluded.renewed_at, \
             reaches = excluded.reaches WHERE nodes.epoch <= excluded.epoch";
-        let renew = held(renew, life).bind("reaches", reaches).one_row("later life");
+        let renew = held(renew, life).bind("reaches", reaches).one_row("later life").urgent();
         self.commit(Transaction::new().then(renew)).await?;
         Ok(())
     }
@@ -78,7 +78,7 @@ impl LeaseCatalog for CatalogStore {
             let age = Duration::from_millis(u64::try_from(row.integer("age")?).unwrap_or(0));
             Ok(NodeRow { life: life_of(row, "name")?, age, reaches: row.number("reaches")? })
         };
-        self.rows(Statement::new(query)).await?.iter().map(row).collect()
+        self.rows(Statement::new(query).urgent()).await?.iter().map(row).collect()
     }
 
     async fn take_lease(

@@ -78,6 +78,8 @@ pub struct PostgresOptions {
 /// A PostgreSQL database.
 pub struct PostgresExecutor {
     connections: Connections,
+    /// One more, for what is urgent: a node that waits for a connection while others have them all would look dead.
+    urgent: Connections,
     session: Session,
     replicas: Replicas,
 }
@@ -92,15 +94,21 @@ impl PostgresExecutor {
         let session = Session::begin(config.clone(), tls.clone(), *is_shared).await?;
         let connections = Connections::new((config.clone(), tls.clone()), *connections);
         let connections = connections.map_err(PostgresOpenError::Unavailable)?;
+        let urgent = Connections::new((config.clone(), tls.clone()), 1).map_err(PostgresOpenError::Unavailable)?;
         let mut connection = connections.get().await.map_err(PostgresOpenError::Unavailable)?;
         schema::migrate(&mut connection).await?;
         drop(connection);
         let replicas = Replicas::watch(replicas, (config, tls), options.connections)?;
-        Ok(Self { connections, session, replicas })
+        Ok(Self { connections, urgent, session, replicas })
+    }
+
+    fn connections_for(&self, statements: &[Statement]) -> &Connections {
+        if statements.iter().any(|statement| statement.is_urgent) { &self.urgent } else { &self.connections }
     }
 
     async fn try_commit(&self, transaction: &Transaction) -> Result<Vec<u64>, Failure> {
-        let mut connection = self.connections.get().await.map_err(Failure::Other)?;
+        let connections = self.connections_for(&transaction.statements);
+        let mut connection = connections.get().await.map_err(Failure::Other)?;
         let open = connection.build_transaction().isolation_level(IsolationLevel::Serializable).start();
         let open = open.await.map_err(Failure::NotBegun)?;
         let mut changed = Vec::with_capacity(transaction.statements.len());
@@ -110,7 +118,7 @@ impl PostgresExecutor {
                 open.batch_execute(LOCK_EVENTS).await?;
                 open.batch_execute(session::TELL).await?;
             }
-            let numbered = self.connections.numbered(&statement.sql);
+            let numbered = connections.numbered(&statement.sql);
             let prepared = open.prepare_cached(&numbered.sql).await?;
             let rows = open.execute(&prepared, &to_parameters(&numbered, statement)?).await?;
             if let Some(unmet) = statement.unmet(rows) {
@@ -196,10 +204,11 @@ impl Executor for PostgresExecutor {
     }
 
     async fn read(&self, queries: Vec<Statement>) -> Result<Vec<Vec<Row>>, CatalogError> {
-        match self.connections.read(&queries).await {
+        let connections = self.connections_for(&queries);
+        match connections.read(&queries).await {
             // A connection of the pool may have been closed meanwhile; nothing was changed.
             Err(failure) if failure.is_of_connection() || failure.is_to_be_repeated() => {
-                self.connections.read(&queries).await
+                connections.read(&queries).await
             }
             outcome => outcome,
         }

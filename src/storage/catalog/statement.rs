@@ -44,18 +44,25 @@ pub struct Statement {
     pub parameters: Vec<(Cow<'static, str>, Value)>,
     /// Looked at in transactions only.
     pub expect: Expect,
+    /// Whether it waits for nothing else, where connections are few.
+    pub is_urgent: bool,
 }
 
 impl Statement {
     /// A statement without parameters that may change any number of rows.
     pub fn new(sql: impl Into<Cow<'static, str>>) -> Self {
-        Self { sql: sql.into(), parameters: Vec::new(), expect: Expect::Any }
+        Self { sql: sql.into(), parameters: Vec::new(), expect: Expect::Any, is_urgent: false }
     }
 
     /// Binds one parameter.
     pub fn bind(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Value>) -> Self {
         self.parameters.push((name.into(), value.into()));
         self
+    }
+
+    /// Waits for nothing else, where connections are few.
+    pub fn urgent(self) -> Self {
+        Self { is_urgent: true, ..self }
     }
 
     /// Binds each value of an `IN (…)` list made by `in_list`.

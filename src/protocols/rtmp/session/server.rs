@@ -267,6 +267,12 @@ impl ServerSession {
         understands
     }
 
+    /// Asks the peer to connect again, if it understands, and hangs up either way: without an error, after which many do not come back.
+    pub fn send_on(&mut self, description: &str) {
+        self.request_reconnect(None, description);
+        self.close();
+    }
+
     /// Queues a message to a peer that plays. Metadata and sequence starts are to be sent first, then from a key frame on.
     pub fn send(&mut self, mut message: MediaMessage) -> Result<(), SendError> {
         let State::Active(Direction::Play, stream) = self.state else { return Err(SendError::NoStream) };

@@ -197,6 +197,23 @@ async fn count_users(executor: &dyn Executor) -> Result<i64, CatalogError> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_urgent_waits_for_no_connection() {
+    let server = Postgres::start();
+    let executor = PostgresExecutor::open(&alone(server.address("postgres"), 1)).await.unwrap();
+    let slow = executor.read(vec![Statement::new("SELECT 1 AS one FROM pg_sleep(3)")]);
+    let urgent = async {
+        // By then the only connection is taken.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        executor.read(vec![Statement::new("SELECT 1 AS one").urgent()]).await
+    };
+    tokio::select! {
+        biased;
+        _ = slow => panic!("it waited for the only connection"),
+        read = urgent => assert_eq!(read.unwrap()[0][0].integer("one").unwrap(), 1),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_replica_is_believed_for_as_long_as_it_may_lag() {
     const LAG_MAX: Duration = Duration::from_secs(1);
     let primary = Postgres::start();

@@ -151,6 +151,12 @@ fn a_publisher_can_be_ended_and_sent_elsewhere() {
     pair.server.end(&why);
     assert_eq!(pair.run().1, [ClientEvent::Rejected(why)]);
     assert!(!format!("{:?}", pair.server).contains("secret"));
+    // A server that leaves it to others tells it of no error.
+    let mut pair = Pair::publish(URL).started();
+    pair.server.send_on("Leaving.");
+    assert!(pair.server.is_closing());
+    let again = ClientEvent::ReconnectRequested { tc_url: None, description: "Leaving.".to_owned() };
+    assert_eq!(pair.run().1, [again]);
 }
 
 #[test]
