@@ -185,6 +185,8 @@ pub struct LiveIngestState {
     recording: Option<LiveRecording>,
     /// The last step's way into the catalog, awaited by the next.
     recorded: Option<JoinHandle<()>>,
+    /// Whether the broadcast began before this actor did.
+    is_resumed: bool,
 }
 
 pub(crate) struct LiveIngestActor;
@@ -216,6 +218,7 @@ impl Actor for LiveIngestActor {
             me.send_after(context.grace, move || LiveMessage::GraceOver { generation });
         }
         me.send_after(context.linger, move || LiveMessage::LingerOver { generation });
+        let is_resumed = live.state == LiveState::Live;
         let interrupted = live.recording.clone().filter(|_| live.state == LiveState::Live);
         let recording = match interrupted {
             Some(video_id) => Some(LiveRecording::recover(&context, video_id).await?),
@@ -244,6 +247,7 @@ impl Actor for LiveIngestActor {
             slate: None,
             recording,
             recorded: None,
+            is_resumed,
         })
     }
 
@@ -366,6 +370,7 @@ impl LiveIngestState {
             fence.send_replace(Some(refusal));
         }
         if let Some(stream) = self.stream.take() {
+            stream.begin_to_retire();
             self.context.streams.remove(&self.live.playback_id, &stream);
             stream.retire();
         }
@@ -397,6 +402,7 @@ impl LiveIngestState {
     }
 
     fn open(&mut self, me: &ActorRef<LiveMessage>) {
+        self.is_resumed = false;
         self.recording = self.live.choices.archive.then(|| LiveRecording::begin(&self.context));
         let recording = self.recording.as_ref().map(|recording| recording.video_id().clone());
         self.record(async move { LiveStep::Opened { recording } });
@@ -473,16 +479,18 @@ impl LiveIngestState {
             LadderChoice::Source => settings,
         };
         let settings = BroadcastSettings { low_latency: self.live.choices.latency == LatencyMode::Low, ..settings };
+        let lost_until = if self.is_resumed { self.lost_until() } else { 0 };
+        let start_micros = settings.start_micros.max(lost_until);
         match &self.recording {
             Some(recording) => {
-                let recorded = recording.end_micros().map(|end| end.max(self.lost_until()));
-                let start_micros = recorded.unwrap_or(settings.start_micros);
+                let start_micros = recording.end_micros().unwrap_or(start_micros).max(start_micros);
                 let settings = BroadcastSettings { memory: self.context.memory_window, start_micros, ..settings };
                 LiveStream::new(settings, recording.keeper())
             }
             None => {
                 let window = window.min(self.context.unrecorded_window_max);
-                LiveStream::new(BroadcastSettings { window, memory: window, ..settings }, Box::new(Forgetful))
+                let settings = BroadcastSettings { window, memory: window, start_micros, ..settings };
+                LiveStream::new(settings, Box::new(Forgetful))
             }
         }
     }

@@ -38,12 +38,13 @@ pub(super) fn measure(streams: impl Iterator<Item = Watched>) {
     let (mut publishing, mut away, mut ended) = (0u32, 0u32, 0u32);
     let (mut viewers, mut bits_per_sec) = (0u64, 0u64);
     let (mut encoding, mut given_up, mut added_ms) = (0usize, 0usize, 0i64);
-    for Watched { stream, viewers: its, ladder, is_relayed, .. } in streams {
+    for Watched { stream, viewers: its, ladder, is_relayed, branch, .. } in streams {
+        // The node that has it counts it, and who watches it anywhere, unless it cannot be told.
+        let is_told = is_relayed && branch.has_frames();
+        viewers += if is_told { 0 } else { its.count() };
         if is_relayed {
-            // The node that has it counts it, and who watches it anywhere.
             continue;
         }
-        viewers += its.count();
         let (vitals, has_ended, stats) =
             stream.look(|broadcast| (Vitals::of(broadcast), Broadcast::has_ended(broadcast), ladder.stats(broadcast)));
         match (has_ended, vitals.connected) {

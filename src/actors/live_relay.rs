@@ -89,13 +89,16 @@ pub struct RelaysHandle {
     family: FamilyHandle<RelayFamily>,
     context: Arc<Lives>,
     absent: Cache<PlaybackId, ()>,
+    /// Streams that are looked for just now: once for all who ask.
+    sought: moka::future::Cache<PlaybackId, ()>,
 }
 
 impl RelaysHandle {
     /// A handle to the family that will be started with `context`.
     pub fn new(context: Arc<Lives>) -> Self {
         let absent = Cache::builder().max_capacity(ABSENT_MAX).time_to_live(ABSENT_FOR).build();
-        Self { family: FamilyHandle::default(), context, absent }
+        let sought = moka::future::Cache::builder().max_capacity(ABSENT_MAX).time_to_live(LOOK_EVERY).build();
+        Self { family: FamilyHandle::default(), context, absent, sought }
     }
 
     /// The family behind it, for its supervisor.
@@ -120,9 +123,14 @@ impl RelaysHandle {
         Some(watched)
     }
 
+    /// Looks for a stream that another node has, so that it is found here.
+    pub async fn seek(&self, playback: &PlaybackId) {
+        self.sought.get_with_by_ref(playback, async { drop(self.watch(playback).await) }).await;
+    }
+
     /// Whether viewers of frames are served here of streams that this node has; by a node of an older release they are by itself.
     pub fn have_frames_of(&self, node: &NodeName) -> bool {
-        self.context.nodes.speaks(node, speech::TREES_SINCE)
+        !self.context.nodes.is_older(node, speech::TREES_SINCE)
     }
 
     /// The record of the stream played under this id has changed.
@@ -213,6 +221,7 @@ impl Actor for RelayActor {
     }
 
     async fn post_stop(&self, _: ActorRef<Self::Msg>, state: &mut Self::State) -> Result<(), ActorProcessingErr> {
+        state.stream.begin_to_retire();
         state.context.streams.remove(&state.live.playback_id, &state.stream);
         // Whoever waits for what comes next asks again.
         state.stream.retire();
@@ -258,7 +267,7 @@ fn note_unless_own(streams: &Streams, live: &Live, stream: &Arc<LiveStream>) {
 /// Keeps a stream like the one of whoever has it, for as long as somebody watches and it goes on.
 async fn follow(live: Live, context: Arc<Lives>, stream: Arc<LiveStream>) {
     let relayed = Relayed { live: live.clone(), context: Arc::clone(&context), stream: Arc::clone(&stream) };
-    let mut listened = tokio::spawn(async move { relayed.listen_always().await });
+    let mut listened = AbortOnDropHandle::new(tokio::spawn(async move { relayed.listen_always().await }));
     let mut unwatched = Duration::ZERO;
     let mut looks = tokio::time::interval(LOOK_EVERY);
     loop {
@@ -278,5 +287,4 @@ async fn follow(live: Live, context: Arc<Lives>, stream: Arc<LiveStream>) {
             break;
         }
     }
-    listened.abort();
 }

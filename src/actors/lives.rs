@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use moka::Entry;
+use moka::ops::compute::Op;
 use moka::sync::Cache;
 use ractor::{Actor, ActorCell, ActorRef, SpawnErr};
 
@@ -194,13 +196,22 @@ impl Streams {
     }
 
     fn note_as(&self, live: &Live, (stream, ladder): (Option<&Arc<LiveStream>>, &LadderState), is_relayed: bool) {
-        if let Some(stream) = stream {
-            let known = self.find(&live.playback_id).map(|known| (known.viewers, known.picture, known.branch));
+        let Some(stream) = stream else { return };
+        let is_here = |known: &Watched| {
+            !known.is_relayed && !known.stream.is_retired() && !known.stream.look(Broadcast::has_ended)
+        };
+        self.0.entry_by_ref(&live.playback_id).and_compute_with(|known| {
+            let known = known.map(Entry::into_value);
+            // Somebody was late to look for it elsewhere.
+            if is_relayed && known.as_ref().is_some_and(is_here) {
+                return Op::Nop;
+            }
+            let known = known.map(|known| (known.viewers, known.picture, known.branch));
             let (viewers, picture, branch) = known.unwrap_or_default();
             if !is_relayed {
                 branch.root();
             }
-            let watched = Watched {
+            Op::Put(Watched {
                 privacy: live.details.privacy,
                 stream: Arc::clone(stream),
                 viewers,
@@ -209,9 +220,8 @@ impl Streams {
                 passphrase: live.passphrase.clone(),
                 is_relayed,
                 branch,
-            };
-            self.0.insert(live.playback_id.clone(), watched);
-        }
+            })
+        });
     }
 
     /// The stream that was played under this id is not any more, unless another one is by now.
@@ -475,7 +485,7 @@ impl Audience for LivesHandle {
         if let Ok(playback) = PlaybackId::parse(&ticket.playback)
             && self.find(&playback).is_none()
         {
-            self.relays.watch(&playback).await;
+            self.relays.seek(&playback).await;
         }
     }
 

@@ -277,6 +277,12 @@ impl NodesHandle {
         agreed.is_some_and(|agreed| agreed >= version)
     }
 
+    /// Whether a node is connected that speaks no version as new as this one.
+    pub(super) fn is_older(&self, node: &NodeName, version: u16) -> bool {
+        let agreed = self.0.cluster.as_ref().and_then(|(cluster, _)| cluster.peers().version_with(node));
+        agreed.is_some_and(|agreed| agreed < version)
+    }
+
     async fn open(&self, node: &NodeName, kind: StreamKind) -> Result<PeerStream, OpenStreamError> {
         match &self.0.cluster {
             Some((cluster, _)) => cluster.peers().open(node, kind).await,

@@ -88,7 +88,9 @@ impl PlaybackHandle {
 
     /// A player without a session has fetched something.
     pub async fn fetched(&self, fetch: Fetch) -> Result<(), PlaybackError> {
-        match (self.node_of(fetch.player), &fetch.what) {
+        // One whose session is here stays, whoever else has come meanwhile.
+        let node = if self.players.sessions.contains_key(&fetch.player) { None } else { self.node_of(fetch.player) };
+        match (node, &fetch.what) {
             (None, _) => self.fetched_here(fetch).await,
             (Some(node), Fetched::Segment { .. }) => {
                 self.players.tell_later(node, fetch);

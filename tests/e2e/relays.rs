@@ -22,7 +22,7 @@ struct Stage {
 }
 
 /// Three nodes, each of which tells no more than one other; something is live at the second one, and watched at all.
-async fn stage(title: &str) -> Stage {
+async fn stage(title: &str, is_recorded: bool) -> Stage {
     let set = |options: crate::support::server::ServerOptions| {
         options.set("cluster.relay_fan_out", "1").set("live.reconnect_grace", "60s")
     };
@@ -31,7 +31,7 @@ async fn stage(title: &str) -> Stage {
     for node in &cluster.nodes[1..] {
         clients.push(signed_in(node).await);
     }
-    let live = make(&clients[0], json!({"title": title})).await;
+    let live = make(&clients[0], json!({"title": title, "archive": is_recorded})).await;
     let publisher = publish(&cluster.nodes[1], &live);
     for client in &clients {
         in_state(client, &live, "live").await;
@@ -92,16 +92,21 @@ fn of_kind(described: &Value, kind: &str) -> Option<Value> {
 }
 
 /// What a viewer saw until its own end, and that it saw it to then.
-fn saw_it_through(told: &Value, seconds: f64) {
+fn saw_it_through(told: &Value, (seconds, share): (f64, f64)) {
     plays(told);
     assert_eq!(told["deleted"], 200, "it was not ended by the server: {told}");
-    let (frames, idle) = (number(told, "/video/frames"), number(told, "/video/idle"));
-    assert!(frames > seconds * 30.0 * 0.6 && idle < 2.0, "{frames} pictures, the last one {idle} s before the end");
+    for (kind, per_sec) in [("video", 30.0), ("audio", 50.0)] {
+        let (frames, idle) = (number(told, &format!("/{kind}/frames")), number(told, &format!("/{kind}/idle")));
+        assert!(
+            frames > seconds * per_sec * share && idle < 2.0,
+            "{frames} of {kind}, the last one {idle} s before the end"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn frames_are_read_at_every_node_and_told_from_node_to_node() {
-    let mut stage = stage("Everywhere at once").await;
+    let mut stage = stage("Everywhere at once", true).await;
     let told = until("a tree of nodes", PATIENCE, || async {
         let (first, third) = (stage.above(0).await?, stage.above(2).await?);
         ([first.len(), third.len()].iter().sum::<usize>() == 3).then_some([first, third])
@@ -114,7 +119,7 @@ async fn frames_are_read_at_every_node_and_told_from_node_to_node() {
     let readers = [stage.reader(0).await, stage.reader(2).await];
     for (node, viewer) in viewers.into_iter().enumerate() {
         let told = viewer.told().await;
-        saw_it_through(&told, 4.0);
+        saw_it_through(&told, (4.0, 0.6));
         let place = format!("/whep/sessions/node-{}.", node + 1);
         assert!(text(&told, "/location").contains(&place), "{told}");
     }
@@ -136,7 +141,7 @@ async fn frames_are_read_at_every_node_and_told_from_node_to_node() {
     let viewer = stage.viewer(far, "15");
     tokio::time::sleep(Duration::from_secs(5)).await;
     stage.cluster.nodes[near].kill9();
-    saw_it_through(&viewer.told().await, 15.0);
+    saw_it_through(&viewer.told().await, (15.0, 0.5));
     assert_eq!(stage.above(far).await.expect("a relay"), ["node-2"]);
     let change = stage.clients[1].request(Method::PATCH, &format!("/api/v1/live/{}", text(&stage.live, "/id")));
     ask(&stage.clients[1], change.json(&json!({"privacy": "private"}))).await;
@@ -146,9 +151,9 @@ async fn frames_are_read_at_every_node_and_told_from_node_to_node() {
     drop(stage.publisher);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn viewers_stay_when_the_publisher_moves() {
-    let mut stage = stage("On the move").await;
+/// Viewers stay when the publisher comes to another node, and when that one is gone, for which they miss this share at most.
+async fn viewers_stay(leaves: impl AsyncFnOnce(&mut Server), share: f64) {
+    let mut stage = stage("On the move", false).await;
     let viewers = [0, 1].map(|node| stage.viewer(node, "24"));
     let readers = [stage.reader(0).await, stage.reader(1).await];
     for reader in &readers {
@@ -156,15 +161,32 @@ async fn viewers_stay_when_the_publisher_moves() {
     }
     tokio::time::sleep(Duration::from_secs(6)).await;
     stage.publisher = publish(&stage.cluster.nodes[2], &stage.live);
-    // A node that is stopped hangs up on its publishers, who come back to another one.
     tokio::time::sleep(Duration::from_secs(6)).await;
-    stage.cluster.nodes[2].stop();
+    leaves(&mut stage.cluster.nodes[2]).await;
     stage.publisher.ended().await;
-    stage.publisher = publish(&stage.cluster.nodes[0], &stage.live);
+    stage.publisher = until("another node to take the publisher", PATIENCE, || async {
+        let mut publisher = publish(&stage.cluster.nodes[0], &stage.live);
+        let ended = tokio::time::timeout(Duration::from_secs(2), publisher.until_end()).await;
+        ended.is_err().then_some(publisher)
+    })
+    .await;
     for viewer in viewers {
-        saw_it_through(&viewer.told().await, 24.0);
+        saw_it_through(&viewer.told().await, (24.0, share));
     }
     for reader in &readers {
         reader.grows(100_000).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn viewers_stay_when_the_publisher_moves_and_its_node_stops() {
+    let stop = async |node: &mut Server| {
+        node.stop();
+    };
+    viewers_stay(stop, 0.7).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn viewers_stay_when_the_publisher_moves_and_its_node_dies() {
+    viewers_stay(async |node| node.kill9(), 0.5).await;
 }

@@ -62,6 +62,12 @@ impl Relayed {
         }
     }
 
+    /// As viewers see it, unless another one is seen under its id by now.
+    fn watched(&self) -> Option<Watched> {
+        let watched = self.context.streams.find(&self.live.playback_id)?;
+        Arc::ptr_eq(&watched.stream, &self.stream).then_some(watched)
+    }
+
     async fn is_over(&self) -> bool {
         let found = self.context.catalog.live(&self.live.id).await;
         found.is_ok_and(|live| live.is_none_or(|live| live.state != LiveState::Live))
@@ -70,7 +76,7 @@ impl Relayed {
     /// Listens to the node that has the stream, or to whom that names.
     async fn climb(&self, holder: NodeName, taker: &mut FrameTaker) {
         let (mut node, mut wants) = (holder.clone(), Wants::Stream);
-        for _ in 0..DEPTH_MAX {
+        for _ in 0..=DEPTH_MAX {
             match self.listen((&node, wants), taker).await {
                 Silence::Ask(other) => node = other,
                 Silence::Lost(reason, false) if node != holder => {
@@ -83,17 +89,19 @@ impl Relayed {
                 }
             }
         }
+        // All are told by others, one after the other.
+        self.listen((&holder, Wants::StreamHere), taker).await;
     }
 
     async fn listen(&self, (node, wants): (&NodeName, Wants), taker: &mut FrameTaker) -> Silence {
         let mut is_told = false;
-        let has_trees = self.context.nodes.speaks(node, TREES_SINCE);
-        if let Some(watched) = self.context.streams.find(&self.live.playback_id) {
+        let has_trees = !self.context.nodes.is_older(node, TREES_SINCE);
+        if let Some(watched) = self.watched() {
             watched.branch.hang((vec![node.clone()], !has_trees));
         }
         let wants = if has_trees { wants } else { Wants::Stream };
         let lost = tokio::select! {
-            ended = self.take_stream((node, wants), &mut is_told) => match ended {
+            ended = self.take_stream((node, wants), has_trees, &mut is_told) => match ended {
                 Ok(other) => return Silence::Ask(other),
                 Err(reason) => reason,
             },
@@ -110,10 +118,14 @@ impl Relayed {
     }
 
     /// Takes what a node tells of the stream; the node that it names instead, if it does.
-    async fn take_stream(&self, (node, wants): (&NodeName, Wants), is_told: &mut bool) -> Result<NodeName, String> {
+    async fn take_stream(
+        &self,
+        (node, wants): (&NodeName, Wants),
+        has_trees: bool,
+        is_told: &mut bool,
+    ) -> Result<NodeName, String> {
         let PeerStream { mut send, mut receive } = self.open(node, wants).await?;
-        let known = self.context.streams.find(&self.live.playback_id).ok_or("nobody watches it")?;
-        let has_trees = self.context.nodes.speaks(node, TREES_SINCE);
+        let known = self.watched().ok_or("nobody watches it")?;
         tokio::select! {
             ended = self.take_pieces(&known, &mut receive, is_told) => ended,
             Err(reason) = tell_watched(&known.viewers, &mut send), if has_trees => Err(reason),
@@ -155,14 +167,14 @@ impl Relayed {
                     ended = self.take_frames(node, taker) => Some(ended),
                     () = self.until_unread() => None,
                 };
-                match ended {
-                    None => taker.forget(&self.stream),
-                    Some(ended) => {
-                        tracing::debug!(live.id = %self.live.id, %node, ?ended, "frames of a stream are not told of now");
-                        tokio::time::sleep(LOOK_EVERY).await;
-                    }
+                if let Some(ended) = ended {
+                    tracing::debug!(live.id = %self.live.id, %node, ?ended, "frames of a stream are not told of now");
+                    tokio::time::sleep(LOOK_EVERY).await;
+                    continue;
                 }
-                continue;
+            }
+            if taker.has_taken() {
+                taker.forget(&self.stream);
             }
             // Some begin to read without a word.
             let _ = tokio::time::timeout(LOOK_EVERY, joined.changed()).await;

@@ -36,7 +36,7 @@ pub(super) async fn tell_peer(context: &Lives, from: &NodeName, stream: PeerStre
         };
     }
     let Watched { branch, picture, .. } = &watched;
-    if !context.nodes.speaks(from, TREES_SINCE) {
+    if context.nodes.is_older(from, TREES_SINCE) {
         return told.tell((picture, None), &mut send).await;
     }
     let insists = wants == Wants::StreamHere;

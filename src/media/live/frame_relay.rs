@@ -71,6 +71,7 @@ pub struct FrameTaker {
     source: Option<(u32, Vec<TrackConfig>)>,
     /// Of the source's newest frames, by track, microseconds.
     heard: HashMap<u32, i64>,
+    has_taken: bool,
 }
 
 impl FrameListener {
@@ -120,6 +121,7 @@ impl FrameListener {
 impl FrameTaker {
     /// Takes what was told into the stream that is to be like the one it was told of.
     pub fn take(&mut self, told: ToldFrame, stream: &LiveStream) {
+        self.has_taken = true;
         let realtime = stream.realtime();
         match told {
             ToldFrame::Tracks { lane: FrameLane::Source, epoch, configs } => self.begin(epoch, configs, stream),
@@ -144,6 +146,11 @@ impl FrameTaker {
         }
     }
 
+    /// Whether anything was taken that is not forgotten.
+    pub fn has_taken(&self) -> bool {
+        self.has_taken
+    }
+
     /// Nobody reads any more: who comes later begins with what comes then.
     pub fn forget(&mut self, stream: &LiveStream) {
         *self = Self::default();
@@ -154,7 +161,7 @@ impl FrameTaker {
         let begun = Some((epoch, configs));
         if self.source != begun {
             stream.begin_frames(epoch, begun.iter().flat_map(|(_, configs)| configs.clone()).collect());
-            *self = Self { source: begun, ..Self::default() };
+            (self.source, self.heard) = (begun, HashMap::new());
         }
     }
 

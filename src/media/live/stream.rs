@@ -200,6 +200,11 @@ impl LiveStream {
         self.change(|fed, cuts| fed.broadcast.tick(now, cuts));
     }
 
+    /// The broadcast is about to go on elsewhere: who does not find it here any more may look for it there.
+    pub fn begin_to_retire(&self) {
+        self.is_retired.store(true, Ordering::Release);
+    }
+
     /// The broadcast goes on elsewhere: nobody can feed it here any more, and nobody waits here for what comes.
     pub fn retire(&self) {
         self.change(|fed, cuts| {

@@ -57,10 +57,11 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(caller: Caller, (link, reply): (Connection, Option<Bytes>), reading: Reading) -> Self {
-        let Reading { programme, watch, clock, accepted: now } = reading;
+        let Reading { programme, watch, clock, accepted } = reading;
+        let now = Instant::now();
         Self {
             caller,
-            sender: Sender::new(&link.settings, clock, now),
+            sender: Sender::new(&link.settings, clock, accepted),
             settings: link.settings,
             reply,
             moved: programme.moved(),
