@@ -112,6 +112,7 @@ impl Versioned for Said {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::codec;
 
     #[test]
     fn requests_are_understood_and_the_plain_one_is_as_ever() {
@@ -127,5 +128,21 @@ mod tests {
             assert_eq!(Request::parse(nonsense.as_bytes()), None, "{nonsense}");
         }
         assert_eq!(Request::parse(&[0xff]), None);
+    }
+
+    /// What the third version of the protocol between nodes added here. Lines are added and never changed.
+    const FORMS: [&str; 4] =
+        ["0102066e6f64652d31", "010301066e6f64652d31", "0100fb2c01010002", "01010201fdffffffffffffffff"];
+
+    #[test]
+    fn what_is_said_has_the_form_that_it_came_with() {
+        let hex = |bytes: Vec<u8>| -> String { bytes.iter().map(|byte| format!("{byte:02x}")).collect() };
+        let node = || "node-1".parse().unwrap();
+        let pieces = [Piece::Ask(node()), Piece::Path(vec![node()])];
+        let said =
+            [Said::Needs { viewers: 300, pictures: true, sound: false, keys: 2 }, Said::Watched(vec![1, u64::MAX])];
+        let pieces = pieces.iter().map(|piece| hex(codec::encode(piece).unwrap()));
+        let forms: Vec<String> = pieces.chain(said.iter().map(|said| hex(codec::encode(said).unwrap()))).collect();
+        assert_eq!(forms, FORMS, "a release in use does not understand what has changed");
     }
 }
