@@ -16,7 +16,7 @@ PLAYHOUSE := $(TARGET_DIR)/release/playhouse
 
 WEB_SOURCES := $(shell find web -path web/node_modules -prune -o -path web/dist -prune -o -type f -print 2>/dev/null)
 
-.PHONY: help deps deps-test deps-bench deps-lint web build run demo cluster cluster-down deb test lint bench fuzz soak clean
+.PHONY: help deps deps-test deps-bench deps-lint web build run demo cluster cluster-down deb deb-test test lint bench fuzz soak clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -53,6 +53,9 @@ cluster-down: ## End them; what they hold stays in ./data/cluster
 deb: build ## A Debian package of it, in the target directory
 	@.ci/deps deb
 	cargo deb --locked --no-build
+
+deb-test: $(if $(DEB),,deb) ## Install a package here, start it, remove and purge it, as root (DEB=FILE for one that is built)
+	@.ci/deb-test $(DEB)
 
 test: deps-test web/dist/index.html ## Run every test
 	cd web && npm run check && npm test

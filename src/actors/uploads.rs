@@ -21,7 +21,7 @@ use crate::domain::video::VideoDetails;
 
 pub mod direct;
 
-use direct::DirectUploads;
+use direct::{Completions, DirectUploads};
 
 /// How often a session that left or failed between being found and being asked is looked for again.
 const ASK_ATTEMPTS_MAX: usize = 3;
@@ -150,12 +150,13 @@ pub struct NewUpload {
 pub struct UploadsHandle {
     family: FamilyHandle<Uploads>,
     context: Arc<Uploads>,
+    completions: Completions,
 }
 
 impl UploadsHandle {
     /// A handle to the family that will be started with `context`.
     pub fn new(context: Arc<Uploads>) -> Self {
-        Self { family: FamilyHandle::default(), context }
+        Self { family: FamilyHandle::default(), context, completions: Completions::default() }
     }
 
     /// The family behind it, for its supervisor.
@@ -215,7 +216,7 @@ impl UploadsHandle {
         let upload = self.context.catalog.create_upload(upload, playback_id, self.context.quota()).await?;
         metrics::counter!("playhouse_uploads_created_total", "protocol" => upload.protocol.as_str()).increment(1);
         let handle = self.handle_of(upload);
-        handle.complete(None).await?;
+        handle.complete_now().await?;
         Ok(handle)
     }
 
@@ -252,7 +253,8 @@ impl UploadsHandle {
     }
 
     fn handle_of(&self, upload: Upload) -> UploadHandle {
-        UploadHandle { family: self.family.clone(), context: Arc::clone(&self.context), upload }
+        let (family, completions) = (self.family.clone(), self.completions.clone());
+        UploadHandle { family, context: Arc::clone(&self.context), completions, upload }
     }
 
     /// The upload with this id, if it is this account's (or the account is an administrator's).
@@ -277,6 +279,7 @@ impl UploadsHandle {
 pub struct UploadHandle {
     family: FamilyHandle<Uploads>,
     context: Arc<Uploads>,
+    completions: Completions,
     upload: Upload,
 }
 
@@ -337,14 +340,21 @@ impl UploadHandle {
     }
 
     /// Makes the video of it once all bytes are here; repeating it is harmless. A digest (`algorithm:hex`) is checked
-    /// before the video is worked on.
-    pub async fn complete(&self, digest: Option<&str>) -> Result<UploadStatus, UploadError> {
+    /// before the video is worked on. `None`: it takes long, and goes on.
+    pub async fn complete(&self, digest: Option<&str>) -> Result<Option<UploadStatus>, UploadError> {
         if let Some(digest) = digest {
             self.context.catalog.expect_upload_digest(&self.upload.id, digest).await.map_err(|error| match error {
                 CatalogError::Conflict(_) => UploadError::DigestConflict,
                 other => other.into(),
             })?;
         }
+        match self.upload.part_bytes {
+            Some(_) => self.complete_in_time().await,
+            None => self.complete_now().await.map(Some),
+        }
+    }
+
+    async fn complete_now(&self) -> Result<UploadStatus, UploadError> {
         let completed = self.ask_status(Request::Complete).await;
         if let Err(UploadError::Fault(UploadFault::NotMedia(_))) = completed {
             self.terminate("not_media").await?;

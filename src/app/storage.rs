@@ -60,7 +60,12 @@ pub(super) fn originals_policy(blobs: &BlobSettings, storage: &Storage) -> Origi
 /// How clients store parts of uploads by themselves, where they may.
 pub(super) fn direct_uploads(blobs: &BlobSettings, storage: &Storage) -> Option<DirectUploads> {
     let store = Arc::clone(storage.parts.as_ref()?);
-    Some(DirectUploads { store, part_bytes: blobs.presigned_part_size.as_u64(), url_ttl: blobs.presigned_ttl.0 })
+    Some(DirectUploads {
+        store,
+        part_bytes: blobs.presigned_part_size.as_u64(),
+        url_ttl: blobs.presigned_ttl.0,
+        answer_within: blobs.presigned_answer_within.0,
+    })
 }
 
 fn bucket_options(blobs: &BlobSettings) -> BucketOptions {

@@ -49,6 +49,8 @@ section!(
         presigned_part_size: ByteSize = ByteSize::mib(64),
         /// How long such a URL is good.
         presigned_ttl: HumanDuration = HumanDuration::secs(3600),
+        /// When a request to complete such an upload is answered at the latest; what is not done by then goes on.
+        presigned_answer_within: HumanDuration = HumanDuration::secs(20),
     }
 );
 

@@ -9,6 +9,7 @@ use crate::kill::{delete, signed_in};
 use crate::live::{ask, text};
 use crate::support::clips::{half_minute_720p, standard};
 use crate::support::cluster::Cluster;
+use crate::support::proxy::{Line, Proxy};
 use crate::support::s3::S3;
 use crate::support::server::{PASSWORD, Server, ServerOptions};
 use crate::support::tools::{ffmpeg_complaints, sha256, until};
@@ -187,6 +188,52 @@ async fn what_clients_store_is_judged_like_what_they_send() {
     })
     .await;
     assert_eq!(problem(abandoned.complete(&client).await, StatusCode::GONE).await["code"], "upload_ended");
+}
+
+/// Whether a request has the bucket copy a part: names of copies are the writer's number and the part's.
+fn is_copy(line: &str) -> bool {
+    let path = line.strip_prefix("PUT ").and_then(|rest| rest.strip_suffix(" HTTP/1.1"));
+    let name = path.and_then(|path| path.rsplit('/').next()?.split_once('-'));
+    name.is_some_and(|(writer, part)| writer.parse::<u64>().is_ok() && part.parse::<u32>().is_ok())
+}
+
+/// The server reaches its bucket over a slow line, and each of its requests takes a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn completing_what_takes_long_is_answered_before_it_is_done() {
+    let buckets = S3::start();
+    let line = Line { bits_per_sec: 1_000_000_000, round_trip: Duration::from_millis(300) };
+    let proxy = Proxy::start(buckets.port(), line).await;
+    let options = direct(ServerOptions::new()).set("blobs.presigned_answer_within", "200ms");
+    let server = buckets
+        .settings()
+        .into_iter()
+        .fold(options, |options, (key, value)| options.set(key, &value))
+        .set("blobs.s3_endpoint", &proxy.url())
+        .set("blobs.s3_public_endpoint", &format!("http://127.0.0.1:{}", buckets.port()))
+        .start();
+    let client = server.account("creator").await;
+    let (bytes, digest) = whole(&half_minute_720p());
+    let upload = Upload::begin(&client, bytes, &digest).await;
+    let mut listed = upload.listed(&client).await.into_iter();
+    for part in &upload.parts {
+        stored(text(&listed.next().expect("a part"), "/url"), part.clone()).await;
+    }
+    let under_way = upload.complete(&client).await;
+    assert!(under_way.headers().contains_key("retry-after"));
+    let under_way = problem(under_way, StatusCode::ACCEPTED).await;
+    assert_eq!((&under_way["status"], &under_way["upload_id"]), (&json!("completing"), &json!(upload.id)));
+    let path = format!("/api/v1/videos/upload/{}", upload.id);
+    let shown = client.request(Method::GET, &path).send().await.expect("an answer");
+    assert_eq!(problem(shown, StatusCode::ACCEPTED).await["status"], "completing");
+    let completed = until("the upload to be complete", PATIENCE, || async {
+        let answer = upload.complete(&client).await;
+        (answer.status() != StatusCode::ACCEPTED).then_some(answer)
+    });
+    let completed = problem(completed.await, StatusCode::OK).await;
+    assert_eq!(completed["video_id"], under_way["video_id"]);
+    let copied = proxy.asked().iter().filter(|line| is_copy(line)).count();
+    assert_eq!(copied, upload.parts.len(), "each part is copied once, however often the client asks");
+    client.wait_until_playable(text(&completed, "/video_id"), VERDICT_WITHIN).await.expect("a video");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -116,7 +116,7 @@ pub(crate) fn texts() -> Vec<Source> {
         .collect();
     for name in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "Cargo.toml", "deny.toml"]
         .into_iter()
-        .chain(["Makefile", ".ci/run", ".ci/deps", ".ci/demo"])
+        .chain(["Makefile", ".ci/run", ".ci/deps", ".ci/demo", ".ci/cluster", ".ci/deb-test"])
     {
         texts.extend(read(&top().join(name)));
     }

@@ -1,15 +1,20 @@
 //! Uploads whose clients store the bytes by themselves: URLs for their parts, and the taking over of what was stored.
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::future::{BoxFuture, Shared};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use tokio::task::JoinError;
 
+use super::super::reply::ASK_TIMEOUT;
 use super::{UploadHandle, Uploads};
+use crate::domain::ids::UploadId;
 use crate::domain::ports::PartStore;
 use crate::domain::time::Timestamp;
 use crate::domain::upload::direct::PartPlan;
 use crate::domain::upload::error::{UploadError, UploadFault};
-use crate::domain::upload::machine::Request;
+use crate::domain::upload::machine::{Request, UploadStatus};
 use crate::domain::upload::sniff::{SNIFF_BYTES, certainly_not_media};
 use crate::domain::upload::{Upload, UploadState};
 
@@ -24,6 +29,41 @@ pub struct DirectUploads {
     pub part_bytes: u64,
     /// How long a URL is good.
     pub url_ttl: Duration,
+    /// How long a request to complete an upload waits for its parts to be taken over.
+    pub answer_within: Duration,
+}
+
+type Completion = Shared<BoxFuture<'static, Result<UploadStatus, UploadError>>>;
+
+/// Uploads that are being completed, each once however many ask for it. As many as there are clients who have stored one.
+#[derive(Clone, Default)]
+pub(super) struct Completions(Arc<Mutex<HashMap<UploadId, Completion>>>);
+
+impl Completions {
+    /// What becomes of an upload: of what is under way already, or is begun now and goes on when nobody waits any more.
+    fn of(&self, handle: &UploadHandle) -> Completion {
+        let mut under_way = self.lock();
+        if let Some(completion) = under_way.get(&handle.upload.id) {
+            return completion.clone();
+        }
+        let (completions, handle, id) = (self.clone(), handle.clone(), handle.upload.id.clone());
+        let work = tokio::spawn(async move {
+            let completed = handle.complete_now().await;
+            if let Err(error) = &completed {
+                tracing::info!(upload.id = %handle.upload.id, %error, "upload not completed");
+            }
+            completions.lock().remove(&handle.upload.id);
+            completed
+        });
+        let lost = |error: JoinError| Err(UploadFault::Unavailable(error.to_string()).into());
+        let completion = async move { work.await.unwrap_or_else(lost) }.boxed().shared();
+        under_way.insert(id, completion.clone());
+        completion
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<UploadId, Completion>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Where a client puts one part.
@@ -75,6 +115,20 @@ impl Uploads {
 }
 
 impl UploadHandle {
+    /// Completes it; `None` while its parts are still being taken over, which goes on.
+    pub(super) async fn complete_in_time(&self) -> Result<Option<UploadStatus>, UploadError> {
+        let patience = self.context.direct.as_ref().map_or(ASK_TIMEOUT, |direct| direct.answer_within);
+        match tokio::time::timeout(patience, self.completions.of(self)).await {
+            Ok(completed) => completed.map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Whether its parts are being taken over.
+    pub fn is_being_completed(&self) -> bool {
+        self.completions.lock().contains_key(&self.upload.id)
+    }
+
     /// URLs of these parts, for a client that stores them by itself; the upload is kept for as long as after a byte.
     pub async fn part_urls(&self, parts: impl Iterator<Item = u32> + Send) -> Result<Vec<PartUrl>, UploadError> {
         let (direct, plan) = self.context.parts_of(&self.upload)?.ok_or(UploadError::NotDirect)?;

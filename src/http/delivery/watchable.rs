@@ -11,7 +11,8 @@ use crate::domain::trim::{Cut, Trim};
 use crate::domain::video::{Privacy, Storyboard, Thumbnail, VideoStatus};
 use crate::http::problem::Problem;
 
-/// How long it is believed. A change by this node is seen at once; this bounds how long a change by another node is not.
+/// How long it is believed. A change by this node is seen at once, one by another when the change feed tells of it; this bounds how long it
+/// is not seen when that is late.
 pub(super) const WATCHABLE_TTL: Duration = Duration::from_secs(1);
 /// Playback ids remembered, absent ones included: bounds what requests for names that do not exist can take.
 const WATCHABLES_MAX: u64 = 10_000;

@@ -9,7 +9,7 @@ use super::details::{DetailsBody, stored_digest};
 use super::direct::{self, Direct};
 use super::hashing::Check;
 use super::receive::{Intake, receive_body};
-use super::status::UploadBody;
+use super::status::{UploadBody, being_completed};
 use super::{UploadRequest, body_length, write_video_id};
 use crate::actors::uploads::{NewUpload, UploadHandle};
 use crate::domain::ids::{UploadId, VideoId};
@@ -176,7 +176,7 @@ struct Completed {
     url: String,
 }
 
-/// `POST /videos/upload/{id}/complete`: makes the video of it; repeating it is harmless.
+/// `POST /videos/upload/{id}/complete`: makes the video of it; repeating it is harmless. 202 while that takes long.
 pub(super) async fn complete(
     IdPath(id): IdPath<UploadId>,
     request: UploadRequest,
@@ -187,7 +187,9 @@ pub(super) async fn complete(
         Some(text) => Some(stored_digest(&text)?),
         None => digest::of_representation(&request.headers)?.map(|checksum| checksum.to_stored()),
     };
-    handle.complete(digest.as_deref()).await?;
+    if handle.complete(digest.as_deref()).await?.is_none() {
+        return Ok(being_completed(handle.upload()));
+    }
     let base = request.info.base_url(&request.state.settings);
     Ok(axum::Json(completed(&request.state, &handle, &base).await?).into_response())
 }

@@ -1,7 +1,8 @@
 //! Hot records: videos that are asked for again and again, and who made them.
 //!
 //! Only videos at rest are remembered: one that is still being made is asked about because it changes. Every change this
-//! room makes goes through [`Videos::forget`], so it is seen at once; what others change is seen when the time is over.
+//! room makes goes through [`Videos::forget`], so it is seen at once; a video that others change (work on it,
+//! other nodes) is forgotten when the change feed tells of it. The time to live is for what is not told of, and for when the feed is late.
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::domain::ports::{Catalog, CatalogError};
 use crate::domain::video::{Video, VideoStatus};
 use crate::http::memory::Memory;
 
-/// How long counts and steps made elsewhere may go unseen.
+/// How long counts may go unseen, and steps made elsewhere when the change feed is late.
 const VIDEO_TTL: Duration = Duration::from_secs(1);
 /// Videos remembered; a record takes a few KiB.
 const VIDEOS_MAX: u64 = 5_000;
