@@ -27,7 +27,7 @@ pub mod lives;
 pub mod media_tokens;
 pub mod node_root;
 pub mod nodes;
-mod peer_frames;
+pub mod peer_frames;
 pub mod playback;
 mod playback_copies;
 pub mod playback_derived;

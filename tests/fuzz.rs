@@ -6,6 +6,8 @@ mod hls;
 mod hoard;
 #[path = "fuzz/mutate.rs"]
 mod mutate;
+#[path = "fuzz/nodes.rs"]
+mod nodes;
 #[path = "fuzz/rtmp.rs"]
 mod rtmp;
 #[path = "fuzz/srt.rs"]
@@ -38,7 +40,7 @@ fn number(name: &str, default: u64) -> u64 {
 fn mutated_input_neither_panics_nor_hoards() {
     let (cases, seed) = (number("FUZZ_CASES", CASES), number("FUZZ_SEED", 1));
     let wanted = std::env::var("FUZZ_TARGET").unwrap_or_default();
-    let of_streams = [rtmp::targets(), srt::targets(), webrtc::targets(), hls::targets()];
+    let of_streams = [rtmp::targets(), srt::targets(), webrtc::targets(), hls::targets(), nodes::targets()];
     let targets = targets::all().into_iter().chain(of_streams.into_iter().flatten());
     for target in targets.filter(|target| target.name.contains(&wanted)) {
         for sample in &target.samples {

@@ -4,7 +4,7 @@
 //! these. When the node that has the stream is gone, relays look who has it now.
 mod branch;
 mod listening;
-mod speech;
+pub mod speech;
 mod telling;
 
 use std::sync::Arc;

@@ -5,30 +5,35 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+/// Room that is made for a message before it comes.
+const ROOM: usize = 64 << 10;
+
 /// A step that must not take longer than this; why it came to nothing, in words.
-pub(super) async fn in_time<T, E: Display>(
-    limit: Duration,
-    step: impl Future<Output = Result<T, E>>,
-) -> Result<T, String> {
+pub async fn in_time<T, E: Display>(limit: Duration, step: impl Future<Output = Result<T, E>>) -> Result<T, String> {
     let done = tokio::time::timeout(limit, step).await.map_err(|_| "the other node stands still".to_owned())?;
     done.map_err(|error| error.to_string())
 }
 
 /// Sends a message.
-pub(super) async fn write(stream: &mut (impl AsyncWrite + Unpin), message: &[u8]) -> Result<(), String> {
+pub async fn write(stream: &mut (impl AsyncWrite + Unpin), message: &[u8]) -> Result<(), String> {
     let length = u32::try_from(message.len()).map_err(|error| error.to_string())?;
     stream.write_u32(length).await.map_err(|error| error.to_string())?;
     stream.write_all(message).await.map_err(|error| error.to_string())
 }
 
-/// Takes one of at most so many bytes.
-pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin), bytes_max: usize) -> Result<Bytes, String> {
-    let length = stream.read_u32().await.map_err(|error| error.to_string())? as usize;
-    if length > bytes_max {
+/// Takes one of at most so many bytes. Room for it is made as it comes, not as it is announced.
+pub async fn read(stream: &mut (impl AsyncRead + Unpin), bytes_max: usize) -> Result<Bytes, String> {
+    let length = stream.read_u32().await.map_err(|error| error.to_string())?;
+    if length as usize > bytes_max {
         return Err("the other node sends too much at once".into());
     }
-    let mut message = BytesMut::zeroed(length);
-    stream.read_exact(&mut message).await.map_err(|error| error.to_string())?;
+    let mut message = BytesMut::with_capacity((length as usize).min(ROOM));
+    let mut rest = stream.take(length.into());
+    while message.len() < length as usize {
+        if rest.read_buf(&mut message).await.map_err(|error| error.to_string())? == 0 {
+            return Err("the other node has broken off".into());
+        }
+    }
     Ok(message.freeze())
 }
 

@@ -27,26 +27,26 @@ const MESSAGE_BYTES_MAX: u32 = 8 * 1024;
 
 /// Who comes, or who answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Hello {
+pub struct Hello {
     /// Which life of which node.
-    pub(super) life: NodeLife,
+    pub life: NodeLife,
     /// Where it listens for nodes.
-    pub(super) address: SocketAddr,
+    pub address: SocketAddr,
     /// Oldest version that it speaks.
-    pub(super) oldest: u16,
+    pub oldest: u16,
     /// Newest version that it speaks.
-    pub(super) newest: u16,
+    pub newest: u16,
     /// Version of the program.
-    pub(super) program: String,
+    pub program: String,
     /// Version of what its workers are told. Units of ladders are made for those alone whose workers understand the same by them.
     #[serde(default)]
-    pub(super) work: u32,
+    pub work: u32,
 }
 
 /// What a node that was gone to answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Answer {
+pub enum Answer {
     /// They are peers.
     Welcome(Hello),
     /// They are not.
@@ -55,7 +55,7 @@ pub(super) enum Answer {
 
 impl Hello {
     /// The newest version that both speak.
-    pub(super) fn common(&self, versions: &RangeInclusive<u16>) -> Result<u16, String> {
+    pub fn common(&self, versions: &RangeInclusive<u16>) -> Result<u16, String> {
         let newest = self.newest.min(*versions.end());
         if newest >= self.oldest && newest >= *versions.start() {
             return Ok(newest);
@@ -134,7 +134,12 @@ pub(super) async fn read<T: DeserializeOwned>(stream: &mut RecvStream) -> io::Re
     }
     let mut text = vec![0; length as usize];
     stream.read_exact(&mut text).await.map_err(io::Error::other)?;
-    Ok(serde_json::from_slice(&text)?)
+    parse(&text)
+}
+
+/// What was said.
+pub fn parse<T: DeserializeOwned>(text: &[u8]) -> io::Result<T> {
+    Ok(serde_json::from_slice(text)?)
 }
 
 #[cfg(test)]

@@ -29,6 +29,9 @@ use crate::domain::ports::{AssetStore, BlobStore, Catalog, CatalogError, Clock, 
 use crate::protocols::webrtc::listener::WebrtcHandle;
 use crate::settings::Settings;
 
+/// Events after which a sign-in may be good no more, or for something else.
+const ENDS_SIGN_INS: [&str; 4] = ["auth.login_revoked", "auth.logins_revoked", "auth.refresh_reused", "user.updated"];
+
 /// The ports handlers use.
 #[derive(Clone)]
 pub struct HttpPorts {
@@ -204,6 +207,9 @@ impl HttpState {
     /// Drops what is kept in memory of whatever this event is about: to be told of every event of the change feed.
     pub async fn note_event(&self, event: &Event) {
         let id = |name| event.payload.get(name).and_then(serde_json::Value::as_str);
+        if ENDS_SIGN_INS.contains(&event.kind.as_str()) {
+            self.logins.forget_all();
+        }
         if let Some(video) = id("video_id").and_then(|id| id.parse().ok()) {
             self.videos.forget(&video);
         }

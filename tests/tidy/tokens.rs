@@ -7,8 +7,22 @@ use crate::tree::{Offence, Source, is_punct};
 fn reads_outside_bytes(path: &str) -> bool {
     let wire = path.starts_with("src/protocols/") && path.split('/').any(|part| part.starts_with("wire"));
     let below = |name: &str| path == format!("src/media/{name}.rs") || path.starts_with(&format!("src/media/{name}/"));
-    wire || below("codecs") || below("mpegts") || below("movie") || below("boxes")
+    wire || below("codecs") || below("mpegts") || below("movie") || below("boxes") || FROM_NODES.contains(&path)
 }
+
+/// Where it is read what other nodes send, and taken.
+const FROM_NODES: &[&str] = &[
+    "src/actors/live_relay/speech.rs",
+    "src/actors/peer_frames.rs",
+    "src/actors/remote.rs",
+    "src/cluster/members.rs",
+    "src/cluster/wire.rs",
+    "src/media/live/broadcast/mirror.rs",
+    "src/media/live/broadcast/mirror/bounds.rs",
+    "src/media/live/frame_relay.rs",
+    "src/media/live/ring.rs",
+    "src/storage/codec.rs",
+];
 
 /// `unwrap`, `expect`, indexing and panicking macros where outside bytes are read.
 pub(crate) fn panics(source: &Source) -> Vec<Offence> {
@@ -106,6 +120,13 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_from_nodes_is_read_where_it_is_looked_for() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let gone: Vec<&&str> = FROM_NODES.iter().filter(|path| !root.join(path).is_file()).collect();
+        assert!(gone.is_empty(), "{gone:?}");
+    }
+
+    #[test]
     fn panics_are_found_where_outside_bytes_are_read() {
         for body in [
             "bytes.first().unwrap();",
@@ -120,6 +141,7 @@ mod tests {
             let text = format!("fn f(bytes: &[u8]) {{ {body} }}");
             assert!(count(panics, "src/media/movie/boxes.rs", &text) >= 1, "{body}");
             assert!(count(panics, "src/protocols/tus/wire/headers.rs", &text) >= 1, "{body}");
+            assert!(FROM_NODES.iter().all(|path| count(panics, path, &text) >= 1), "{body}");
             assert_eq!(count(panics, "src/http/api.rs", &text), 0, "{body}");
         }
     }

@@ -8,20 +8,22 @@ use crate::media::live::frame_relay::ToldFrame;
 use crate::storage::codec::Versioned;
 
 /// The version of the protocol since which nodes tell of frames, and send one another on.
-pub(super) const TREES_SINCE: u16 = 3;
+pub const TREES_SINCE: u16 = 3;
 /// Longest request.
-pub(super) const REQUEST_BYTES_MAX: usize = 96;
+pub const REQUEST_BYTES_MAX: usize = 96;
 
 /// What is asked for: the id of a stream, and behind a space what of it. The first version of the protocol has the id alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Request {
-    pub(super) playback: PlaybackId,
-    pub(super) wants: Wants,
+pub struct Request {
+    /// The stream.
+    pub playback: PlaybackId,
+    /// What of it.
+    pub wants: Wants,
 }
 
 /// What of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wants {
+pub enum Wants {
     /// All but its frames, from whoever is best asked for it.
     Stream,
     /// The same, from this very node: another one that it has named did not do.
@@ -43,11 +45,13 @@ impl Wants {
 }
 
 impl Request {
-    pub(super) fn text(&self) -> String {
+    /// As it is said.
+    pub fn text(&self) -> String {
         format!("{} {}", self.playback, self.wants.word()).trim_end().to_owned()
     }
 
-    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+    /// What is asked; `None` for what makes no sense.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok()?;
         let (id, word) = text.split_once(' ').unwrap_or((text, ""));
         let wants = Wants::ALL.into_iter().find(|wants| wants.word() == word)?;
@@ -57,7 +61,7 @@ impl Request {
 
 /// What relays are told. Variants are only ever added.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Piece {
+pub enum Piece {
     /// Of the stream itself.
     Told(Told),
     /// What it looks like.
@@ -85,7 +89,7 @@ impl Versioned for ToldFrame {
 
 /// What those who are told answer. Variants are only ever added.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Said {
+pub enum Said {
     /// What viewers of frames need, as it is now.
     Needs {
         /// Viewers who see the stream at once.
@@ -102,7 +106,7 @@ pub(super) enum Said {
 }
 
 /// Viewers that are told of at once.
-pub(super) const WATCHED_MAX: usize = 50_000;
+pub const WATCHED_MAX: usize = 50_000;
 
 impl Versioned for Said {
     const VERSION: u8 = 1;

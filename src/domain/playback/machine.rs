@@ -96,7 +96,7 @@ impl SeenSequences {
     /// Whether `sequence` is new; remembers it.
     fn insert(&mut self, sequence: u64) -> bool {
         if sequence >= self.next {
-            let shift = sequence - self.next + 1;
+            let shift = (sequence - self.next).saturating_add(1);
             self.before = if shift > 64 { 0 } else { self.before.checked_shl(shift as u32).unwrap_or(0) };
             if self.next > 0 && (1..=64).contains(&shift) {
                 self.before |= 1u64 << (shift - 1);

@@ -2,7 +2,8 @@
 //! fifteen minutes.
 //!
 //! Asking the catalog on every request would put it on the hot path; a short memory takes that load off. Revocations
-//! made here empty the memory at once; one made on another node is noticed when the entry's time is over.
+//! made here empty the memory at once, one made on another node when the change feed tells of it; where that is not read,
+//! when the entry's time is over.
 use std::time::Duration;
 
 use crate::domain::account::{Login, Role, User};
@@ -11,7 +12,7 @@ use crate::domain::ports::{Catalog, CatalogError};
 use crate::domain::time::Timestamp;
 use crate::http::memory::Memory;
 
-/// How long another node's revocation may go unnoticed here.
+/// How long another node's revocation may go unnoticed here while the change feed is not read.
 const REMEMBERED: Duration = Duration::from_secs(5);
 /// Sign-ins remembered at most; about 200 bytes each.
 const LOGINS_MAX: u64 = 50_000;

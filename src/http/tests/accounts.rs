@@ -3,6 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::domain::ports::Clock;
 use crate::http::ensure_first_admin;
 use crate::http::testing::{PASSWORD, SignedIn, World};
 use crate::system::{SystemClock, SystemEntropy};
@@ -109,6 +110,36 @@ async fn devices_are_listed_and_signed_out() {
     let others = world.api(Method::DELETE, "/auth/sessions").bearer_auth(&here.access).send().await.unwrap();
     assert_eq!(others.json::<Value>().await.unwrap()["revoked"], 1);
     assert_eq!((world.me(&third.access).await, world.me(&here.access).await), (401, 200));
+}
+
+/// As another node does it, which has the catalog in common with this one.
+#[tokio::test]
+async fn what_ends_sign_ins_elsewhere_is_known_here_once_the_feed_tells_of_it() {
+    let world = World::start().await;
+    let anna = world.register("anna").await;
+    let signed_in = async || SignedIn::of(&world.login("anna", PASSWORD).await.json().await.unwrap());
+    let (one, others) = (signed_in().await, [signed_in().await, signed_in().await]);
+    let catalog = &world.storage.catalog;
+    let heard = catalog.events_after(0, 1000).await.unwrap().last().unwrap().sequence;
+    for device in [&one, &others[0], &others[1]] {
+        assert_eq!(world.me(&device.access).await, 200);
+    }
+    let logins = catalog.logins(&anna.user_id).await.unwrap();
+    // The newest is the first.
+    let (last, now) = (&logins[0].id, SystemClock.now());
+    catalog.revoke_login(&anna.user_id, last, now).await.unwrap();
+    let told = async |from: u64| {
+        let events = catalog.events_after(from, 1000).await.unwrap();
+        for event in &events {
+            world.state.note_event(event).await;
+        }
+        events.last().map_or(from, |event| event.sequence)
+    };
+    let heard = told(heard).await;
+    assert_eq!([world.me(&others[1].access).await, world.me(&one.access).await], [401, 200]);
+    catalog.revoke_logins(&anna.user_id, Some(&logins[2].id), now).await.unwrap();
+    told(heard).await;
+    assert_eq!([world.me(&others[0].access).await, world.me(&one.access).await], [401, 200]);
 }
 
 fn cookie_of(response: &reqwest::Response) -> (String, String) {

@@ -32,6 +32,7 @@ mod slate;
 pub use cues::ToldCue;
 pub use epoch::{Epoch, Visit};
 pub use health::Health;
+pub(super) use mirror::bounds::{config_is_sane, frame_is_sane};
 pub use mirror::{Listener, Nonsense, Told};
 pub use rungs::RungPicture;
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::broadcast::{config_is_sane, frame_is_sane};
 use super::realtime::{RealtimeCursor, RealtimeRead};
 use super::ring::MICROS;
 use super::stream::LiveStream;
@@ -119,11 +120,12 @@ impl FrameListener {
 }
 
 impl FrameTaker {
-    /// Takes what was told into the stream that is to be like the one it was told of.
+    /// Takes what was told into the stream that is to be like the one it was told of. What makes no sense is left out.
     pub fn take(&mut self, told: ToldFrame, stream: &LiveStream) {
         self.has_taken = true;
         let realtime = stream.realtime();
         match told {
+            ToldFrame::Tracks { configs, .. } if !configs.iter().all(config_is_sane) => {}
             ToldFrame::Tracks { lane: FrameLane::Source, epoch, configs } => self.begin(epoch, configs, stream),
             ToldFrame::Tracks { lane, epoch, mut configs } => {
                 let Some(config) = configs.pop() else { return };
@@ -168,7 +170,10 @@ impl FrameTaker {
     fn push(&mut self, (track, frame): (u32, Frame), stream: &LiveStream) {
         let Some((_, configs)) = &self.source else { return };
         let Some(config) = configs.get(track as usize) else { return };
-        let micros = Ticks { value: frame.dts, timescale: config.timescale.max(1) }.rescale(MICROS);
+        if !frame_is_sane(&frame, config.timescale) {
+            return;
+        }
+        let micros = Ticks { value: frame.dts, timescale: config.timescale }.rescale(MICROS);
         if self.heard.get(&track).is_none_or(|newest| *newest < micros) {
             self.heard.insert(track, micros);
             stream.push_frame(track as usize, &frame);

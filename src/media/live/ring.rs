@@ -16,6 +16,8 @@ pub const MICROS: u32 = 1_000_000;
 
 /// Segments that can be fetched after they were listed for the last time.
 const RETIRED: usize = 3;
+/// Segments of a ring that is like another one: three days of short ones, however long they are said to be.
+const ADOPTED_MAX: usize = 1 << 17;
 
 /// A place in a rendition: a part of a segment, both from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -264,6 +266,10 @@ impl Ring {
         if beginning.number != self.next || self.segments.is_empty() {
             self.segments.clear();
             self.discontinuities_left = discontinuities;
+        }
+        if self.segments.len() >= ADOPTED_MAX {
+            let gone = self.segments.pop_front();
+            self.discontinuities_left += u64::from(gone.is_some_and(|gone| gone.discontinuity));
         }
         self.append(beginning, 0, false);
         if let Some(begun) = self.segments.back_mut() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::domain::asset::{Ticks, TrackKind};
 use crate::media::frames::{Frame, TrackConfig};
+use crate::media::live::broadcast::frame_is_sane;
 use crate::media::live::ring::MICROS;
 
 /// Media that are kept for readers which are behind, microseconds.
@@ -107,9 +108,12 @@ impl Tap {
         self.tracks = Some(Arc::new(tracks));
     }
 
-    /// The next frame.
+    /// The next frame. One of no track that there is, or at a time that nobody can compute with, is left out.
     pub(super) fn push(&mut self, track: usize, frame: &Frame) {
         let Some(tracks) = self.tracks.clone() else { return };
+        if !tracks.configs.get(track).is_some_and(|config| frame_is_sane(frame, config.timescale)) {
+            return;
+        }
         let tapped = Tapped { tracks, track, frame: frame.clone() };
         let is_start = tapped.is_start();
         self.is_undecodable &= !is_start;

@@ -1,6 +1,8 @@
 //! A broadcast on another node: what there is to be told of one, in order, and one that is made of what was told. What is small is told
 //! as a whole whenever it has changed; segments and parts are told once each, with the names and numbers that they have where they
 //! come from. What is stored for good is told of without its bytes: every node reads it there.
+pub(super) mod bounds;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -16,8 +18,6 @@ use crate::media::live::ring::{Beginning, LiveSegment, MICROS, Ring, Stored};
 
 /// Media that are told of with their bytes to who comes anew, microseconds; what is older is told of as far as it is stored.
 const RECENT_MICROS: i64 = 30 * MICROS as i64;
-/// Renditions of a broadcast that is made of what was told.
-const RENDITIONS_MAX: usize = 64;
 
 /// Something to be told.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -118,7 +118,7 @@ struct Place {
 
 /// What was told makes no sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("told of {0}, out of order")]
+#[error("told of {0}, which makes no sense")]
 pub struct Nonsense(&'static str);
 
 impl Broadcast {
@@ -172,14 +172,27 @@ impl Broadcast {
 
     /// Takes what was told of the broadcast that this one is to be like.
     pub fn take_told(&mut self, told: Told) -> Result<(), Nonsense> {
+        if !told.is_sane() {
+            return Err(Nonsense("what cannot be"));
+        }
         match told {
-            Told::Head(head) => self.take_head(*head)?,
+            Told::Head(head) => self.take_head(*head),
             Told::Segment { rendition, beginning, discontinuity, discontinuities } => {
                 self.told_ring(rendition)?.adopt(beginning, discontinuity, discontinuities);
             }
-            Told::Part { rendition, part } => self.told_ring(rendition)?.push(part),
+            Told::Part { rendition, part } => {
+                let ring = self.told_ring(rendition)?;
+                if !bounds::has_room(ring, part.duration, false) {
+                    return Err(Nonsense("a part"));
+                }
+                ring.push(part);
+            }
             Told::Whole { rendition, size, duration, missing } => {
-                self.told_ring(rendition)?.settle(size, duration, missing);
+                let ring = self.told_ring(rendition)?;
+                if !bounds::has_room(ring, duration, true) {
+                    return Err(Nonsense("a segment"));
+                }
+                ring.settle(size, duration, missing);
             }
             Told::Stored { rendition, number, stored } => self.told_ring(rendition)?.note_stored(number, stored),
         }
@@ -205,10 +218,7 @@ impl Broadcast {
         self.renditions.get_mut(rendition).map(|rendition| &mut rendition.ring).ok_or(Nonsense("a segment"))
     }
 
-    fn take_head(&mut self, head: Head) -> Result<(), Nonsense> {
-        if head.renditions.len() > RENDITIONS_MAX {
-            return Err(Nonsense("renditions"));
-        }
+    fn take_head(&mut self, head: Head) {
         // Where the broadcast goes on, it may have others.
         let is_alike =
             |(known, told): &(&Rendition, &HeadRendition)| known.name == told.name && known.kind == told.kind;
@@ -238,7 +248,6 @@ impl Broadcast {
             self.has_ended = true;
             self.renditions.iter_mut().for_each(|rendition| rendition.ring.end());
         }
-        Ok(())
     }
 }
 
@@ -448,7 +457,7 @@ mod tests {
         let told = origin.tell(&mut Listener::default());
         take_all(&mut mirror, told.clone());
         let Told::Head(head) = told[0].clone() else { panic!("no head") };
-        let many = head.renditions.iter().cycle().take(RENDITIONS_MAX + 1).cloned().collect();
+        let many = head.renditions.iter().cycle().take(65).cloned().collect();
         assert!(mirror.take_told(Told::Head(Box::new(Head { renditions: many, ..(*head).clone() }))).is_err());
         mirror.take_told(whole.clone()).unwrap();
         let none = Head { renditions: Vec::new(), ..*head };
