@@ -1,4 +1,7 @@
 //! Three nodes, and whatever can happen to them and to what they store into, at times drawn by a seed.
+#[path = "chaos/holders.rs"]
+mod holders;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
