@@ -11,6 +11,7 @@ use super::playback::{PlaybackError, PlaybackHandle, placement_key};
 use super::playback_session::PlaybackMessage;
 use super::remote::{Answer, Question};
 use super::reply::{AskError, Post};
+use crate::cluster::AskNodeError;
 use crate::domain::cluster::{NodeName, Role};
 use crate::domain::ids::PlaybackSessionId;
 use crate::domain::playback::machine::PlaybackMachine;
@@ -80,7 +81,10 @@ impl PlaybackHandle {
                 let question = Question::ReleaseSession(session.clone());
                 match self.context.nodes.ask(&node, &question, ASK_TIMEOUT).await {
                     Ok(Answer::Session(released)) => released,
-                    _ => None,
+                    Ok(_) | Err(AskNodeError::OtherRelease(_)) => None,
+                    // Whether it has the session is not known: a node that has just come may not be connected with it yet.
+                    Err(_) if self.copies.0.get(session).is_none() => return Err(AskError::TimedOut.into()),
+                    Err(_) => None,
                 }
             }
             None => None,

@@ -80,6 +80,8 @@ pub struct PlaybackState {
     journal: Arc<dyn Journal>,
     clock: Arc<dyn Clock>,
     closing: Option<Vec<Reply<(), AskError>>>,
+    /// Another node goes on with it.
+    is_released: bool,
     /// The last journal write, awaited by the next: an older snapshot never overwrites a newer one.
     journalled: Option<tokio::task::JoinHandle<()>>,
 }
@@ -103,6 +105,7 @@ impl Actor for PlaybackActor {
             journal: arguments.journal,
             clock: arguments.clock,
             closing: None,
+            is_released: false,
             journalled: None,
         })
     }
@@ -140,6 +143,10 @@ impl PlaybackState {
         beat: Heartbeat,
         reply: Reply<PlaybackMachine, PlaybackError>,
     ) {
+        if self.is_released {
+            // It is not over: whoever repeats the beacon finds it where it is by then.
+            return reply.send(Err(AskError::Gone.into()));
+        }
         if self.closing.is_some() {
             return reply.send(Err(PlaybackError::NoSession));
         }
@@ -160,7 +167,7 @@ impl PlaybackState {
         if self.closing.is_some() {
             return reply.send(Err(AskError::Gone));
         }
-        self.closing = Some(Vec::new());
+        (self.closing, self.is_released) = (Some(Vec::new()), true);
         let mut batch = JournalBatch::default();
         batch.removes.push((JOURNAL_TREE, self.machine.id().as_str().as_bytes().to_vec()));
         self.write_journal(batch);

@@ -1,4 +1,7 @@
 //! Three nodes, and whatever can happen to them and to what they store into, at times drawn by a seed.
+#[path = "chaos/holders.rs"]
+mod holders;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -9,6 +12,7 @@ use rand::{RngExt, SeedableRng};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::buckets::append;
@@ -44,6 +48,31 @@ fn rounds() -> std::ops::Range<u64> {
     seed..seed + rounds
 }
 
+/// From one moment to another.
+#[derive(Debug, Clone, Copy)]
+struct Stretch {
+    from: Instant,
+    until: Instant,
+}
+
+impl Stretch {
+    fn length(&self) -> Duration {
+        self.until - self.from
+    }
+
+    fn overlaps(&self, other: &Self) -> bool {
+        self.from < other.until && other.from < self.until
+    }
+}
+
+/// How long viewers may have waited at some time: as long as the publisher was absent meanwhile and a broadcast takes to go on, and, only
+/// where nodes were cut off from one another, as long as it takes to notice that.
+fn allowed(wait: &Stretch, absences: &[Stretch], parted: &[Stretch]) -> Duration {
+    let absent: Duration = absences.iter().filter(|absence| absence.overlaps(wait)).map(Stretch::length).sum();
+    let noticed = if parted.iter().any(|parted| parted.overlaps(wait)) { NOTICED_WITHIN } else { Duration::ZERO };
+    absent + GOES_ON_WITHIN + noticed
+}
+
 /// A cluster to which things happen.
 struct Chaos {
     cluster: Cluster,
@@ -51,22 +80,28 @@ struct Chaos {
     token: String,
     killed: Option<usize>,
     is_cut: bool,
+    /// Since when a node is cut off from the others.
+    parted_since: Option<Instant>,
+    /// When nodes were cut off from one another, and for how long that could be seen.
+    parted: Vec<Stretch>,
 }
 
 impl Chaos {
     async fn start(seed: u64, rungs: &str) -> Self {
+        Self::start_with(seed, &[("transcode.rungs", rungs)]).await
+    }
+
+    async fn start_with(seed: u64, settings: &[(&str, &str)]) -> Self {
         eprintln!("seed {seed}");
         let options = |options: ServerOptions| {
-            options
-                .set("transcode.rungs", rungs)
-                .set("janitor.interval", "1s")
-                .set("blobs.retry_timeout", "2s")
-                .set("blobs.stall_timeout", "2s")
+            let usual = [("janitor.interval", "1s"), ("blobs.retry_timeout", "2s"), ("blobs.stall_timeout", "2s")];
+            usual.iter().chain(settings).fold(options, |options, (key, value)| options.set(key, value))
         };
         let cluster = Cluster::start_over(3, Wiring { can_be_cut: true, ..Wiring::default() }, options).await;
         let creator = cluster.nodes[0].account("creator").await;
         let token = creator.token().expect("a token").to_owned();
-        Self { cluster, draw: StdRng::seed_from_u64(seed), token, killed: None, is_cut: false }
+        let draw = StdRng::seed_from_u64(seed);
+        Self { cluster, draw, token, killed: None, is_cut: false, parted_since: None, parted: Vec::new() }
     }
 
     /// One of the nodes that run.
@@ -128,6 +163,7 @@ impl Chaos {
         if self.draw.random_range(0..2) == 0 {
             eprintln!("node {} is cut off from the others", index + 1);
             links.cut_from_peers(index);
+            self.parted_since = Some(Instant::now());
         } else {
             eprintln!("node {} is cut off from the database", index + 1);
             links.cut_from_database(index);
@@ -139,6 +175,10 @@ impl Chaos {
         if std::mem::take(&mut self.is_cut) {
             eprintln!("all reach one another again");
             self.cluster.links().heal();
+        }
+        if let Some(from) = self.parted_since.take() {
+            // What it has set off may come after it.
+            self.parted.push(Stretch { from, until: Instant::now() + NOTICED_WITHIN });
         }
     }
 
@@ -159,12 +199,12 @@ impl Chaos {
     }
 }
 
-/// Bytes that the cluster says it has, once it says so.
-async fn offset(chaos: &mut Chaos, id: &str) -> u64 {
+/// Bytes that the cluster says it has, once it says so to one of these clients.
+async fn offset(mut next: impl FnMut() -> Client, id: &str) -> u64 {
     let path = format!("/api/v1/videos/upload/{id}");
     let begun = Instant::now();
     loop {
-        let client = chaos.client();
+        let client = next();
         let answer = tokio::time::timeout(ANSWER_WITHIN, client.send(client.request(Method::GET, &path))).await;
         if let Ok(Ok(answer)) = answer
             && let Ok(told) = answer.json::<Value>().await
@@ -205,7 +245,7 @@ async fn an_upload(seed: u64) {
         let told = sending.await.expect("the sender");
         let found = match told {
             Some(told) => told,
-            None => offset(&mut chaos, &id).await,
+            None => offset(|| chaos.client(), &id).await,
         };
         assert!(found >= acknowledged, "seed {seed}: {found} of {acknowledged} acknowledged bytes are there");
         acknowledged = found;
@@ -267,34 +307,35 @@ fn open(doors: &Doors) -> Vec<(u16, String)> {
     doors.lock().expect("no panic while locked").iter().flatten().cloned().collect()
 }
 
-/// Publishes like an encoder that comes back whenever it was cut off, to any node; answers with its longest absence.
-async fn publish(key: String, doors: Doors, stop: CancellationToken, seed: u64) -> Duration {
-    let (mut draw, mut absent, mut longest) = (StdRng::seed_from_u64(seed), Instant::now(), Duration::ZERO);
+/// Publishes like an encoder that comes back whenever it was cut off, to any node; answers with its absences.
+async fn publish(key: String, doors: Doors, stop: CancellationToken, seed: u64) -> Vec<Stretch> {
+    let (mut draw, mut absent, mut absences) = (StdRng::seed_from_u64(seed), Instant::now(), Vec::new());
     while !stop.is_cancelled() {
         let nodes = open(&doors);
         let (port, _) = &nodes[draw.random_range(0..nodes.len())];
-        let (began, away) = (Instant::now(), absent.elapsed());
+        let away = Stretch { from: absent, until: Instant::now() };
         let mut publisher = Publisher::standard(&format!("rtmp://127.0.0.1:{port}/live/{key}"));
         let ended = tokio::select! {
             () = stop.cancelled() => None,
             ended = publisher.until_end() => Some(ended),
         };
         // One that was turned away was absent all the time.
-        if began.elapsed() > TURNED_AWAY_WITHIN {
-            longest = longest.max(away);
+        let stayed = away.until.elapsed();
+        eprintln!("a publisher after {:?}, for {stayed:?} at port {port}: {ended:?}", away.length());
+        if stayed > TURNED_AWAY_WITHIN {
+            absences.push(away);
             absent = Instant::now();
         }
-        eprintln!("a publisher after {away:?}, for {:?} at port {port}: {ended:?}", began.elapsed());
         tokio::time::sleep(COMES_BACK_AFTER).await;
     }
-    longest
+    absences
 }
 
-/// Follows a stream at one node, or at another while that one does not answer; answers with its longest wait for a new segment.
-/// What is fetched under a number is the same everywhere.
-async fn follow(path: String, (doors, home): (Doors, usize), stop: CancellationToken, seen: Seen) -> Duration {
+/// Follows a stream at one node, or at another while that one does not answer; answers with its waits for anything new, be it
+/// a part of a segment. What is fetched under a number is the same everywhere.
+async fn follow(path: String, (doors, home): (Doors, usize), stop: CancellationToken, seen: Seen) -> Vec<Stretch> {
     let client = reqwest::Client::builder().timeout(Duration::from_secs(3)).build().expect("a client");
-    let (mut newest, mut since, mut longest) = (0, None::<Instant>, Duration::ZERO);
+    let (mut newest, mut since, mut waits) = ((0, 0), None::<Instant>, Vec::new());
     while !stop.is_cancelled() {
         tokio::time::sleep(Duration::from_millis(200)).await;
         let nodes = open(&doors);
@@ -302,14 +343,16 @@ async fn follow(path: String, (doors, home): (Doors, usize), stop: CancellationT
         let candidates = at.into_iter().chain(nodes);
         for (_, node) in candidates {
             let Ok(ready) = client.get(format!("{node}/readyz")).send().await else { continue };
-            let Some((number, url)) = newest_segment(&client, &format!("{node}{path}")).await else { continue };
+            let Some((edge, url)) = newest_segment(&client, &format!("{node}{path}")).await else { continue };
             if !ready.status().is_success() {
                 continue;
             }
-            if number > newest {
-                longest = since.map_or(longest, |since| longest.max(since.elapsed()));
-                (newest, since) = (number, Some(Instant::now()));
-                if let Some(digest) = digest(&client, &url).await {
+            if edge > newest {
+                let (until, number) = (Instant::now(), edge.0);
+                waits.extend(since.map(|from| Stretch { from, until }));
+                let is_new_segment = number > newest.0;
+                (newest, since) = (edge, Some(until));
+                if is_new_segment && let Some(digest) = digest(&client, &url).await {
                     let known = *seen.lock().expect("no panic while locked").entry(number).or_insert(digest);
                     assert_eq!(known, digest, "segment {number} is another one at {node}");
                 }
@@ -317,18 +360,20 @@ async fn follow(path: String, (doors, home): (Doors, usize), stop: CancellationT
             break;
         }
     }
-    longest
+    waits
 }
 
 /// Digests of segments by number.
 type Seen = Arc<Mutex<HashMap<u64, [u8; 32]>>>;
 
-async fn newest_segment(client: &reqwest::Client, playlist: &str) -> Option<(u64, String)> {
+/// Number and URL of the newest whole segment, and how many parts there are behind it.
+async fn newest_segment(client: &reqwest::Client, playlist: &str) -> Option<((u64, usize), String)> {
     let text = client.get(playlist).send().await.ok()?.error_for_status().ok()?.text().await.ok()?;
     let first: u64 = text.lines().find_map(|line| line.strip_prefix("#EXT-X-MEDIA-SEQUENCE:"))?.parse().ok()?;
     let segments: Vec<&str> = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
     let url = reqwest::Url::parse(playlist).ok()?.join(segments.last()?).ok()?;
-    Some((first + segments.len() as u64 - 1, url.into()))
+    let parts = text.rsplit("#EXTINF").next()?.matches("#EXT-X-PART:").count();
+    Some(((first + segments.len() as u64 - 1, parts), url.into()))
 }
 
 async fn digest(client: &reqwest::Client, url: &str) -> Option<[u8; 32]> {
@@ -336,8 +381,19 @@ async fn digest(client: &reqwest::Client, url: &str) -> Option<[u8; 32]> {
     Some(Sha256::digest(&bytes).into())
 }
 
-/// A broadcast goes on whatever happens: at every node the same segments, after no longer than the publisher's absence and what it
-/// takes to see that a node is gone; all of it can be watched afterwards.
+/// No wait of these viewers was longer than it may have been.
+async fn waited_no_longer(followers: Vec<JoinHandle<Vec<Stretch>>>, absences: &[Stretch], parted: &[Stretch]) {
+    for follower in followers {
+        let waits = follower.await.expect("a viewer");
+        let longest = waits.iter().max_by_key(|wait| wait.length()).expect("segments");
+        eprintln!("a viewer waited for {:?} of {:?}", longest.length(), allowed(longest, absences, parted));
+        let late: Vec<_> = waits.iter().filter(|wait| wait.length() > allowed(wait, absences, parted)).collect();
+        assert!(late.is_empty(), "{late:?} are too long, with {absences:?} and {parted:?}");
+    }
+}
+
+/// A broadcast goes on whatever happens: at every node the same segments, after no longer than the publisher's absence and a group of
+/// pictures, and, where nodes are cut off from one another, what it takes to see that; all of it can be watched afterwards.
 async fn a_broadcast(seed: u64) {
     let mut chaos = Chaos::start(seed, "[90]").await;
     let client = chaos.client();
@@ -365,12 +421,8 @@ async fn a_broadcast(seed: u64) {
     })
     .await;
     stop.cancel();
-    let absent = publishing.await.expect("the publisher");
-    for follower in followers {
-        let waited = follower.await.expect("a viewer");
-        eprintln!("seed {seed}: a viewer waited for {waited:?}, the publisher was absent for {absent:?}");
-        assert!(waited <= absent + NOTICED_WITHIN + GOES_ON_WITHIN, "seed {seed}: {waited:?} of {absent:?}");
-    }
+    let absences = publishing.await.expect("the publisher");
+    waited_no_longer(followers, &absences, &chaos.parted).await;
     let client = chaos.client();
     end(&client, &live).await;
     let ended = in_state(&client, &live, "ended").await;

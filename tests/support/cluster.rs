@@ -140,11 +140,20 @@ impl Cluster {
 
     /// Who is there, as a node sees it.
     pub(crate) async fn members(&self, node: &Server) -> Option<Vec<Value>> {
+        self.told(node, "/api/v1/admin/nodes").await?["data"].as_array().cloned()
+    }
+
+    /// The actors of a node, as administrators are told of them.
+    #[allow(dead_code, reason = "benches do without")]
+    pub(crate) async fn actors(&self, node: &Server) -> Option<Value> {
+        self.told(node, "/api/v1/admin/actors").await
+    }
+
+    async fn told(&self, node: &Server, path: &str) -> Option<Value> {
         // Signed in once: a token is good at every node.
         let sign_in = async || self.nodes[0].admin_of(node).await.map(|client| client.token().map(str::to_owned));
         let token = self.token.get_or_try_init(sign_in).await.ok()?.clone()?;
         let client = node.client().with_token(&token);
-        let answer = client.send(client.request(reqwest::Method::GET, "/api/v1/admin/nodes")).await.ok()?;
-        answer.json::<Value>().await.ok()?["data"].as_array().cloned()
+        client.send(client.request(reqwest::Method::GET, path)).await.ok()?.json().await.ok()
     }
 }
