@@ -209,7 +209,7 @@ async fn who_plays_another_rendition_gives_up_what_was_fetched_of_the_one_before
     world.until(|reads| reads.iter().any(|read| read.is_given_up)).await;
     let given_up = |reads: &[Read]| reads.iter().filter(|read| read.is_given_up).cloned().collect::<Vec<_>>();
     let gone = Read { track: "v0-1".into(), segment: 1, is_given_up: true };
-    assert_eq!(given_up(&world.reads()), [gone.clone()]);
+    assert_eq!(given_up(&world.reads()), std::slice::from_ref(&gone));
     world.store.is_open.send_replace(true);
     assert_eq!(asked.await.unwrap().unwrap().len(), BYTES as usize);
     // The others go on: of the old rendition for the one who still plays it, of the new one for the two who do now.
