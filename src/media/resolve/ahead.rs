@@ -1,6 +1,6 @@
 //! What viewers ask for next, fetched before they do. Each viewer is a few segments of one track ahead; one that plays another
 //! track gives up what was fetched for it and nobody else has asked for.
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use moka::sync::Cache;
@@ -27,7 +27,21 @@ struct Ahead {
     track: String,
     /// The last segment that it is about.
     last: u32,
-    _fetch: AbortOnDropHandle<()>,
+    fetch: AbortOnDropHandle<()>,
+    /// What was begun before for the same track, if it still goes on.
+    before: Weak<Ahead>,
+}
+
+impl Ahead {
+    /// The viewer plays something else: at once, while a cache may hold for a while what was replaced in it.
+    fn give_up(&self) {
+        self.fetch.abort();
+        let mut before = self.before.upgrade();
+        while let Some(older) = before {
+            older.fetch.abort();
+            before = older.before.upgrade();
+        }
+    }
 }
 
 pub(super) struct LookAhead {
@@ -49,7 +63,9 @@ impl LookAhead {
         let before = self.viewers.get(&viewer);
         let reaches = segment.saturating_add(self.segments).min(of.segments.len().saturating_sub(1) as u32);
         // Where it has been fetched for already, only what is new.
-        let had = before.filter(|ahead| ahead.track == track && (segment..=reaches).contains(&ahead.last));
+        let goes_on = |ahead: &Ahead| ahead.track == track && (segment..=reaches).contains(&ahead.last);
+        before.iter().filter(|ahead| !goes_on(ahead)).for_each(|ahead| ahead.give_up());
+        let had = before.filter(|ahead| goes_on(ahead));
         let first = had.as_ref().map_or(segment, |ahead| ahead.last) + 1;
         if first > reaches {
             return;
@@ -59,6 +75,7 @@ impl LookAhead {
             self.viewers.invalidate(&viewer);
             return;
         };
+        let before = had.as_ref().map(Arc::downgrade).unwrap_or_default();
         let (resolver, asset, name) = (resolver.clone(), Arc::clone(asset), track.to_owned());
         let fetch = tokio::spawn(async move {
             let (_place, _had) = (place, had);
@@ -75,7 +92,10 @@ impl LookAhead {
                 metrics::counter!("playhouse_edge_ahead_total").increment(1);
             }
         });
-        let ahead = Ahead { track: track.to_owned(), last: reaches, _fetch: AbortOnDropHandle::new(fetch) };
+        let ahead = Ahead { track: track.to_owned(), last: reaches, fetch: AbortOnDropHandle::new(fetch), before };
         self.viewers.insert(viewer, Arc::new(ahead));
     }
 }
+
+#[cfg(test)]
+mod tests;
