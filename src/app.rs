@@ -169,10 +169,11 @@ impl Node {
         ];
         branches.extend(families.branches(&settings));
         let limits = state.limits();
-        switchboard.connect(families.extensions(Arc::clone(&limits)));
         let arguments = RootArguments { branches, policy: RestartPolicy::default(), clock: Arc::new(SystemClock) };
         let tree = Tree::grow_behind(root, arguments).await.context("the supervisors cannot start")?;
         families.resume().await?;
+        // Not before there is what was here: others would be told that it is not.
+        switchboard.connect(families.extensions(Arc::clone(&limits)));
         introduce_admin(&storage, &settings.server.data_dir).await?;
         let pipeline = Pipeline::new(state.clone(), crate::http::router(state.clone()));
         let (mut server, https) = listen_http(&settings, (state, pipeline), tls.as_ref(), ephemeral_ports)?;
